@@ -1,0 +1,33 @@
+// The command line of `logstream-bench`.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <string>
+
+#include "cmd/runtime/client_flags.h"
+#include "internal/client/partition_sender.h"
+
+namespace logstream::bench {
+
+struct Options {
+    runtime::ClientFlags client;
+    client::ProducerOptions producer;  // topic, acks, batches, in flight
+    std::string acks = "quorum";
+    std::string compression = "none";
+    bool own_topic{};  // made for this run, deleted after it
+    std::uint32_t partitions = 1;
+    std::uint32_t producers = 1;  // threads
+    std::uint32_t consumers = 0;  // threads; each reads the whole topic
+    std::uint32_t record_bytes = 100;
+    std::uint64_t window = 0;  // records under way per producer; 0: what the batches in flight hold
+    double rate = 0;           // records per second of all producers; 0: as fast as it goes
+    protocol::Duration warm_up{};
+    protocol::Duration duration{};
+    bool json{};
+};
+
+// Either the options or the exit code.
+std::expected<Options, int> parse_options(int argc, char** argv);
+
+}  // namespace logstream::bench

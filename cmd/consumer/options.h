@@ -1,0 +1,30 @@
+// The command line of `consumer`.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <optional>
+#include <string>
+
+#include "cmd/runtime/client_flags.h"
+#include "internal/client/consumer.h"
+
+namespace logstream::consumer {
+
+struct Options {
+    runtime::ClientFlags client;
+    client::ConsumerOptions consumer;
+    std::optional<std::uint64_t> count;  // records at most
+    std::string format = "%v";
+    bool analytics{};
+    double window_s = 10;
+    double interval_ms = 1000;
+};
+
+// earliest, latest, OFFSET, or -N for the last N records of each partition.
+std::optional<client::StartAt> parse_start(std::string_view text);
+
+// Either the options or the exit code.
+std::expected<Options, int> parse_options(int argc, char** argv);
+
+}  // namespace logstream::consumer

@@ -1,0 +1,125 @@
+#include "cmd/consumer/run.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+
+namespace logstream::consumer {
+
+namespace {
+constexpr std::size_t kFlushBytes = 256u << 10;
+}
+
+Run::Run(Options options, runtime::Session& session)
+    : options_(std::move(options)),
+      session_(session),
+      formatter_(options_.consumer.topic, options_.format),
+      analytics_(std::chrono::nanoseconds(static_cast<std::int64_t>(options_.window_s * 1e9))),
+      writer_(session.loop(), STDOUT_FILENO, [this](int errno_value) { on_output_failure(errno_value); }),
+      consumer_(
+          session.router(), options_.consumer,
+          [this](const client::ConsumedRecord& record) { return on_record(record); },
+          [this](protocol::Result<void> result) { on_finish(std::move(result)); }) {
+    for (const int signal : {SIGINT, SIGTERM}) {
+        session_.loop().on_signal(signal, [this](int) {
+            if (ending_) _exit(runtime::kFailed);  // the second one: a reader of ours may have stopped for good
+            begin_end();
+        });
+    }
+}
+
+Run::~Run() {
+    session_.env().cancel_timer(flush_timer_);
+    session_.env().cancel_timer(analytics_timer_);
+}
+
+int Run::execute() {
+    if (options_.count == 0) return runtime::kDone;
+    session_.router().start();
+    consumer_.start();
+    if (options_.analytics) print_analytics();
+    session_.loop().run();
+    if (error_) return runtime::complain("consumer", *error_);
+    return runtime::kDone;
+}
+
+bool Run::on_record(const client::ConsumedRecord& record) {
+    if (ending_) return false;
+    ++records_;
+    if (options_.analytics) {
+        analytics_.add(session_.loop().now(), record);
+    } else {
+        formatter_.append(buffer_, record);
+    }
+    buffered_[record.partition] = record.offset + 1;
+    if (options_.count && records_ >= *options_.count) {
+        begin_end();
+        return false;
+    }
+    if (buffer_.size() >= kFlushBytes) {
+        flush();
+    } else if (!flush_scheduled_) {
+        flush_scheduled_ = true;
+        flush_timer_ = session_.env().set_timer({}, [this] { flush(); });
+    }
+    return writer_.has_room();
+}
+
+void Run::flush() {
+    flush_scheduled_ = false;
+    session_.env().cancel_timer(flush_timer_);
+    if (buffered_.empty() && buffer_.empty()) return;
+    ++pieces_out_;
+    writer_.write(std::exchange(buffer_, {}),
+                  [this, progress = std::exchange(buffered_, {})] { on_written(progress); });
+}
+
+void Run::on_written(const std::map<std::uint32_t, protocol::Offset>& progress) {
+    --pieces_out_;
+    for (const auto& [partition, next] : progress) consumer_.written(partition, next);
+    check_end();
+    if (!ending_ && writer_.has_room()) consumer_.resume();
+}
+
+// Nobody reads any more (`consumer … | head`): that is no failure of ours.
+void Run::on_output_failure(int errno_value) {
+    output_closed_ = true;
+    if (errno_value != EPIPE && !error_)
+        error_ = {protocol::ErrorCode::kDisk,
+                  fmt::format("can't write to standard output: {}", std::strerror(errno_value))};
+    begin_end();
+}
+
+void Run::on_finish(protocol::Result<void> result) {
+    if (!result) error_ = result.error();
+    begin_end();
+}
+
+void Run::print_analytics() {
+    analytics_timer_ = session_.env().set_timer(
+        std::chrono::nanoseconds(static_cast<std::int64_t>(options_.interval_ms * 1e6)), [this] {
+            buffer_ += analytics_.line(session_.loop().now());
+            ++pieces_out_;
+            writer_.write(std::exchange(buffer_, {}), [this] {
+                --pieces_out_;
+                check_end();
+            });
+            if (!ending_) print_analytics();
+        });
+}
+
+void Run::begin_end() {
+    if (!std::exchange(ending_, true) && options_.analytics) buffer_ += analytics_.line(session_.loop().now());
+    flush();
+    check_end();
+}
+
+void Run::check_end() {
+    if (!ending_ || stopping_ || (pieces_out_ > 0 && !output_closed_)) return;
+    stopping_ = true;
+    consumer_.stop([this] { session_.loop().stop(); });
+}
+
+}  // namespace logstream::consumer

@@ -1,0 +1,62 @@
+#include "cmd/logstreamctl/command.h"
+
+#include <algorithm>
+
+namespace logstream::ctl {
+
+namespace {
+
+// Columns on the screen, not bytes.
+std::size_t width_of(const std::string& text) {
+    return static_cast<std::size_t>(
+        std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+}
+
+}  // namespace
+
+void print_table(const std::vector<std::vector<std::string>>& rows) {
+    std::vector<std::size_t> widths;
+    for (const auto& row : rows) {
+        widths.resize(std::max(widths.size(), row.size()));
+        for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width_of(row[i]));
+    }
+    for (const auto& row : rows) {
+        std::string line;
+        for (std::size_t i = 0; i < row.size(); ++i) {
+            line += row[i];
+            if (i + 1 < row.size()) line.append(widths[i] - width_of(row[i]) + 2, ' ');
+        }
+        std::printf("%s\n", line.c_str());
+    }
+}
+
+Result<std::unique_ptr<runtime::Session>> connect(const Common& common,
+                                                  const std::function<void(client::Router&)>& prepare) {
+    auto session = runtime::Session::open("logstreamctl", common.client);
+    if (!session) return session;
+    if (prepare) prepare((*session)->router());
+    if (auto connected = (*session)->connect(); !connected) return std::unexpected(connected.error());
+    return session;
+}
+
+std::vector<Endpoint> members_of(const client::ClusterView& view) {
+    std::vector<Endpoint> out;
+    for (const Broker& member : view.members) out.push_back(member.endpoint);
+    return out;
+}
+
+Result<Broker> find_member(const client::ClusterView& view, const std::string& who) {
+    std::vector<Broker> found;
+    std::string all;
+    for (const Broker& member : view.members) {
+        const std::string address = env::to_string(member.endpoint);
+        all +=
+            fmt::format("{}{} ({}, {})", all.empty() ? "" : "; ", member.name, address, protocol::to_string(member.id));
+        if (member.name == who || address == who || protocol::to_string(member.id) == who) found.push_back(member);
+    }
+    if (found.size() == 1) return found.front();
+    return protocol::fail(ErrorCode::kInvalid, "'{}' names {} of the members of view {}: {}", who,
+                          found.empty() ? "none" : "more than one", view.number, all);
+}
+
+}  // namespace logstream::ctl

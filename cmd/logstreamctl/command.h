@@ -1,0 +1,145 @@
+// What the commands of logstreamctl share: one session, and ways to ask and wait.
+#pragma once
+
+#include <cstdio>
+#include <functional>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cmd/runtime/session.h"
+#include "internal/client/owner_call.h"
+
+namespace logstream::ctl {
+
+using client::Broker;
+using env::Endpoint;
+using nlohmann::json;
+using protocol::Duration;
+using protocol::Error;
+using protocol::ErrorCode;
+using protocol::MessageType;
+using protocol::Result;
+
+inline constexpr Duration kAnswerLimit = std::chrono::seconds(2);
+inline constexpr Duration kOwnerLimit = std::chrono::seconds(10);
+
+// Flags that every command takes.
+struct Common {
+    runtime::ClientFlags client;
+    bool json{};
+};
+
+inline int complain(const Error& error) { return runtime::complain("logstreamctl", error); }
+
+// Text that may hold any bytes, as JSON takes it.
+inline std::string dump(const json& value, int indent = -1) {
+    return value.dump(indent, ' ', false, json::error_handler_t::replace);
+}
+inline void print(const json& value) { std::printf("%s\n", dump(value, 2).c_str()); }
+
+// A table with aligned columns on stdout; the first row is the head.
+void print_table(const std::vector<std::vector<std::string>>& rows);
+
+// Opens a session and waits for a view.
+Result<std::unique_ptr<runtime::Session>> connect(const Common& common,
+                                                  const std::function<void(client::Router&)>& prepare = {});
+
+// Asks the owner of a stream and waits for the answer. `tries` tells how often it was asked.
+template <class Response, class Proto>
+Result<Response> ask_owner(runtime::Session& session, protocol::StreamId stream, MessageType type, const Proto& request,
+                           Duration limit = kOwnerLimit, int* tries = nullptr) {
+    std::optional<Result<Response>> answer;
+    const auto call = client::call_owner<Response>(session.router(), stream, type, request, limit,
+                                                   [&answer, tries](Result<Response> response, int tried) {
+                                                       answer = std::move(response);
+                                                       if (tries != nullptr) *tries = tried;
+                                                   });
+    while (!answer) session.loop().run_until([&answer] { return answer.has_value(); }, limit);
+    return *std::move(answer);
+}
+
+// Asks several brokers at once, each for what `request_of` makes for it, and waits for all answers.
+template <class Response, class Proto>
+std::map<Endpoint, Result<Response>> ask_all(runtime::Session& session, const std::vector<Endpoint>& brokers,
+                                             MessageType type, const std::function<Proto(Endpoint)>& request_of,
+                                             Duration limit = kAnswerLimit) {
+    std::map<Endpoint, Result<Response>> answers;
+    for (const Endpoint broker : brokers) {
+        session.router().requests().send(broker, type, request_of(broker).SerializeAsString(), {}, limit,
+                                         [&answers, broker](const Result<protocol::Message>& message) {
+                                             answers.insert_or_assign(broker, client::read_response<Response>(message));
+                                         });
+    }
+    while (answers.size() < brokers.size())
+        session.loop().run_until([&] { return answers.size() == brokers.size(); }, limit);
+    return answers;
+}
+template <class Response, class Proto>
+Result<Response> ask(runtime::Session& session, Endpoint broker, MessageType type, const Proto& request,
+                     Duration limit = kAnswerLimit) {
+    return ask_all<Response, Proto>(
+               session, {broker}, type, [&request](Endpoint) { return request; }, limit)
+        .at(broker);
+}
+
+// The members' addresses.
+std::vector<Endpoint> members_of(const client::ClusterView& view);
+// A member by id (16 hex digits), name or address.
+Result<Broker> find_member(const client::ClusterView& view, const std::string& who);
+
+// ---- The commands; each returns the exit code -------------------------------------------------------------------
+
+int status(const Common& common);
+int verify(const Common& common);
+int ring(const Common& common, const std::string& topic);
+
+struct TopicOptions {
+    std::string name;
+    std::uint32_t partitions{};  // 0: the broker's default
+    std::int64_t retention_ms{};
+    std::int64_t retention_bytes{};
+    bool compact{};
+};
+int topics_list(const Common& common);
+int topics_create(const Common& common, const TopicOptions& options);
+int topics_delete(const Common& common, const std::string& name);
+int topics_describe(const Common& common, const std::string& name);
+
+struct AppendOptions {
+    std::string topic;
+    std::string content;
+    std::optional<std::string> key;
+    std::optional<std::uint32_t> partition;
+    Duration timeout{};
+};
+int append(const Common& common, const AppendOptions& options);
+
+struct QueryOptions {
+    std::string topic;
+    std::optional<std::uint32_t> partition;
+    std::int64_t from{};
+    std::optional<std::uint64_t> count;
+    std::string at;  // ask this broker what it holds, in place of the owner
+};
+int query(const Common& common, const QueryOptions& options);
+
+int elect(const Common& common);
+int remove(const Common& common, const std::string& who);
+int drain(const Common& common, const std::string& who);
+
+struct RecoverOptions {
+    std::vector<std::string> survivors;  // HOST:PORT
+    bool yes{};
+};
+int recover(const Common& common, const RecoverOptions& options);
+
+struct MergeOptions {
+    std::vector<std::string> from;  // HOST:PORT
+    bool keep{};                    // do not retire the brokers copied from
+};
+int merge(const Common& common, const MergeOptions& options);
+
+}  // namespace logstream::ctl

@@ -1,0 +1,237 @@
+// logstreamctl merge: every record of a cluster that was bootstrapped apart, appended to this one, once.
+#include <algorithm>
+#include <charconv>
+
+#include "cmd/logstreamctl/command.h"
+#include "internal/client/consumer.h"
+#include "internal/client/producer.h"
+
+namespace logstream::ctl {
+
+namespace {
+
+// The record header that names where a merged record comes from: "lineage/partition/offset". It makes a run that was
+// cut off go on where it stopped; sequences alone would not do, since retention moves the log's start.
+constexpr std::string_view kOriginHeader = "logstream.merged";
+constexpr Duration kRecordTimeout = std::chrono::minutes(2);
+constexpr std::int64_t kFirstTail = 4096;
+
+struct Origin {
+    std::string prefix;  // "lineage/partition/"
+    std::optional<std::int64_t> offset_of(const protocol::Record& record) const {
+        for (const protocol::Header& header : record.headers) {
+            if (header.key != kOriginHeader || !header.value || !header.value->starts_with(prefix)) continue;
+            std::int64_t offset = -1;
+            const std::string_view digits = header.value->substr(prefix.size());
+            if (std::from_chars(digits.data(), digits.data() + digits.size(), offset).ec == std::errc{}) return offset;
+        }
+        return std::nullopt;
+    }
+};
+
+class Merger {
+public:
+    Merger(runtime::Session& session, client::Router& source)
+        : session_(session), target_(session.router()), source_(source) {}
+
+    std::uint64_t copied() const { return copied_; }
+
+    // Topics first, then the records of each partition in their order.
+    Result<void> copy_all() {
+        for (const client::Topic& topic : source_.view().topics()) {
+            auto partitions = make_topic(topic);
+            if (!partitions) return std::unexpected(partitions.error());
+            for (std::uint32_t partition = 0; partition < topic.partitions; ++partition) {
+                auto copied = copy(topic, partition, partition % *partitions);
+                if (!copied)
+                    return protocol::fail(copied.error().code, "{}/{}: {}", topic.name, partition,
+                                          copied.error().message);
+            }
+        }
+        return {};
+    }
+
+    Result<void> tell_source(proto::Admin::Action action) {
+        const client::ClusterView view = source_.view();
+        proto::Admin request;
+        request.set_action(action);
+        request.set_cluster_id(view.cluster_id.value);
+        for (const Broker& broker : view.members) {
+            std::optional<Result<proto::AdminResponse>> answer;
+            source_.requests().send(broker.endpoint, MessageType::kAdmin, request.SerializeAsString(), {}, kAnswerLimit,
+                                    [&answer](const Result<protocol::Message>& message) {
+                                        answer = client::read_response<proto::AdminResponse>(message);
+                                    });
+            wait([&answer] { return answer.has_value(); });
+            if (!*answer)
+                return protocol::fail(answer->error().code, "{} at {}: {}", broker.name,
+                                      env::to_string(broker.endpoint), answer->error().message);
+        }
+        return {};
+    }
+
+private:
+    void wait(const std::function<bool()>& done) {
+        while (!session_.loop().run_until(done, std::chrono::hours(1))) {
+        }
+    }
+
+    // The number of partitions that the topic has here.
+    Result<std::uint32_t> make_topic(const client::Topic& topic) {
+        proto::Topics request;
+        request.set_action(proto::Topics::CREATE);
+        request.set_name(topic.name);
+        *request.mutable_settings() = topic.settings;
+        const auto made =
+            ask_owner<proto::TopicsResponse>(session_, protocol::kMetadataStream, MessageType::kTopics, request);
+        if (!made && made.error().code != ErrorCode::kExists) return std::unexpected(made.error());
+        target_.want_topic(topic.name, client::AutoCreate::kNo);
+        const auto known = [&] { return target_.view().topic(topic.name).has_value(); };
+        for (int tries = 0; tries < 100 && !known(); ++tries) {
+            target_.refresh();
+            session_.loop().run_until(known, std::chrono::milliseconds(100));
+        }
+        const auto here = target_.view().topic(topic.name);
+        if (!here) return std::unexpected(here.error());
+        return here->partitions;
+    }
+
+    Result<void> copy(const client::Topic& topic, std::uint32_t partition, std::uint32_t to) {
+        const Origin origin{fmt::format("{}/{}/", protocol::to_string(source_.view().cluster_id), partition)};
+        client::ProducerOptions options;
+        options.topic = topic.name;
+        options.timeout = kRecordTimeout;
+        options.auto_create = client::AutoCreate::kNo;
+        options.name =
+            fmt::format("merge/{}/{}/{}", protocol::to_string(source_.view().cluster_id), topic.name, partition);
+        options.named_partition = to;
+        std::optional<Error> failure;
+        client::Producer producer(target_, options, [&](const client::BatchReport& report) {
+            if (!report.outcome)
+                failure = report.outcome.error();
+            else
+                copied_ += report.records;
+        });
+        std::optional<Result<void>> ready;
+        producer.start([&ready](Result<void> result) { ready = std::move(result); });
+        wait([&ready] { return ready.has_value(); });
+        if (!*ready) return *ready;
+
+        client::StartAt start{client::StartAt::Kind::kEarliest};
+        if (producer.already_sent(to) > 0) {
+            const auto last = last_copied(topic.name, to, origin);
+            if (!last) return std::unexpected(last.error());
+            start = {client::StartAt::Kind::kOffset, *last + 1, true};
+        }
+        client::ConsumerOptions from;
+        from.topic = topic.name;
+        from.partition = partition;
+        from.start = start;
+        std::optional<Result<void>> finished;
+        client::Consumer consumer(
+            source_, from,
+            [&](const client::ConsumedRecord& consumed) {
+                const std::string key = fmt::format("{}{}", origin.prefix, consumed.offset.value);
+                std::vector<protocol::Header> headers = consumed.record.headers;
+                headers.push_back({kOriginHeader, key});
+                const auto sent = producer.send({.key = consumed.record.key,
+                                                 .value = consumed.record.value,
+                                                 .partition = to,
+                                                 .timestamp_ms = consumed.record.timestamp_ms,
+                                                 .headers = headers});
+                if (!sent) failure = sent.error();
+                return !failure && producer.has_room();
+            },
+            [&finished](Result<void> result) { finished = std::move(result); });
+        producer.on_progress([&] {
+            if (producer.has_room()) consumer.resume();
+        });
+        consumer.start();
+        wait([&] { return finished || failure; });
+        producer.flush();
+        wait([&] { return producer.idle() || failure; });
+        if (failure) return std::unexpected(*failure);
+        return *finished;
+    }
+
+    // The source's offset of the last record that an earlier run copied. Its producer has been fenced, so none comes
+    // any more.
+    Result<std::int64_t> last_copied(const std::string& topic, std::uint32_t partition, const Origin& origin) {
+        for (std::int64_t tail = kFirstTail;; tail *= 16) {
+            std::optional<std::int64_t> last;
+            std::int64_t seen = 0;
+            client::ConsumerOptions options;
+            options.topic = topic;
+            options.partition = partition;
+            options.start = {client::StartAt::Kind::kTail, tail};
+            std::optional<Result<void>> finished;
+            client::Consumer consumer(
+                target_, options,
+                [&](const client::ConsumedRecord& consumed) {
+                    ++seen;
+                    if (const auto offset = origin.offset_of(consumed.record)) last = offset;
+                    return true;
+                },
+                [&finished](Result<void> result) { finished = std::move(result); });
+            consumer.start();
+            wait([&finished] { return finished.has_value(); });
+            if (!*finished) return std::unexpected(finished->error());
+            if (last) return *last;
+            if (seen < tail)
+                return protocol::fail(
+                    ErrorCode::kInvalid,
+                    "an earlier run copied records here that are gone (retention): it can't be told where to go on");
+        }
+    }
+
+    runtime::Session& session_;
+    client::Router& target_;
+    client::Router& source_;
+    std::uint64_t copied_{};
+};
+
+}  // namespace
+
+int merge(const Common& common, const MergeOptions& options) {
+    auto session = connect(common);
+    if (!session) return complain(session.error());
+    client::Bootstrap bootstrap;
+    bootstrap.cluster = common.client.cluster.value_or("");
+    for (const std::string& text : options.from) {
+        const auto endpoint = runtime::resolve(text);
+        if (!endpoint) return complain(endpoint.error());
+        bootstrap.brokers.push_back(*endpoint);
+    }
+    client::Router source((*session)->env(), bootstrap);
+    source.want_all_topics();
+    source.start();
+    while (!(*session)->loop().run_until([&source] { return source.view().known() || source.failure(); },
+                                         std::chrono::hours(1))) {
+    }
+    if (source.failure()) return complain(*source.failure());
+    if (source.view().cluster_id == (*session)->router().view().cluster_id)
+        return complain({ErrorCode::kInvalid,
+                         "both belong to one lineage: there is nothing to merge (name the cluster to merge into "
+                         "with --brokers)"});
+    source.pin_lineage();
+    (*session)->router().pin_lineage();
+
+    Merger merger(**session, source);
+    if (auto copied = merger.copy_all(); !copied) return complain(copied.error());
+    if (!options.keep) {
+        // What came in meanwhile is copied when nothing can come any more.
+        if (auto sealed = merger.tell_source(proto::Admin::SEAL); !sealed) return complain(sealed.error());
+        if (auto copied = merger.copy_all(); !copied) return complain(copied.error());
+        if (auto retired = merger.tell_source(proto::Admin::RETIRE); !retired) return complain(retired.error());
+    }
+    const std::string lineage = protocol::to_string(source.view().cluster_id);
+    if (common.json) {
+        print({{"merged", lineage}, {"records", merger.copied()}, {"retired", !options.keep}});
+    } else {
+        std::printf("appended %llu records of lineage %s%s\n", static_cast<unsigned long long>(merger.copied()),
+                    lineage.c_str(), options.keep ? "" : " and retired its brokers");
+    }
+    return runtime::kDone;
+}
+
+}  // namespace logstream::ctl

@@ -1,0 +1,188 @@
+// logstreamctl topics and ring: what there is, and who owns it.
+#include "cmd/logstreamctl/command.h"
+#include "internal/client/topic_name.h"
+
+namespace logstream::ctl {
+
+namespace {
+
+json describe(const client::Topic& topic) {
+    return {{"name", topic.name},
+            {"id", protocol::hex(topic.id.value)},
+            {"partitions", topic.partitions},
+            {"retention_ms", topic.settings.retention_ms()},
+            {"retention_bytes", topic.settings.retention_bytes()},
+            {"compact", topic.settings.compact()}};
+}
+
+std::string retention_text(std::int64_t value, std::string_view unit) {
+    if (value == 0) return "default";
+    return value < 0 ? "for ever" : fmt::format("{} {}", value, unit);
+}
+
+json ring_of(const client::ClusterView& view, const client::Topic& topic) {
+    json out{{"topic", topic.name}, {"partitions", json::array()}};
+    for (std::uint32_t partition = 0; partition < topic.partitions; ++partition) {
+        json replicas = json::array();
+        for (const protocol::NodeId id : view.replicas({topic.id, partition}))
+            replicas.push_back(protocol::to_string(id));
+        const json owner = replicas.empty() ? json(nullptr) : replicas.front();
+        if (partition == 0) out["owner"] = owner;
+        out["partitions"].push_back({{"partition", partition}, {"owner", owner}, {"replicas", std::move(replicas)}});
+    }
+    return out;
+}
+
+std::string name_of(const client::ClusterView& view, protocol::NodeId id) {
+    const Broker* broker = view.find(id);
+    return broker == nullptr ? protocol::to_string(id) : broker->name;
+}
+
+Result<std::unique_ptr<runtime::Session>> connect_for(const Common& common, const std::string& topic) {
+    if (auto valid = client::check_topic_name(topic); !valid) return std::unexpected(valid.error());
+    return connect(common, [&topic](client::Router& router) { router.want_topic(topic, client::AutoCreate::kNo); });
+}
+
+}  // namespace
+
+int topics_list(const Common& common) {
+    auto session = connect(common, [](client::Router& router) { router.want_all_topics(); });
+    if (!session) return complain(session.error());
+    const auto topics = (*session)->router().view().topics();
+    if (common.json) {
+        json out{{"topics", json::array()}};
+        for (const client::Topic& topic : topics) out["topics"].push_back(describe(topic));
+        print(out);
+        return runtime::kDone;
+    }
+    std::vector<std::vector<std::string>> rows{{"TOPIC", "PARTITIONS", "RETENTION", "COMPACT"}};
+    for (const client::Topic& topic : topics) {
+        rows.push_back({topic.name, std::to_string(topic.partitions),
+                        retention_text(topic.settings.retention_ms(), "ms"), topic.settings.compact() ? "yes" : "no"});
+    }
+    print_table(rows);
+    return runtime::kDone;
+}
+
+int topics_create(const Common& common, const TopicOptions& options) {
+    if (auto valid = client::check_topic_name(options.name); !valid) return complain(valid.error());
+    auto session = connect(common);
+    if (!session) return complain(session.error());
+    proto::Topics request;
+    request.set_action(proto::Topics::CREATE);
+    request.set_name(options.name);
+    request.mutable_settings()->set_partitions(options.partitions);
+    request.mutable_settings()->set_retention_ms(options.retention_ms);
+    request.mutable_settings()->set_retention_bytes(options.retention_bytes);
+    request.mutable_settings()->set_compact(options.compact);
+    int tries = 0;
+    const auto response = ask_owner<proto::TopicsResponse>(**session, protocol::kMetadataStream, MessageType::kTopics,
+                                                           request, kOwnerLimit, &tries);
+    // Asked twice, the first answer lost: it exists because we made it.
+    const bool made = response || (response.error().code == ErrorCode::kExists && tries > 1);
+    if (!made) return complain(response.error());
+    if (common.json) {
+        print({{"created", options.name}});
+    } else {
+        std::printf("created %s\n", options.name.c_str());
+    }
+    return runtime::kDone;
+}
+
+int topics_delete(const Common& common, const std::string& name) {
+    if (auto valid = client::check_topic_name(name); !valid) return complain(valid.error());
+    auto session = connect_for(common, name);
+    if (!session) return complain(session.error());
+    if (!(*session)->router().view().topic(name))
+        return complain({ErrorCode::kUnknownTopic, fmt::format("there is no topic '{}'", name)});
+    proto::Topics request;
+    request.set_action(proto::Topics::DELETE);
+    request.set_name(name);
+    const auto response =
+        ask_owner<proto::TopicsResponse>(**session, protocol::kMetadataStream, MessageType::kTopics, request);
+    // It was there when we began; a repeated try may find it gone.
+    if (!response && response.error().code != ErrorCode::kUnknownTopic) return complain(response.error());
+    if (common.json) {
+        print({{"deleted", name}});
+    } else {
+        std::printf("deleted %s\n", name.c_str());
+    }
+    return runtime::kDone;
+}
+
+int topics_describe(const Common& common, const std::string& name) {
+    auto session = connect_for(common, name);
+    if (!session) return complain(session.error());
+    const client::ClusterView& view = (*session)->router().view();
+    const auto topic = view.topic(name);
+    if (!topic) return complain(topic.error());
+    json out = describe(*topic);
+    out["streams"] = json::array();
+    std::vector<std::vector<std::string>> rows{{"PARTITION", "OWNER", "LOG START", "HIGH WATERMARK"}};
+    for (std::uint32_t partition = 0; partition < topic->partitions; ++partition) {
+        proto::ListOffsets request;
+        request.set_cluster_id(view.cluster_id.value);
+        request.set_topic(topic->id.value);
+        request.set_partition(partition);
+        request.set_timestamp_ms(-1);
+        const protocol::StreamId stream{topic->id, partition};
+        const auto offsets = ask_owner<proto::ListOffsetsResponse>(**session, stream, MessageType::kListOffsets,
+                                                                   request, std::chrono::seconds(3));
+        if (!offsets) return complain(offsets.error());
+        const Broker* owner = view.owner(stream);
+        out["streams"].push_back({{"partition", partition},
+                                  {"owner", owner == nullptr ? json(nullptr) : json(protocol::to_string(owner->id))},
+                                  {"log_start", offsets->log_start()},
+                                  {"high_watermark", offsets->high_watermark()}});
+        rows.push_back({std::to_string(partition), owner == nullptr ? "?" : owner->name,
+                        std::to_string(offsets->log_start()), std::to_string(offsets->high_watermark())});
+    }
+    if (common.json) {
+        print(out);
+        return runtime::kDone;
+    }
+    std::printf("topic %s (id %s)\n", topic->name.c_str(), protocol::hex(topic->id.value).c_str());
+    std::printf("retention %s, %s\ncompacted %s\n\n", retention_text(topic->settings.retention_ms(), "ms").c_str(),
+                retention_text(topic->settings.retention_bytes(), "bytes").c_str(),
+                topic->settings.compact() ? "yes" : "no");
+    print_table(rows);
+    return runtime::kDone;
+}
+
+int ring(const Common& common, const std::string& name) {
+    auto session = name.empty() ? connect(common, [](client::Router& router) { router.want_all_topics(); })
+                                : connect_for(common, name);
+    if (!session) return complain(session.error());
+    const client::ClusterView& view = (*session)->router().view();
+    std::vector<client::Topic> topics = view.topics();
+    if (!name.empty()) {
+        const auto topic = view.topic(name);
+        if (!topic) return complain(topic.error());
+        topics = {*topic};
+    }
+    if (common.json) {
+        if (!name.empty()) {
+            print(ring_of(view, topics.front()));
+            return runtime::kDone;
+        }
+        json out{{"view", view.number.value}, {"topics", json::array()}};
+        for (const client::Topic& topic : topics) out["topics"].push_back(ring_of(view, topic));
+        print(out);
+        return runtime::kDone;
+    }
+    std::vector<std::vector<std::string>> rows{{"TOPIC", "PARTITION", "OWNER", "THEN"}};
+    for (const client::Topic& topic : topics) {
+        for (std::uint32_t partition = 0; partition < topic.partitions; ++partition) {
+            const auto replicas = view.replicas({topic.id, partition});
+            std::string others;
+            for (std::size_t i = 1; i < replicas.size(); ++i) others += (i > 1 ? " " : "") + name_of(view, replicas[i]);
+            rows.push_back({topic.name, std::to_string(partition),
+                            replicas.empty() ? "?" : name_of(view, replicas.front()), others});
+        }
+    }
+    std::printf("view %llu\n", static_cast<unsigned long long>(view.number.value));
+    print_table(rows);
+    return runtime::kDone;
+}
+
+}  // namespace logstream::ctl

@@ -1,0 +1,104 @@
+// netdiag: could a broker work on this machine, and what would it have to do without?
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <future>
+#include <iterator>
+
+#include "cmd/netdiag/checks.h"
+#include "cmd/runtime/client_flags.h"
+
+namespace {
+
+using namespace logstream;
+using namespace logstream::netdiag;
+
+constexpr const char* kExamples = R"(Examples:
+  netdiag                                   what a broker would take here, and what works
+  netdiag --peer 10.0.0.2:8001              and whether the broker there is in reach
+  netdiag --interface eth1 --multicast 239.0.0.7:9999
+  netdiag --json | jq '.checks[] | select(.level != "ok")'
+Run it on two machines at once to see whether multicast passes between them.
+Exits 1 if a broker could not work here, 0 if it could, with warnings or without.)";
+
+int usage(const std::string& what) {
+    std::fprintf(stderr, "netdiag: %s\nTry netdiag --help.\n", what.c_str());
+    return runtime::kUsage;
+}
+
+std::optional<int> parse_options(int argc, char** argv, Options& options) {
+    CLI::App app{"Says whether a LogStream broker would work on this machine, and what to fix.", "netdiag"};
+    app.footer(kExamples);
+    app.add_option("--interface", options.interface, "Interface to test; without it the one a broker would take")
+        ->envname("NODE_INTERFACE")
+        ->type_name("NAME");
+    app.add_option("--address", options.address, "Address of the broker to be (first interface, port 8001)")
+        ->envname("NODE_ADDRESS")
+        ->type_name("[IP:]PORT");
+    app.add_option("--peer", options.peer, "Test TCP and UDP to a broker there")->type_name("HOST:PORT");
+    std::string multicast;
+    app.add_option("--multicast", multicast, "Multicast group (239.0.0.1:9999)")
+        ->envname("MULTICAST_GROUP")
+        ->type_name("GROUP:PORT");
+    app.add_option("--broadcast-port", options.broadcast_port, "UDP port of discovery")
+        ->envname("BROADCAST_PORT")
+        ->check(CLI::Range(1, 65535).description(""))
+        ->type_name("PORT")
+        ->capture_default_str();
+    app.add_option("--cluster", options.cluster, "Cluster whose brokers are asked to answer")
+        ->envname("CLUSTER_NAME")
+        ->capture_default_str();
+    app.add_flag("--json", options.json, "Print JSON");
+    if (const auto code = runtime::parse(app, argc, argv)) return code;
+    if (!multicast.empty()) {
+        const auto group = env::parse_endpoint(multicast);
+        if (!group || group->port == 0 || group->ip >> 28 != 0xe)
+            return usage(
+                fmt::format("--multicast expects a group from 224.0.0.0 to 239.255.255.255 and a port, like "
+                            "239.0.0.1:9999, not '{}'",
+                            multicast));
+        options.multicast = *group;
+    }
+    if (!options.address.empty() && !parse_address(options.address))
+        return usage(fmt::format("--address expects IP:PORT of this machine, or PORT, not '{}'", options.address));
+    if (!options.peer.empty() && options.peer.find(':') == std::string::npos)
+        return usage(fmt::format("--peer expects HOST:PORT, like 10.0.0.2:8001, not '{}'", options.peer));
+    return std::nullopt;
+}
+
+Findings diagnose(const Options& options) {
+    std::optional<Place> place;
+    const auto all = net::interfaces();
+    Findings out = check_interfaces(options, all, place);
+    std::vector<std::function<Findings()>> checks;
+    if (place) {
+        checks.emplace_back([&] { return check_address(*place); });
+        checks.emplace_back([&] { return check_broadcast(options, *place); });
+        checks.emplace_back([&] { return check_multicast(options, *place); });
+        if (!options.peer.empty()) checks.emplace_back([&] { return check_peer(options, *place); });
+    }
+    checks.emplace_back(check_buffers);
+    checks.emplace_back(check_clock);
+    std::vector<std::future<Findings>> running;
+    running.reserve(checks.size());
+    for (const auto& check : checks) running.push_back(std::async(std::launch::async, check));
+    for (auto& found : running) std::ranges::move(found.get(), std::back_inserter(out));
+    return out;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    Options options;
+    if (const auto code = parse_options(argc, argv, options)) return *code;
+    const Findings findings = diagnose(options);
+    if (options.json) {
+        print_json(findings);
+    } else {
+        print_text(findings);
+    }
+    std::fflush(stdout);
+    // A thread may still wait for the name service: it must not meet destructors.
+    std::_Exit(any_failed(findings) ? runtime::kFailed : runtime::kDone);
+}

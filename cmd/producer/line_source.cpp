@@ -1,0 +1,65 @@
+#include "cmd/producer/line_source.h"
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace logstream::producer {
+
+InputLines::InputLines(net::Loop& loop, int fd, std::function<void()> on_more)
+    : on_more_(std::move(on_more)),
+      reader_(loop, fd, [this](std::string chunk, int errno_value) { on_chunk(std::move(chunk), errno_value); }) {}
+
+void InputLines::on_chunk(std::string chunk, int errno_value) {
+    if (ended_) return;
+    if (errno_value == ECANCELED) {
+        interrupted_ = true;
+    } else if (errno_value != 0) {
+        failure_ = std::strerror(errno_value);
+    }
+    if (chunk.empty()) {
+        ended_ = true;
+    } else {
+        chunks_.push_back(std::move(chunk));
+    }
+    on_more_();
+}
+
+void InputLines::drop_front_chunk() {
+    chunks_.pop_front();
+    at_ = 0;
+    reader_.release();
+}
+
+LineSource::Next InputLines::next() {
+    if (std::exchange(partial_given_, false)) partial_.clear();
+    // The chunk of the line given last is dropped only now.
+    while (!chunks_.empty()) {
+        const std::string& chunk = chunks_.front();
+        const std::string_view rest = std::string_view(chunk).substr(at_);
+        if (rest.empty()) {
+            drop_front_chunk();
+            continue;
+        }
+        const std::size_t newline = rest.find('\n');
+        if (newline == std::string_view::npos) {
+            partial_.append(rest);
+            drop_front_chunk();
+            continue;
+        }
+        at_ += newline + 1;
+        if (partial_.empty()) return {State::kLine, rest.substr(0, newline)};
+        partial_.append(rest.substr(0, newline));
+        partial_given_ = true;
+        return {State::kLine, partial_};
+    }
+    if (!ended_) return {State::kWait, {}};
+    // Half a line that an interrupt cut off is not one.
+    if (partial_.empty() || interrupted_) return {State::kEnd, {}};
+    partial_given_ = true;
+    return {State::kLine, partial_};
+}
+
+void InputLines::stop() { reader_.stop(); }
+
+}  // namespace logstream::producer

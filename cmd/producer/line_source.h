@@ -1,0 +1,66 @@
+// Where the records come from: lines of a file or of standard input, or one text again and again.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "cmd/runtime/input_reader.h"
+
+namespace logstream::producer {
+
+class LineSource {
+public:
+    enum class State : std::uint8_t { kLine, kWait, kEnd };
+    struct Next {
+        State state{};
+        std::string_view line;  // valid until the next call
+    };
+    virtual ~LineSource() = default;
+    // The next line; kWait: none yet, the handler given at construction will be called.
+    virtual Next next() = 0;
+    // Nothing more is read. Whole lines that have been read still come (a pipe would not give them to anybody again).
+    virtual void stop() = 0;
+    // Why reading failed, if it did.
+    virtual std::optional<std::string> failure() const { return std::nullopt; }
+};
+
+// A newline ends a line and is not part of it; a last line without one is a line, too.
+class InputLines final : public LineSource {
+public:
+    InputLines(net::Loop& loop, int fd, std::function<void()> on_more);
+    Next next() override;
+    void stop() override;
+    std::optional<std::string> failure() const override { return failure_; }
+
+private:
+    void on_chunk(std::string chunk, int errno_value);
+    void drop_front_chunk();
+
+    std::function<void()> on_more_;
+    std::deque<std::string> chunks_;
+    std::size_t at_{};     // within the first chunk
+    std::string partial_;  // a line that began in an earlier chunk
+    bool partial_given_{};
+    bool ended_{};
+    bool interrupted_{};
+    std::optional<std::string> failure_;
+    runtime::InputReader reader_;
+};
+
+class RepeatedMessage final : public LineSource {
+public:
+    explicit RepeatedMessage(std::string text) : text_(std::move(text)) {}
+    Next next() override { return {stopped_ ? State::kEnd : State::kLine, text_}; }
+    void stop() override { stopped_ = true; }
+
+private:
+    std::string text_;
+    bool stopped_{};
+};
+
+}  // namespace logstream::producer

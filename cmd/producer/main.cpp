@@ -1,0 +1,20 @@
+// producer: lines in, records out.
+#include "cmd/producer/run.h"
+
+int main(int argc, char** argv) {
+    using namespace logstream;
+    auto options = producer::parse_options(argc, argv);
+    if (!options) return options.error();
+    // With --timeout 0 the user wants to hear soon.
+    const auto search = std::clamp<protocol::Duration>(options->producer.timeout, std::chrono::milliseconds(1800),
+                                                       std::chrono::seconds(10));
+    auto session = runtime::Session::open("producer", options->client, search);
+    if (!session) return runtime::complain("producer", session.error());
+    int code = 0;
+    {
+        producer::Run run(std::move(*options), **session);
+        code = run.execute();
+    }
+    (*session)->drain(std::chrono::milliseconds(200));
+    return code;
+}

@@ -1,0 +1,30 @@
+// The command line of `producer`.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "cmd/runtime/client_flags.h"
+#include "internal/client/partition_sender.h"
+
+namespace logstream::producer {
+
+struct Options {
+    runtime::ClientFlags client;
+    client::ProducerOptions producer;
+    std::string file;                    // empty: standard input
+    std::optional<std::string> message;  // makes records in place of reading them
+    std::optional<std::uint64_t> count;  // records at most
+    std::optional<double> rate;          // records per second
+    std::optional<std::string> key;      // of every record
+    std::optional<char> key_separator;   // the key is what stands before the first one
+    std::optional<std::uint32_t> partition;
+    std::string failed;  // path
+    bool resume{};
+};
+
+// Either the options or the exit code.
+std::expected<Options, int> parse_options(int argc, char** argv);
+
+}  // namespace logstream::producer

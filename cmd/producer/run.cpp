@@ -1,0 +1,254 @@
+#include "cmd/producer/run.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+
+#include "internal/client/partitioner.h"
+
+namespace logstream::producer {
+
+namespace {
+// Lines taken in one turn of the loop, so that sockets and timers get theirs.
+constexpr int kLinesPerTurn = 2000;
+constexpr protocol::Duration kSettleLimit = std::chrono::seconds(5);
+constexpr std::size_t kMaxDecompressedBytes = 256u << 20;
+}  // namespace
+
+Run::Run(Options options, runtime::Session& session)
+    : options_(std::move(options)),
+      session_(session),
+      producer_(session.router(), options_.producer, [this](const client::BatchReport& report) { on_report(report); }) {
+    producer_.on_progress([this] { phase_ == Phase::kFeeding ? feed() : check_done(); });
+    for (const int signal : {SIGINT, SIGTERM}) session_.loop().on_signal(signal, [this](int) { on_signal(); });
+}
+
+Run::~Run() {
+    if (source_) source_.reset();
+    if (input_fd_ > STDIN_FILENO) close(input_fd_);
+    if (failed_file_ != nullptr) std::fclose(failed_file_);
+}
+
+int Run::execute() {
+    if (!open_source()) return runtime::complain("producer", *fatal_);
+    session_.router().start();
+    producer_.start([this](const protocol::Result<void>& ready) { on_ready(ready); });
+    if (phase_ != Phase::kDone) session_.loop().run();
+    if (fatal_) {
+        runtime::complain("producer", *fatal_);
+        if (lines_ == 0) return runtime::kFailed;
+    }
+    print_summary();
+    return failed_ > 0 || fatal_ ? runtime::kFailed : runtime::kDone;
+}
+
+bool Run::open_source() {
+    input_fd_ = STDIN_FILENO;
+    if (!options_.file.empty()) {
+        input_fd_ = open(options_.file.c_str(), O_RDONLY | O_CLOEXEC);
+        if (input_fd_ < 0)
+            fatal_ = {protocol::ErrorCode::kConfig,
+                      fmt::format("can't read {}: {}", options_.file, std::strerror(errno))};
+    }
+    if (!options_.failed.empty()) {
+        failed_file_ = std::fopen(options_.failed.c_str(), "we");
+        if (failed_file_ == nullptr)
+            fatal_ = {protocol::ErrorCode::kConfig,
+                      fmt::format("can't write {}: {}", options_.failed, std::strerror(errno))};
+    }
+    return !fatal_;
+}
+
+void Run::on_ready(const protocol::Result<void>& ready) {
+    if (!ready) {
+        fatal_ = ready.error();
+        phase_ = Phase::kDone;
+        session_.loop().stop();
+        return;
+    }
+    if (options_.partition && *options_.partition >= producer_.partitions()) {
+        fatal_ = {protocol::ErrorCode::kInvalid,
+                  fmt::format("topic '{}' has the partitions 0 to {}, not {}", options_.producer.topic,
+                              producer_.partitions() - 1, *options_.partition)};
+        phase_ = Phase::kDone;
+        session_.loop().stop();
+        return;
+    }
+    if (signals_ > 0) return end_of_input();
+    lines_of_partition_.resize(producer_.partitions());
+    phase_ = Phase::kFeeding;
+    first_send_ = last_ack_ = pace_start_ = session_.loop().now();
+    if (options_.message) {
+        source_ = std::make_unique<RepeatedMessage>(*options_.message);
+    } else {
+        source_ = std::make_unique<InputLines>(session_.loop(), input_fd_, [this] { feed(); });
+    }
+    feed();
+}
+
+void Run::schedule_feed(protocol::Duration after) {
+    session_.env().cancel_timer(feed_timer_);
+    feed_timer_ = session_.env().set_timer(after, [this] { feed(); });
+}
+
+void Run::feed() {
+    if (phase_ != Phase::kFeeding) return;
+    std::uint64_t allowed = allowance();
+    for (int turn = 0; allowed > 0 && producer_.has_room(); ++turn, --allowed) {
+        if (turn == kLinesPerTurn) return schedule_feed({});
+        if (options_.count && lines_ >= *options_.count) return end_of_input();
+        const LineSource::Next next = source_->next();
+        if (next.state == LineSource::State::kWait) return;
+        if (next.state == LineSource::State::kEnd) return end_of_input();
+        ++lines_;
+        if (send_line(next.line)) ++paced_;
+    }
+    // Otherwise the progress of the producer or the timer of the pace goes on.
+}
+
+std::uint64_t Run::allowance() {
+    if (!options_.rate) return std::numeric_limits<std::uint64_t>::max();
+    const protocol::TimePoint now = session_.loop().now();
+    const double rate = *options_.rate;
+    double due = std::chrono::duration<double>(now - pace_start_).count() * rate + 1;
+    // After a time without progress the pace begins anew: what was missed is not made up for in one burst.
+    if (due - static_cast<double>(paced_) > rate + 1) {
+        pace_start_ = now;
+        paced_ = 0;
+        due = 1;
+    }
+    if (due >= static_cast<double>(paced_) + 1) return static_cast<std::uint64_t>(due) - paced_;
+    const double wait_s = std::max(0.0005, (static_cast<double>(paced_) + 1 - due) / rate);
+    schedule_feed(std::chrono::nanoseconds(static_cast<std::int64_t>(wait_s * 1e9)));
+    return 0;
+}
+
+// False when the line was skipped.
+bool Run::send_line(std::string_view line) {
+    client::Producer::Record record{.key = {}, .value = line, .partition = options_.partition};
+    if (options_.key) record.key = *options_.key;
+    if (options_.key_separator) {
+        if (const std::size_t at = line.find(*options_.key_separator); at != std::string_view::npos) {
+            record.key = line.substr(0, at);
+            record.value = line.substr(at + 1);
+        }
+    }
+    if (!options_.producer.name.empty()) {
+        // A later run must put every line to the same place: by key, or by the line's number.
+        if (!record.partition) {
+            record.partition = record.key ? client::partition_of_key(*record.key, producer_.partitions())
+                                          : static_cast<std::uint32_t>((lines_ - 1) % producer_.partitions());
+        }
+        if (options_.resume && skip(*record.partition)) return false;
+    }
+    const std::size_t bytes = record.value->size() + record.key.value_or("").size();
+    if (auto sent = producer_.send(record); !sent) {
+        fail_record(record.key, *record.value,
+                    {sent.error().code, fmt::format("line {}: {}", lines_, sent.error().message)});
+        ++failed_;
+        return true;
+    }
+    sent_bytes_ += bytes;
+    return true;
+}
+
+bool Run::skip(std::uint32_t partition) {
+    const bool known = lines_of_partition_[partition]++ < producer_.already_sent(partition);
+    skipped_ += known ? 1 : 0;
+    return known;
+}
+
+void Run::end_of_input() {
+    session_.env().cancel_timer(feed_timer_);
+    if (source_)
+        if (const auto failure = source_->failure())
+            fatal_ = {protocol::ErrorCode::kConfig, fmt::format("reading stopped: {}", *failure)};
+    phase_ = Phase::kDraining;
+    producer_.flush();
+    check_done();
+}
+
+void Run::check_done() {
+    if (phase_ != Phase::kDraining || !producer_.idle()) return;
+    const auto done = [this] {
+        phase_ = Phase::kDone;
+        session_.loop().stop();
+    };
+    if (options_.producer.acks != proto::NONE || acknowledged_ == 0) return done();
+    phase_ = Phase::kSettling;
+    producer_.settle(kSettleLimit, done);
+}
+
+void Run::on_report(const client::BatchReport& report) {
+    last_ack_ = session_.loop().now();
+    if (report.outcome) {
+        acknowledged_ += report.records;
+        const auto us = std::chrono::duration_cast<std::chrono::microseconds>(report.latency).count();
+        latency_us_.record(static_cast<std::uint64_t>(us), report.records);
+        return;
+    }
+    failed_ += report.records;
+    // A newer instance took over: nothing that this one reads can be appended any more.
+    if (report.outcome.error().code == protocol::ErrorCode::kFenced && phase_ == Phase::kFeeding)
+        session_.env().set_timer(protocol::Duration{0}, [this] {
+            if (phase_ == Phase::kFeeding) end_of_input();
+        });
+    if (auto batch = protocol::BatchView::parse(report.batch)) {
+        const auto decoded = batch->for_each(kMaxDecompressedBytes, [&](const protocol::Record& record) {
+            failed_bytes_ += record.value->size() + (record.key ? record.key->size() : 0);
+            fail_record(record.key, *record.value, report.outcome.error());
+            return true;
+        });
+        LS_ASSERT(decoded.has_value());  // our own batch
+    }
+}
+
+void Run::fail_record(std::optional<std::string_view> key, std::string_view value, const protocol::Error& error) {
+    if (!first_error_) {
+        first_error_ = error;
+        session_.log().error("{}", error.message);
+    }
+    if (failed_file_ == nullptr) return;
+    if (key && options_.key_separator) {
+        std::fwrite(key->data(), 1, key->size(), failed_file_);
+        std::fputc(*options_.key_separator, failed_file_);
+    }
+    std::fwrite(value.data(), 1, value.size(), failed_file_);
+    std::fputc('\n', failed_file_);
+}
+
+// The first one ends the input and waits for what is under way; the second one does not wait.
+void Run::on_signal() {
+    ++signals_;
+    if (phase_ == Phase::kStarting || signals_ > 1) {
+        const protocol::Error interrupted{protocol::ErrorCode::kUnknown, "interrupted before it was acknowledged"};
+        if (phase_ == Phase::kStarting) fatal_ = interrupted;
+        producer_.fail_all(interrupted);
+        phase_ = Phase::kDone;
+        session_.loop().stop();
+        return;
+    }
+    if (phase_ != Phase::kFeeding) return;
+    if (options_.rate || options_.message) return end_of_input();
+    source_->stop();
+}
+
+void Run::print_summary() const {
+    const double seconds = std::max(1e-6, std::chrono::duration<double>(last_ack_ - first_send_).count());
+    const auto bytes = static_cast<double>(sent_bytes_ - failed_bytes_);
+    const auto ms = [this](double fraction) { return static_cast<double>(latency_us_.quantile(fraction)) / 1000; };
+    std::string text = fmt::format(
+        "producer: {} records, {} bytes in {:.3f} s: {:.1f} records/s, {:.3f} MB/s; latency p50 {:.3f} ms, p99 {:.3f} "
+        "ms, max "
+        "{:.3f} ms",
+        acknowledged_, sent_bytes_ - failed_bytes_, seconds, static_cast<double>(acknowledged_) / seconds,
+        bytes / seconds / 1e6, ms(0.5), ms(0.99), static_cast<double>(latency_us_.max()) / 1000);
+    if (skipped_ > 0) text += fmt::format("; {} lines were there already", skipped_);
+    if (failed_ > 0) text += fmt::format("; {} NOT ACKNOWLEDGED ({})", failed_, first_error_->message);
+    std::fprintf(stderr, "%s\n", text.c_str());
+}
+
+}  // namespace logstream::producer

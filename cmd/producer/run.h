@@ -1,0 +1,73 @@
+// One run of `producer`: takes lines at the pace asked for, sends them, counts what becomes of them.
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "cmd/producer/line_source.h"
+#include "cmd/producer/options.h"
+#include "cmd/runtime/session.h"
+#include "internal/client/histogram.h"
+#include "internal/client/producer.h"
+
+namespace logstream::producer {
+
+class Run {
+public:
+    Run(Options options, runtime::Session& session);
+    ~Run();
+    Run(const Run&) = delete;
+    Run& operator=(const Run&) = delete;
+
+    // Runs the loop to the end. The exit code.
+    int execute();
+
+private:
+    enum class Phase : std::uint8_t { kStarting, kFeeding, kDraining, kSettling, kDone };
+
+    void on_ready(const protocol::Result<void>& ready);
+    bool open_source();
+    void feed();
+    bool send_line(std::string_view line);
+    bool skip(std::uint32_t partition);
+    // Records that may be sent now; when none, sets the timer for the next one.
+    std::uint64_t allowance();
+    void end_of_input();
+    void check_done();
+    void on_report(const client::BatchReport& report);
+    void fail_record(std::optional<std::string_view> key, std::string_view value, const protocol::Error& error);
+    void on_signal();
+    void schedule_feed(protocol::Duration after);
+    void print_summary() const;
+
+    Options options_;
+    runtime::Session& session_;
+    std::optional<protocol::Error> fatal_;
+    Phase phase_{Phase::kStarting};
+    int input_fd_{-1};
+    std::FILE* failed_file_{};
+    std::unique_ptr<LineSource> source_;
+    client::Producer producer_;
+    env::TimerId feed_timer_;
+
+    std::uint64_t lines_{};  // taken from the source
+    std::uint64_t skipped_{};
+    std::vector<std::int64_t> lines_of_partition_;
+    std::uint64_t paced_{};  // records sent since pace_start_
+    protocol::TimePoint pace_start_{};
+
+    protocol::TimePoint first_send_{};
+    protocol::TimePoint last_ack_{};
+    std::uint64_t sent_bytes_{};
+    std::uint64_t acknowledged_{};
+    std::uint64_t failed_{};
+    std::uint64_t failed_bytes_{};
+    std::optional<protocol::Error> first_error_;
+    client::Histogram latency_us_;
+    int signals_{};
+};
+
+}  // namespace logstream::producer

@@ -1,0 +1,68 @@
+#include "cmd/runtime/client_flags.h"
+
+#include <netdb.h>
+#include <netinet/in.h>
+
+#include <cstdio>
+#include <memory>
+
+namespace logstream::runtime {
+
+void ClientFlags::add_to(CLI::App& app) {
+    app.add_option("--brokers", brokers, "Brokers to ask first; without it they are found by broadcast")
+        ->delimiter(',')
+        ->type_name("HOST:PORT,…")
+        ->envname("BROKERS");
+    app.add_option("--cluster", cluster, "Name of the cluster (default: logstream, or any with --brokers)")
+        ->envname("CLUSTER_NAME");
+    app.add_option("--broadcast-port", broadcast_port, "UDP port of discovery")
+        ->envname("BROADCAST_PORT")
+        ->check(CLI::Range(1, 65535))
+        ->capture_default_str();
+    app.add_option("--interface", interface, "Network interface to broadcast on; without it on all")->type_name("NAME");
+    app.add_flag("--verbose", verbose, "Say on stderr what happens");
+}
+
+std::optional<int> parse(CLI::App& app, int argc, char** argv) {
+    app.set_version_flag("--version", std::string(LOGSTREAM_VERSION), "Print the version and exit");
+    app.get_formatter()->column_width(34);
+    try {  // CLI11's way to report; nothing of ours throws
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+        if (error.get_exit_code() == 0) {
+            app.exit(error);
+            return kDone;
+        }
+        std::fprintf(stderr, "%s: %s\nTry %s --help.\n", app.get_name().c_str(), error.what(), app.get_name().c_str());
+        return kUsage;
+    }
+    return std::nullopt;
+}
+
+protocol::Result<env::Endpoint> resolve(const std::string& host_and_port) {
+    if (auto endpoint = env::parse_endpoint(host_and_port)) return endpoint;
+    const std::size_t colon = host_and_port.rfind(':');
+    if (colon == std::string::npos || colon == 0 || colon + 1 == host_and_port.size())
+        return protocol::fail(protocol::ErrorCode::kConfig,
+                              "'{}' is not an address: expected HOST:PORT, as in 10.0.0.1:8001", host_and_port);
+    const std::string host = host_and_port.substr(0, colon);
+    const std::string port = host_and_port.substr(colon + 1);
+    addrinfo hints{};
+    hints.ai_family = AF_INET;
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_flags = AI_NUMERICSERV;
+    addrinfo* found = nullptr;
+    if (const int error = getaddrinfo(host.c_str(), port.c_str(), &hints, &found); error != 0)
+        return protocol::fail(protocol::ErrorCode::kConfig, "'{}' can't be resolved: {}", host_and_port,
+                              gai_strerror(error));
+    const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owner(found, &freeaddrinfo);
+    const auto* address = reinterpret_cast<const sockaddr_in*>(found->ai_addr);
+    return env::Endpoint{ntohl(address->sin_addr.s_addr), ntohs(address->sin_port)};
+}
+
+int complain(std::string_view program, const protocol::Error& error) {
+    std::fprintf(stderr, "%.*s: %s\n", static_cast<int>(program.size()), program.data(), error.message.c_str());
+    return kFailed;
+}
+
+}  // namespace logstream::runtime

@@ -1,0 +1,39 @@
+// What every client program shares on its command line, and how it ends.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "internal/client/router.h"
+
+namespace logstream::runtime {
+
+// Exit codes of every program (INTERFACES).
+inline constexpr int kDone = 0;
+inline constexpr int kFailed = 1;
+inline constexpr int kUsage = 2;
+
+// --brokers, --cluster, --broadcast-port, --interface, --verbose. Flags go before the environment.
+struct ClientFlags {
+    std::vector<std::string> brokers;
+    std::optional<std::string> cluster;  // none: any with --brokers, else "logstream"
+    std::uint16_t broadcast_port = 8888;
+    std::string interface;
+    bool verbose{};
+
+    void add_to(CLI::App& app);
+};
+
+// Parses the command line. nullopt: go on; else the exit code (help and version are printed to stdout, mistakes to
+// stderr).
+std::optional<int> parse(CLI::App& app, int argc, char** argv);
+
+// HOST:PORT to an address; asks the name service, which may block.
+protocol::Result<env::Endpoint> resolve(const std::string& host_and_port);
+
+// "name: message" on stderr; returns kFailed.
+int complain(std::string_view program, const protocol::Error& error);
+
+}  // namespace logstream::runtime

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that building LogStream needs, and with --tests those that its tests need.
+# Asks for nothing and touches nothing when all are there.
+set -euo pipefail
+
+usage() {
+    cat <<'TEXT'
+Usage: deploy/install-packages.sh [--tests] [--list]
+
+  --tests   also what the tests need
+  --list    print the packages, install nothing
+TEXT
+}
+
+build=(
+    g++ cmake ninja-build ccache pkg-config
+    protobuf-compiler libprotobuf-dev libuv1-dev libspdlog-dev libfmt-dev libyaml-cpp-dev libcli11-dev nlohmann-json3-dev
+    libisal-dev libxxhash-dev liblz4-dev libzstd-dev libsnappy-dev zlib1g-dev libcpp-httplib-dev
+)
+tests=(
+    libgtest-dev libgmock-dev python3 python3-protobuf
+    iproute2 nftables tcpdump strace ethtool procps
+    clang-format-19
+)
+
+wanted=("${build[@]}")
+list=false
+while (($# > 0)); do
+    case $1 in
+        --tests) wanted+=("${tests[@]}") ;;
+        --list) list=true ;;
+        -h | --help) usage; exit 0 ;;
+        *) echo "install-packages.sh: unknown argument '$1'" >&2; usage >&2; exit 2 ;;
+    esac
+    shift
+done
+
+if $list; then
+    printf '%s\n' "${wanted[@]}"
+    exit 0
+fi
+
+if ! command -v dpkg-query >/dev/null; then
+    echo "install-packages.sh: this is no Debian system; install the equals of: ${wanted[*]}" >&2
+    exit 1
+fi
+
+# One call for all; packages that dpkg has never heard of are missing from its answer.
+installed=$(dpkg-query --show --showformat='${Package} ${db:Status-Status}\n' "${wanted[@]}" 2>/dev/null |
+    awk '$2 == "installed" { print $1 }' | sort -u || true)
+missing=()
+for package in "${wanted[@]}"; do
+    grep -qxF -- "$package" <<<"$installed" || missing+=("$package")
+done
+((${#missing[@]} == 0)) && exit 0
+
+as_root=()
+if ((EUID != 0)); then
+    if ! command -v sudo >/dev/null; then
+        echo "install-packages.sh: not root and no sudo; as root, run: apt-get install -y ${missing[*]}" >&2
+        exit 1
+    fi
+    as_root=(sudo)
+fi
+
+echo "Installing ${#missing[@]} packages: ${missing[*]}" >&2
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+run() {
+    if ! "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive "$@" >"$log" 2>&1; then
+        tail -n 20 "$log" >&2
+        echo "install-packages.sh: failed: $*" >&2
+        exit 1
+    fi
+}
+run apt-get update
+run apt-get install -y --no-install-recommends "${missing[@]}"

@@ -1,0 +1,72 @@
+#include "internal/client/cluster_view.h"
+
+#include <algorithm>
+
+namespace logstream::client {
+
+Broker broker_of(const proto::Member& member) {
+    return Broker{NodeId{member.id()},
+                  member.name(),
+                  {member.ip(), static_cast<std::uint16_t>(member.port())},
+                  static_cast<std::uint16_t>(member.http_port())};
+}
+
+ClusterView::ClusterView(const proto::MetadataResponse& response)
+    : cluster(response.cluster()),
+      cluster_id(response.cluster_id()),
+      number(response.view().number()),
+      leader(response.view().coordinator()),
+      max_batch_bytes(response.max_batch_bytes()) {
+    std::vector<NodeId> ids;
+    for (const proto::Member& member : response.view().members()) {
+        members.push_back(broker_of(member));
+        ids.push_back(NodeId{member.id()});
+    }
+    std::ranges::sort(members, {}, &Broker::id);
+    ring_ = ring::HashRing(ids);
+    merge_topics(response);
+}
+
+void ClusterView::merge_topics(const proto::MetadataResponse& response) {
+    for (const proto::TopicInfo& info : response.topics()) {
+        Answer answer;
+        answer.error = {static_cast<protocol::ErrorCode>(info.error().code()), info.error().message()};
+        answer.topic =
+            Topic{info.name(), TopicId{info.topic()}, std::max(1U, info.settings().partitions()), info.settings()};
+        topics_.insert_or_assign(info.name(), std::move(answer));
+    }
+}
+
+void ClusterView::keep_topics_of(const ClusterView& older) {
+    for (const auto& [name, answer] : older.topics_) {
+        const auto [at, added] = topics_.emplace(name, answer);
+        const bool worse = at->second.error.code != protocol::ErrorCode::kNone;
+        if (!added && worse && answer.error.code == protocol::ErrorCode::kNone) at->second = answer;
+    }
+}
+
+const Broker* ClusterView::owner(StreamId stream) const {
+    return find(stream == protocol::kMetadataStream ? leader : ring_.owner(stream));
+}
+
+const Broker* ClusterView::find(NodeId id) const {
+    const auto found = std::ranges::lower_bound(members, id, {}, &Broker::id);
+    return found != members.end() && found->id == id ? &*found : nullptr;
+}
+
+protocol::Result<Topic> ClusterView::topic(std::string_view name) const {
+    const auto found = topics_.find(name);
+    if (found == topics_.end())
+        return protocol::fail(protocol::ErrorCode::kUnknownTopic, "topic '{}' is not known yet", name);
+    if (found->second.error.code != protocol::ErrorCode::kNone) return std::unexpected(found->second.error);
+    return found->second.topic;
+}
+
+std::vector<Topic> ClusterView::topics() const {
+    std::vector<Topic> out;
+    for (const auto& [name, answer] : topics_)
+        if (answer.error.code == protocol::ErrorCode::kNone) out.push_back(answer.topic);
+    return out;
+}
+
+}  // namespace logstream::client

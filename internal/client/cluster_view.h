@@ -1,0 +1,79 @@
+// What a client knows of the cluster: its lineage, the view, who owns which stream, and the topics it asked for.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "internal/env/endpoint.h"
+#include "internal/protocol/error.h"
+#include "internal/protocol/ids.h"
+#include "internal/ring/hash_ring.h"
+#include "logstream.pb.h"
+
+namespace logstream::client {
+
+using protocol::ClusterId;
+using protocol::NodeId;
+using protocol::StreamId;
+using protocol::TopicId;
+using protocol::ViewNumber;
+
+struct Broker {
+    NodeId id;
+    std::string name;
+    env::Endpoint endpoint;
+    std::uint16_t http_port{};  // 0: none
+};
+Broker broker_of(const proto::Member& member);
+
+struct Topic {
+    std::string name;
+    TopicId id;
+    std::uint32_t partitions{1};
+    proto::TopicSettings settings;
+};
+
+// One METADATA answer, or several of one view put together. A value: copied, compared by hand, never shared.
+class ClusterView {
+public:
+    ClusterView() = default;
+    explicit ClusterView(const proto::MetadataResponse& response);
+
+    // Takes over what another answer about the same view says of topics.
+    void merge_topics(const proto::MetadataResponse& response);
+    // A newer view's answer may know less of topics than the older one did (a broker that is catching up).
+    void keep_topics_of(const ClusterView& older);
+
+    bool known() const { return cluster_id.value != 0; }
+    // The broker that orders `stream` in this view; nullptr when nobody is known to.
+    const Broker* owner(StreamId stream) const;
+    const Broker* find(NodeId id) const;
+    // Every member stores every stream; the owner comes first, then who would own it without those before.
+    std::vector<NodeId> replicas(StreamId stream) const { return ring_.preference(stream, members.size()); }
+    // The topic, or why there is none (kUnknownTopic also when nobody was asked for it).
+    protocol::Result<Topic> topic(std::string_view name) const;
+    // All topics that are known to exist, by name.
+    std::vector<Topic> topics() const;
+
+    std::string cluster;
+    ClusterId cluster_id;
+    ViewNumber number;
+    NodeId leader;
+    std::vector<Broker> members;  // ascending by id
+    std::size_t max_batch_bytes{};
+
+private:
+    struct Answer {
+        Topic topic;
+        protocol::Error error;  // kNone when the topic exists
+    };
+
+    ring::HashRing ring_;
+    std::map<std::string, Answer, std::less<>> topics_;
+};
+
+}  // namespace logstream::client

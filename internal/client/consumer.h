@@ -1,0 +1,81 @@
+// Reads a topic: every partition of it, one, or those that a group gives us.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "internal/client/group_member.h"
+#include "internal/client/partition_reader.h"
+
+namespace logstream::client {
+
+struct ConsumerOptions {
+    std::string topic;
+    std::optional<std::uint32_t> partition;  // not with a group
+    StartAt start;                           // with a group: where it has not committed yet
+    bool follow{};
+    std::string group;  // empty: none
+    Duration session_timeout = std::chrono::seconds(6);
+    Duration topic_timeout = std::chrono::seconds(3);  // for a topic that nobody has created yet; following waits on
+    std::uint32_t max_bytes = 4u << 20;                // of one answer
+};
+
+// Records of one partition come in the order of their offsets, those of several partitions interleaved. With a group,
+// what the caller reports as written is committed, and what was lost to another member is handed over only when it has
+// been written.
+class Consumer {
+public:
+    // Returns whether there is room for more; false pauses until resume().
+    using RecordHandler = std::function<bool(const ConsumedRecord& record)>;
+    // All ends are reached, or reading failed. Comes once.
+    using FinishHandler = std::move_only_function<void(Result<void> result)>;
+
+    Consumer(Router& router, ConsumerOptions options, RecordHandler on_record, FinishHandler on_finish);
+    ~Consumer();
+    Consumer(const Consumer&) = delete;
+    Consumer& operator=(const Consumer&) = delete;
+
+    void start();
+    void resume();
+    // All records of `partition` below `next` have left the program for good.
+    void written(std::uint32_t partition, Offset next);
+    // Commits what was written and leaves the group; then `done`. No record comes any more.
+    void stop(std::move_only_function<void()> done);
+
+private:
+    void on_view();
+    void on_topic_timeout();
+    void open(std::uint32_t partition, StartAt start);
+    bool on_record(const ConsumedRecord& record);
+    void on_reader_end();
+    void schedule_check();
+    void check_end();
+    void on_assignment(const GroupMember::Offsets& assigned);
+    void hand_over();
+    void finish(Result<void> result);
+
+    Router& router_;
+    ConsumerOptions options_;
+    ReaderOptions reader_options_;
+    RecordHandler record_handler_;
+    FinishHandler finish_handler_;
+    PartitionReader::RecordHandler on_record_;
+    PartitionReader::EndHandler on_reader_end_;
+    Router::ListenerId listener_;
+    env::TimerId topic_timer_;
+    env::TimerId check_timer_;
+    bool opened_{};
+    bool stopped_{};
+    std::map<std::uint32_t, std::unique_ptr<PartitionReader>> readers_;
+    std::map<std::uint32_t, std::int64_t> emitted_;  // the offset after the last record given out
+    std::map<std::uint32_t, std::int64_t> written_;  // the same, written
+    // With a group.
+    std::unique_ptr<GroupMember> member_;
+    std::optional<GroupMember::Offsets> next_assignment_;  // waits until what is lost has been written
+};
+
+}  // namespace logstream::client

@@ -1,0 +1,87 @@
+#include "internal/client/discovery.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "logstream.pb.h"
+
+namespace logstream::client {
+
+namespace {
+constexpr std::size_t kMaxLineages = 16;
+constexpr std::size_t kMaxBrokers = 256;
+}  // namespace
+
+Discovery::Discovery(env::Env& env, std::string cluster, FoundHandler found)
+    : env_(env), cluster_(std::move(cluster)), found_(std::move(found)), nonce_(env.random()) {}
+
+Discovery::~Discovery() { stop(); }
+
+void Discovery::start() {
+    if (running_) return;
+    running_ = true;
+    ask();
+}
+
+void Discovery::stop() {
+    running_ = false;
+    answers_.clear();
+    env_.cancel_timer(ask_timer_);
+    env_.cancel_timer(judge_timer_);
+}
+
+void Discovery::ask() {
+    proto::Join join;
+    join.set_cluster(cluster_);
+    join.set_client(true);
+    join.set_nonce(nonce_);
+    const std::string payload = join.SerializeAsString();
+    protocol::FrameHeader header;
+    header.type = protocol::MessageType::kJoin;
+    header.cluster = protocol::cluster_tag(cluster_);
+    env_.broadcast({protocol::encode_frame(header, std::as_bytes(std::span(payload))), {}});
+    ask_timer_ = env_.set_timer(kInterval, [this] { ask(); });
+}
+
+void Discovery::on_frame(const env::ReceivedFrame& frame) {
+    if (!running_ || frame.header.type != protocol::MessageType::kJoinResponse) return;
+    proto::JoinResponse response;
+    if (!response.ParseFromArray(frame.payload.data(), static_cast<int>(frame.payload.size()))) return;
+    // A broker without a lineage is still looking for its own cluster.
+    if (response.nonce() != nonce_ || response.cluster() != cluster_ || response.cluster_id() == 0) return;
+    if (answers_.empty()) judge_timer_ = env_.set_timer(kGather, [this] { judge(); });
+    if (answers_.size() >= kMaxLineages) return;
+    Lineage& lineage = answers_[protocol::ClusterId{response.cluster_id()}];
+    lineage.has_records |= response.has_records();
+    lineage.serving |= response.serving();
+    const auto add = [&lineage](const proto::Member& member) {
+        if (member.ip() == 0 || member.port() == 0 || lineage.brokers.size() >= kMaxBrokers) return;
+        lineage.brokers.insert({member.ip(), static_cast<std::uint16_t>(member.port())});
+    };
+    add(response.responder());
+    for (const proto::Member& member : response.view().members()) add(member);
+}
+
+void Discovery::judge() {
+    const auto answers = std::exchange(answers_, {});
+    stop();
+    std::string with_records;
+    for (const auto& [id, lineage] : answers) {
+        if (!lineage.has_records || lineage.brokers.empty()) continue;
+        with_records += fmt::format("{}{} (at {})", with_records.empty() ? "" : " and ", protocol::to_string(id),
+                                    env::to_string(*lineage.brokers.begin()));
+    }
+    if (std::ranges::count_if(answers, [](const auto& a) { return a.second.has_records; }) > 1) {
+        found_(
+            protocol::fail(protocol::ErrorCode::kWrongCluster,
+                           "clusters that were started apart answer to the name '{}': {}. Choose one with --brokers, "
+                           "or unite them with logstreamctl merge",
+                           cluster_, with_records));
+        return;
+    }
+    const auto best = std::ranges::max_element(
+        answers, {}, [](const auto& answer) { return std::pair(answer.second.has_records, answer.second.serving); });
+    found_(best->second.brokers);
+}
+
+}  // namespace logstream::client

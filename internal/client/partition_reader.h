@@ -1,0 +1,132 @@
+// Reads one partition in the order of its offsets: never a record twice, never one left out, whoever serves it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "internal/client/router.h"
+#include "internal/protocol/record_batch.h"
+
+namespace logstream::client {
+
+using protocol::Offset;
+
+// Where to begin.
+struct StartAt {
+    enum class Kind : std::uint8_t {
+        kEarliest,
+        kLatest,
+        kOffset,  // `value` is the offset
+        kTail,    // `value` records before the end
+    };
+    Kind kind{Kind::kEarliest};
+    std::int64_t value{};
+    // When the offset is below the log's start (retention removed it): go on at the log's start in place of failing.
+    bool earliest_if_gone{};
+};
+
+struct ReaderOptions {
+    std::string topic;
+    bool follow{};  // else ends at the high watermark that stood at the beginning
+    Duration max_wait = std::chrono::milliseconds(500);
+    std::uint32_t max_bytes = 4u << 20;  // of one answer
+};
+
+struct ConsumedRecord {
+    std::uint32_t partition{};
+    Offset offset;
+    const protocol::Record& record;  // valid during the call
+};
+
+// One request is under way at a time; the next offset to emit is kept here alone, so that asking again, anyone, at any
+// time, is safe. The owner is asked first. When it has not answered well for `kPatience`, any broker of the view is
+// asked for what it knows to be committed, so that reading goes on where there is no quorum.
+class PartitionReader {
+public:
+    static constexpr Duration kPatience = std::chrono::seconds(1);
+
+    // Returns whether to go on; false pauses before the next record.
+    using RecordHandler = std::function<bool(const ConsumedRecord& record)>;
+    // The reader ended or failed.
+    using EndHandler = std::function<void()>;
+
+    PartitionReader(Router& router, const ReaderOptions& options, std::uint32_t partition, StartAt start,
+                    const RecordHandler& on_record, const EndHandler& on_end);
+    ~PartitionReader();
+    PartitionReader(const PartitionReader&) = delete;
+    PartitionReader& operator=(const PartitionReader&) = delete;
+
+    void start();
+    // Goes on after the record handler said to pause.
+    void resume();
+    void on_view();
+
+    std::uint32_t partition() const { return partition_; }
+    // The offset after the last record emitted (or where reading begins, once that is known).
+    Offset next() const { return next_; }
+    bool ended() const { return phase_ == Phase::kEnded; }
+    const std::optional<Error>& failure() const { return failure_; }
+    // Below this all is committed, as far as the last answer told.
+    Offset high_watermark() const { return high_watermark_; }
+
+private:
+    enum class Phase : std::uint8_t {
+        kLocating,  // asking for the log's ends
+        kReading,
+        kEnded,
+        kFailed,
+    };
+    struct Target {
+        Endpoint endpoint;
+        bool any_replica{};
+    };
+
+    std::optional<Target> choose_target();
+    void ask();
+    void ask_offsets(const Target& target, TopicId topic);
+    void ask_records(const Target& target, TopicId topic);
+    void on_offsets(const Result<Message>& answer);
+    void on_records(const Result<Message>& answer);
+    void below_log_start(Offset log_start);
+    void emit();
+    bool emit_batch(const protocol::BatchView& batch);
+    void corrupt(std::string_view what);
+    void answered_well();
+    void trouble(const Error& error);
+    void retry_later();
+    void end();
+    void fail(Error error);
+
+    Router& router_;
+    const ReaderOptions& options_;
+    std::uint32_t partition_;
+    StartAt start_;
+    const RecordHandler& on_record_;
+    const EndHandler& on_end_;
+
+    Phase phase_{Phase::kLocating};
+    bool located_{};  // next_ and end_ are known
+    Offset next_;
+    Offset end_;  // where to stop unless following
+    Offset high_watermark_;
+    std::optional<Error> failure_;
+
+    RequestId asked_;
+    Target target_;
+    ViewNumber asked_view_;
+    Bytes pending_;  // of the last answer, what is not emitted yet
+    bool paused_{};
+    Backoff backoff_;
+    env::TimerId retry_timer_;
+    TimePoint good_since_{};          // the last good answer of anyone
+    TimePoint replica_mode_until_{};  // the owner did not answer and a replica did
+    ViewNumber replica_mode_view_;
+    std::uint64_t turn_{};
+    TimePoint corrupt_since_{};
+    unsigned timeouts_{};  // in a row
+};
+
+}  // namespace logstream::client

@@ -1,0 +1,234 @@
+#include "internal/client/producer.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "internal/client/partitioner.h"
+#include "internal/client/retry.h"
+#include "internal/client/topic_name.h"
+
+namespace logstream::client {
+
+namespace {
+// Even one try looks for the topic and its owner for so long.
+constexpr Duration kLeastStart = std::chrono::milliseconds(1800);
+}  // namespace
+
+ProducerId producer_id_of(std::string_view name) {
+    return ProducerId{static_cast<std::int64_t>(XXH64(name.data(), name.size(), 0) >> 1)};
+}
+
+Producer::Producer(Router& router, ProducerOptions options, ReportHandler report)
+    : router_(router),
+      options_(std::move(options)),
+      id_(options_.name.empty() ? ProducerId{static_cast<std::int64_t>(router.env().random() >> 1)}
+                                : producer_id_of(options_.name)),
+      report_(std::move(report)),
+      on_report_([this](BatchReport batch) { on_report(std::move(batch)); }) {
+    listener_ = router_.listen([this] { on_view(); });
+    router_.requests().on_drained([this] {
+        for (const auto& sender : senders_) sender->on_drained();
+    });
+}
+
+Producer::~Producer() {
+    router_.unlisten(listener_);
+    router_.requests().on_drained(nullptr);
+    for (const env::TimerId timer : {start_timer_, retry_timer_, tick_timer_, progress_timer_, settle_timer_})
+        router_.env().cancel_timer(timer);
+    for (const RequestId barrier : barriers_) router_.requests().cancel(barrier);
+}
+
+void Producer::start(ReadyHandler ready_handler) {
+    ready_ = std::move(ready_handler);
+    if (auto valid = check_topic_name(options_.topic); !valid) return ready(std::move(valid));
+    router_.want_topic(options_.topic, options_.auto_create);
+    start_timer_ = router_.env().set_timer(std::max(options_.timeout, kLeastStart), [this] { on_start_timeout(); });
+    router_.refresh();
+    if (router_.view().known()) on_view();
+}
+
+void Producer::on_view() {
+    for (const auto& sender : senders_) sender->on_view();
+    if (!ready_ || !senders_.empty()) return;
+    if (router_.failure()) return ready(std::unexpected(*router_.failure()));
+    if (!router_.view().known()) return;
+    const auto topic = router_.view().topic(options_.topic);
+    if (topic) return open_partitions(topic->partitions);
+    if (disposition(topic.error().code) == Disposition::kDefinite) return ready(std::unexpected(topic.error()));
+    router_.refresh();  // it is being created, or will be
+}
+
+void Producer::on_start_timeout() {
+    if (!ready_) return;
+    if (!router_.no_quorum_reason().empty())
+        return ready(std::unexpected(Error{ErrorCode::kNoQuorum, router_.no_quorum_reason()}));
+    const auto topic = router_.view().topic(options_.topic);
+    if (!topic) return ready(std::unexpected(topic.error()));
+    ready(protocol::fail(ErrorCode::kTimeout, "the owners of topic '{}' do not answer", options_.topic));
+}
+
+void Producer::open_partitions(std::uint32_t count) {
+    if (router_.view().max_batch_bytes > 0)
+        options_.batch_bytes = std::min(options_.batch_bytes, router_.view().max_batch_bytes);
+    for (std::uint32_t partition = 0; partition < count; ++partition)
+        senders_.push_back(std::make_unique<PartitionSender>(router_, options_, id_, partition, on_report_));
+    already_sent_.resize(count);
+    sticky_ = static_cast<std::uint32_t>(router_.env().random() % count);
+    if (options_.acks == proto::NONE) return wait_for_owners();
+    if (options_.name.empty()) return ready({});
+    if (options_.named_partition && *options_.named_partition >= count)
+        return ready(protocol::fail(ErrorCode::kInvalid, "topic '{}' has no partition {}", options_.topic,
+                                    *options_.named_partition));
+    ask_producer_state();
+}
+
+void Producer::ask_producer_state() {
+    const Topic topic = *router_.view().topic(options_.topic);
+    for (std::uint32_t partition = 0; partition < senders_.size(); ++partition) {
+        if (options_.named_partition.value_or(partition) != partition) continue;
+        ++states_missing_;
+        proto::ProducerState ask;
+        ask.set_cluster_id(router_.view().cluster_id.value);
+        ask.set_topic(topic.id.value);
+        ask.set_partition(partition);
+        ask.set_producer_id(id_.value);
+        ask.set_epoch(-1);
+        state_calls_.push_back(call_owner<proto::ProducerStateResponse>(
+            router_, {topic.id, partition}, MessageType::kProducerState, ask, std::max(options_.timeout, kLeastStart),
+            [this, partition](Result<proto::ProducerStateResponse> response, int /*tries*/) {
+                on_producer_state(partition, std::move(response));
+            }));
+    }
+}
+
+// Nobody would tell that an owner does not know a new topic yet.
+void Producer::wait_for_owners() {
+    const Topic topic = *router_.view().topic(options_.topic);
+    states_missing_ = senders_.size();
+    for (std::uint32_t partition = 0; partition < senders_.size(); ++partition) {
+        proto::ListOffsets ask;
+        ask.set_cluster_id(router_.view().cluster_id.value);
+        ask.set_topic(topic.id.value);
+        ask.set_partition(partition);
+        ask.set_timestamp_ms(-1);
+        state_calls_.push_back(call_owner<proto::ListOffsetsResponse>(
+            router_, {topic.id, partition}, MessageType::kListOffsets, ask, std::max(options_.timeout, kLeastStart),
+            [this](const Result<proto::ListOffsetsResponse>& response, int /*tries*/) {
+                if (!response) return ready(std::unexpected(response.error()));
+                if (--states_missing_ == 0) ready({});
+            }));
+    }
+}
+
+void Producer::on_producer_state(std::uint32_t partition, Result<proto::ProducerStateResponse> response) {
+    if (!ready_) return;
+    if (!response) return ready(std::unexpected(response.error()));
+    already_sent_[partition] = std::int64_t{response->last_sequence()} + 1;
+    senders_[partition]->resume_at(static_cast<std::int16_t>(response->epoch()),
+                                   static_cast<std::int32_t>(already_sent_[partition]));
+    if (--states_missing_ == 0) ready({});
+}
+
+void Producer::ready(Result<void> result) {
+    router_.env().cancel_timer(start_timer_);
+    ReadyHandler handler = std::exchange(ready_, nullptr);
+    if (handler) handler(std::move(result));
+}
+
+Result<void> Producer::send(const Record& record) {
+    LS_ASSERT(!senders_.empty());
+    std::size_t bytes = record.key.value_or("").size() + record.value.value_or("").size();
+    for (const protocol::Header& header : record.headers)
+        bytes += header.key.size() + header.value.value_or("").size() + 10;
+    if (bytes > max_record_bytes())
+        return protocol::fail(ErrorCode::kTooLarge,
+                              "a record of {} bytes is over the cluster's limit of {} bytes: split it, or raise "
+                              "limits.record_bytes of the brokers",
+                              bytes, max_record_bytes());
+    std::uint32_t partition = 0;
+    if (record.partition) {
+        partition = *record.partition;
+        if (partition >= senders_.size())
+            return protocol::fail(ErrorCode::kInvalid, "topic '{}' has the partitions 0 to {}, not {}", options_.topic,
+                                  senders_.size() - 1, partition);
+    } else if (record.key) {
+        partition = partition_of_key(*record.key, partitions());
+    } else {
+        if (senders_[sticky_]->open_records() == 0) sticky_ = (sticky_ + 1) % partitions();
+        partition = sticky_;
+    }
+    senders_[partition]->append(record.timestamp_ms.value_or(router_.env().wall_clock_ms()), record.key, record.value,
+                                record.headers);
+    schedule_tick();
+    return {};
+}
+
+std::size_t Producer::max_record_bytes() const {
+    const std::size_t limit = router_.view().max_batch_bytes;
+    return limit == 0 ? std::numeric_limits<std::int32_t>::max() : limit;
+}
+
+std::size_t Producer::buffered_bytes() const {
+    std::size_t bytes = 0;
+    for (const auto& sender : senders_) bytes += sender->buffered_bytes();
+    return bytes;
+}
+
+void Producer::flush() {
+    for (const auto& sender : senders_) sender->flush();
+}
+
+bool Producer::idle() const {
+    return std::ranges::all_of(senders_, [](const auto& sender) { return sender->idle(); });
+}
+
+void Producer::fail_all(const Error& error) {
+    for (const auto& sender : senders_) sender->fail_all(error);
+}
+
+void Producer::settle(Duration limit, std::move_only_function<void()> done) {
+    settled_ = std::move(done);
+    const auto finish = [this] {
+        router_.env().cancel_timer(settle_timer_);
+        if (auto handler = std::exchange(settled_, nullptr)) handler();
+    };
+    std::set<Endpoint> targets;
+    for (const auto& sender : senders_)
+        if (const auto target = sender->target()) targets.insert(*target);
+    settle_timer_ = router_.env().set_timer(targets.empty() ? Duration{0} : limit, finish);
+    barriers_missing_ = targets.size();
+    // Messages of one connection are handled in order: when this one is answered, those before it have been read.
+    for (const Endpoint target : targets) {
+        barriers_.push_back(router_.requests().send(target, MessageType::kMetadata,
+                                                    proto::Metadata{}.SerializeAsString(), {}, limit,
+                                                    [this, finish](const Result<Message>&) {
+                                                        if (--barriers_missing_ == 0) finish();
+                                                    }));
+    }
+}
+
+void Producer::on_report(BatchReport batch) {
+    report_(batch);
+    if (progress_scheduled_ || !progress_) return;
+    progress_scheduled_ = true;
+    progress_timer_ = router_.env().set_timer(Duration{0}, [this] {
+        progress_scheduled_ = false;
+        progress_();
+    });
+}
+
+void Producer::schedule_tick() {
+    if (ticking_) return;
+    ticking_ = true;
+    tick_timer_ = router_.env().set_timer(PartitionSender::kTick, [this] {
+        ticking_ = false;
+        for (const auto& sender : senders_) sender->tick();
+        if (!idle()) schedule_tick();
+    });
+}
+
+}  // namespace logstream::client

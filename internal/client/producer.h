@@ -1,0 +1,100 @@
+// Appends records to a topic: partitions them, batches them, and reports what became of each batch.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "internal/client/owner_call.h"
+#include "internal/client/partition_sender.h"
+
+namespace logstream::client {
+
+// The id that a named producer has: 63 bits of a hash of its name.
+ProducerId producer_id_of(std::string_view name);
+
+// Each record that `send` accepted is reported exactly once, with its batch, in the order of the outcomes. Memory is
+// bounded by `buffer_bytes`: the caller asks `has_room` and waits for the progress handler.
+class Producer {
+public:
+    struct Record {
+        std::optional<std::string_view> key;
+        std::optional<std::string_view> value;
+        std::optional<std::uint32_t> partition = std::nullopt;    // else by key, else in turn, a batch each
+        std::optional<std::int64_t> timestamp_ms = std::nullopt;  // else now
+        std::span<const protocol::Header> headers = {};
+    };
+    using ReportHandler = std::function<void(const BatchReport& report)>;
+    using ReadyHandler = std::move_only_function<void(Result<void>)>;
+
+    Producer(Router& router, ProducerOptions options, ReportHandler report);
+    ~Producer();
+    Producer(const Producer&) = delete;
+    Producer& operator=(const Producer&) = delete;
+
+    // Looks the topic up (creating it if allowed) and, for a named producer, takes over from earlier instances. Nothing
+    // may be sent before `ready` was called with success.
+    void start(ReadyHandler ready);
+    // Called from the loop after reports; there may be room again, or nothing left to wait for.
+    void on_progress(std::function<void()> handler) { progress_ = std::move(handler); }
+
+    // kInvalid or kTooLarge: refused before anything was sent. The bytes are copied.
+    Result<void> send(const Record& record);
+    bool has_room() const { return buffered_bytes() < options_.buffer_bytes; }
+    std::size_t buffered_bytes() const;
+    // Sends open batches without waiting for the linger time.
+    void flush();
+    // Every record has been reported. With acks `none` the caller closes orderly by `settle`.
+    bool idle() const;
+    // With acks `none`: calls `done` when the owners have read what was sent to them, or after `limit`.
+    void settle(Duration limit, std::move_only_function<void()> done);
+    // Ends what is not acknowledged with `error`.
+    void fail_all(const Error& error);
+
+    // Valid when ready.
+    std::uint32_t partitions() const { return static_cast<std::uint32_t>(senders_.size()); }
+    // Records of `partition` that earlier instances of this name got into the log: the first so many are to be skipped.
+    std::int64_t already_sent(std::uint32_t partition) const { return already_sent_[partition]; }
+    // Key, value and headers of one record together.
+    std::size_t max_record_bytes() const;
+
+private:
+    void on_view();
+    void on_start_timeout();
+    void open_partitions(std::uint32_t count);
+    void ask_producer_state();
+    void wait_for_owners();
+    void on_producer_state(std::uint32_t partition, Result<proto::ProducerStateResponse> response);
+    void ready(Result<void> result);
+    void on_report(BatchReport report);
+    void schedule_tick();
+
+    Router& router_;
+    ProducerOptions options_;
+    ProducerId id_;
+    ReportHandler report_;
+    std::function<void(BatchReport)> on_report_;
+    std::function<void()> progress_;
+    ReadyHandler ready_;
+    Router::ListenerId listener_;
+    env::TimerId start_timer_;
+    env::TimerId retry_timer_;
+    env::TimerId tick_timer_;
+    env::TimerId progress_timer_;
+    bool ticking_{};
+    bool progress_scheduled_{};
+    std::vector<std::unique_ptr<PartitionSender>> senders_;
+    std::vector<std::int64_t> already_sent_;
+    std::vector<std::unique_ptr<OwnerCall>> state_calls_;
+    std::size_t states_missing_{};
+    std::uint32_t sticky_{};
+    std::vector<RequestId> barriers_;
+    std::size_t barriers_missing_{};
+    std::move_only_function<void()> settled_;
+    env::TimerId settle_timer_;
+};
+
+}  // namespace logstream::client

@@ -1,0 +1,232 @@
+#include "internal/client/router.h"
+
+#include <utility>
+
+namespace logstream::client {
+
+namespace {
+
+constexpr Duration kMetadataTimeout = std::chrono::milliseconds(1500);
+// Trouble that comes after this much calm is new trouble: its first question goes out at once.
+constexpr Duration kCalm = std::chrono::seconds(1);
+// Without a METADATA answer for this long, brokers are looked for again.
+constexpr Duration kSearchAgainAfter = std::chrono::seconds(1);
+// Brokers of our own lineage must be silent for this long before another one is believed.
+constexpr Duration kLineageLost = std::chrono::seconds(2);
+constexpr Duration kHeardOfLate = std::chrono::seconds(2);
+// A connection with less than this in its queue that does not answer is not slow but dead.
+constexpr std::size_t kIdleQueueBytes = 64u << 10;
+
+std::string list(const std::vector<Endpoint>& brokers) {
+    std::string text;
+    for (const Endpoint& broker : brokers) text += (text.empty() ? "" : ",") + env::to_string(broker);
+    return text;
+}
+
+}  // namespace
+
+Router::Router(env::Env& env, Bootstrap bootstrap)
+    : env_(env),
+      bootstrap_(std::move(bootstrap)),
+      requests_(env),
+      discovery_(env, bootstrap_.cluster, [this](const auto& brokers) { on_found(brokers); }) {}
+
+Router::~Router() {
+    env_.cancel_timer(round_timer_);
+    env_.cancel_timer(deadline_timer_);
+    env_.cancel_timer(drop_timer_);
+}
+
+void Router::start() {
+    lineage_heard_ = env_.now();
+    deadline_timer_ = env_.set_timer(bootstrap_.deadline, [this] { give_up_bootstrap(); });
+    refresh();
+}
+
+void Router::want_topic(const std::string& topic, AutoCreate create) {
+    topics_.insert(topic);
+    auto_create_ |= create == AutoCreate::kYes;
+}
+
+void Router::refresh() {
+    if (round_scheduled_ || failure_) return;
+    const TimePoint now = env_.now();
+    if (now - last_round_ > kCalm) backoff_.reset();
+    const bool at_once = !backoff_.in_trouble();
+    const Duration wait = backoff_.next(now, env_.random());
+    round_scheduled_ = true;
+    round_timer_ = env_.set_timer(at_once ? Duration{0} : wait, [this] {
+        round_scheduled_ = false;
+        ask_all();
+    });
+}
+
+void Router::ask_all() {
+    const TimePoint now = env_.now();
+    last_round_ = now;
+    const auto brokers = known_brokers();
+    if (bootstrap_.brokers.empty() && (brokers.empty() || now - lineage_heard_ > kSearchAgainAfter)) discovery_.start();
+    for (const Endpoint broker : brokers) ask(broker);
+    // Nobody has a reason to call refresh() before there is a view.
+    if (!view_.known()) refresh();
+}
+
+void Router::ask(Endpoint broker) {
+    if (asked_.contains(broker)) return;
+    proto::Metadata metadata;
+    for (const std::string& topic : topics_) metadata.add_topics(topic);
+    metadata.set_all(all_topics_);
+    metadata.set_auto_create(auto_create_);
+    asked_[broker] = requests_.send(broker, MessageType::kMetadata, metadata.SerializeAsString(), {}, kMetadataTimeout,
+                                    [this, broker](const Result<Message>& answer) {
+                                        asked_.erase(broker);
+                                        on_answer(broker, answer);
+                                    });
+}
+
+void Router::on_found(const Result<std::set<Endpoint>>& brokers) {
+    if (!brokers) {
+        if (!view_.known()) fail(brokers.error());
+        notify();
+        return;
+    }
+    found_ = *brokers;
+    for (const Endpoint broker : known_brokers()) ask(broker);
+}
+
+void Router::on_answer(Endpoint broker, const Result<Message>& answer) {
+    proto::MetadataResponse response;
+    if (!answer) {
+        last_error_ = answer.error().message;
+        if (answer.error().code == ErrorCode::kTimeout && requests_.queued_bytes(broker) < kIdleQueueBytes)
+            requests_.drop(broker, {ErrorCode::kNetwork, answer.error().message});
+    } else if (answer->type != MessageType::kMetadata || !answer->parse(response)) {
+        last_error_ = fmt::format("{} answers METADATA in a way that can't be read", env::to_string(broker));
+    } else if (response.cluster_id() == 0 || response.view().number() == 0) {
+        last_error_ = response.error().code() != 0
+                          ? response.error().message()
+                          : fmt::format("{} does not belong to a cluster yet", env::to_string(broker));
+    } else if (adopt(broker, response)) {
+        heard_[broker] = env_.now();
+        std::erase_if(heard_, [this](const auto& entry) { return env_.now() - entry.second >= kHeardOfLate; });
+        discovery_.stop();
+        env_.cancel_timer(deadline_timer_);
+    }
+    notify();
+}
+
+bool Router::adopt(Endpoint broker, const proto::MetadataResponse& response) {
+    const ClusterId lineage{response.cluster_id()};
+    const TimePoint now = env_.now();
+    if (view_.known() && lineage != view_.cluster_id) {
+        last_error_ =
+            fmt::format("{} belongs to another lineage, {}; this client works with {}", env::to_string(broker),
+                        protocol::to_string(lineage), protocol::to_string(view_.cluster_id));
+        if (now - lineage_heard_ < kLineageLost) return false;
+        if (pinned_) {
+            fail({ErrorCode::kWrongCluster,
+                  last_error_ +
+                      ". Its history is another one: start anew to read it, or unite the two with logstreamctl merge"});
+            return false;
+        }
+        view_ = ClusterView{};
+    }
+    lineage_heard_ = now;
+    const ViewNumber number{response.view().number()};
+    if (number < view_.number) return true;  // a broker that does not know yet
+    if (number > view_.number) {
+        ClusterView newer(response);
+        newer.keep_topics_of(view_);
+        const ClusterView older = std::exchange(view_, std::move(newer));
+        quorum_heard_ = {};
+        drop_departed(older);
+    } else {
+        view_.merge_topics(response);
+    }
+    note_quorum(broker, response);
+    return true;
+}
+
+// Whoever left the view answers nobody soon: what waits for it is better asked elsewhere, now. (Not at once: ending
+// requests runs their handlers, and we are within one.)
+void Router::drop_departed(const ClusterView& older) {
+    for (const Broker& broker : older.members)
+        if (view_.find(broker.id) == nullptr) departed_.insert(broker.endpoint);
+    if (departed_.empty()) return;
+    env_.cancel_timer(drop_timer_);
+    drop_timer_ = env_.set_timer(Duration{0}, [this] {
+        for (const Endpoint broker : std::exchange(departed_, {})) {
+            requests_.drop(broker, {ErrorCode::kNetwork,
+                                    fmt::format("{} is not in view {}", env::to_string(broker), view_.number)});
+        }
+    });
+}
+
+void Router::note_quorum(Endpoint broker, const proto::MetadataResponse& response) {
+    const TimePoint now = env_.now();
+    if (response.quorum()) {
+        quorum_heard_ = now;
+        no_quorum_reason_.clear();
+    } else if (quorum_heard_ == TimePoint{} || now - quorum_heard_ > kCalm) {
+        no_quorum_reason_ =
+            response.error().code() != 0
+                ? response.error().message()
+                : fmt::format("no quorum: the broker at {} reaches too few of the {} members of view {}",
+                              env::to_string(broker), response.view().members_size(), response.view().number());
+    }
+}
+
+bool Router::heard_of_late(Endpoint broker) const {
+    const auto found = heard_.find(broker);
+    return found != heard_.end() && env_.now() - found->second < kHeardOfLate;
+}
+
+std::set<Endpoint> Router::known_brokers() const {
+    std::set<Endpoint> brokers = found_;
+    brokers.insert(bootstrap_.brokers.begin(), bootstrap_.brokers.end());
+    for (const Broker& member : view_.members) brokers.insert(member.endpoint);
+    return brokers;
+}
+
+void Router::give_up_bootstrap() {
+    if (view_.known()) return;
+    const auto seconds = std::chrono::duration<double>(bootstrap_.deadline).count();
+    const std::string why = last_error_.empty() ? "" : fmt::format(" ({})", last_error_);
+    if (bootstrap_.brokers.empty()) {
+        fail({ErrorCode::kNetwork,
+              fmt::format(
+                  "no broker of the cluster '{}' answered on this network within {:g} s{}: run netdiag to see why, or "
+                  "name brokers with --brokers HOST:PORT",
+                  bootstrap_.cluster, seconds, why)});
+    } else {
+        fail({ErrorCode::kNetwork,
+              fmt::format("no broker answered at {} within {:g} s{}: check the addresses given with "
+                          "--brokers, or run netdiag --peer HOST:PORT",
+                          list(bootstrap_.brokers), seconds, why)});
+    }
+    notify();
+}
+
+void Router::fail(Error error) {
+    if (failure_) return;
+    failure_ = std::move(error);
+    discovery_.stop();
+}
+
+Router::ListenerId Router::listen(Listener listener) {
+    listeners_.emplace(++last_listener_, std::move(listener));
+    return last_listener_;
+}
+
+void Router::notify() {
+    std::vector<ListenerId> ids;
+    for (const auto& [id, listener] : listeners_) ids.push_back(id);
+    for (const ListenerId id : ids) {
+        const auto found = listeners_.find(id);
+        if (found == listeners_.end()) continue;
+        const Listener listener = found->second;  // it may unlisten itself
+        listener();
+    }
+}
+
+}  // namespace logstream::client

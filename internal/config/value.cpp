@@ -1,0 +1,234 @@
+#include "internal/config/value.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <limits>
+
+namespace logstream::config {
+
+namespace {
+
+constexpr std::size_t kMaxSeeds = 64;
+constexpr std::size_t kMaxNameBytes = 100;
+constexpr std::size_t kMaxHostBytes = 253;
+
+struct Unit {
+    std::string_view name;
+    std::uint64_t factor;
+};
+
+// Greatest first. Only the first spelling of a factor is shown.
+constexpr std::array kDurations{
+    Unit{"d", 86'400'000'000'000},
+    Unit{"h", 3'600'000'000'000},
+    Unit{"m", 60'000'000'000},
+    Unit{"s", 1'000'000'000},
+    Unit{"ms", 1'000'000},
+    Unit{"us", 1'000},
+    Unit{"ns", 1},
+};
+constexpr std::array kSizes{
+    Unit{"TiB", 1ULL << 40},
+    Unit{"GiB", 1ULL << 30},
+    Unit{"MiB", 1ULL << 20},
+    Unit{"KiB", 1ULL << 10},
+    Unit{"TB", 1'000'000'000'000},
+    Unit{"GB", 1'000'000'000},
+    Unit{"MB", 1'000'000},
+    Unit{"KB", 1'000},
+    Unit{"B", 1},
+};
+
+bool same_letters(std::string_view a, std::string_view b) {
+    return std::ranges::equal(a, b,
+                              [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
+}
+
+// A whole number at the front of `text`, which is shortened by it; nullopt when there is none or it is too great.
+std::optional<std::uint64_t> take_count(std::string_view& text) {
+    std::uint64_t value{};
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc{}) return std::nullopt;
+    text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+    return value;
+}
+
+std::string_view trimmed(std::string_view text) {
+    while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
+    while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
+    return text;
+}
+
+std::optional<std::uint64_t> times(std::uint64_t count, std::uint64_t factor, std::uint64_t limit) {
+    if (count > limit / factor) return std::nullopt;
+    return count * factor;
+}
+
+template <std::size_t N>
+std::string show_in_greatest_unit(std::uint64_t value, const std::array<Unit, N>& units) {
+    for (const Unit& unit : units)
+        if (value % unit.factor == 0) return fmt::format("{}{}", value / unit.factor, unit.name);
+    return fmt::format("{}", value);
+}
+
+bool is_host_character(char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '-' || c == '_';
+}
+
+}  // namespace
+
+Parsed<Duration> parse_duration(std::string_view text) {
+    static constexpr auto kExpected = "a whole number with its unit, like 100ms, 15s, 5m, 2h or 7d";
+    const auto count = take_count(text);
+    if (!count) return std::unexpected(kExpected);
+    for (const Unit& unit : kDurations) {
+        if (unit.name != text) continue;
+        const auto ns = times(*count, unit.factor, static_cast<std::uint64_t>(Duration::max().count()));
+        if (!ns) return std::unexpected("at most 106751d");
+        return Duration(static_cast<Duration::rep>(*ns));
+    }
+    return std::unexpected(kExpected);
+}
+
+std::string show_duration(Duration duration) {
+    if (duration == Duration::zero()) return "0s";
+    return show_in_greatest_unit(static_cast<std::uint64_t>(duration.count()), kDurations);
+}
+
+Parsed<std::uint64_t> parse_size(std::string_view text) {
+    static constexpr auto kExpected = "a size like 64MiB, 512KiB, 10GB or a number of bytes";
+    const auto count = take_count(text);
+    if (!count) return std::unexpected(kExpected);
+    if (text.empty()) return *count;
+    for (const Unit& unit : kSizes) {
+        if (!same_letters(unit.name, text)) continue;
+        const auto bytes = times(*count, unit.factor, std::numeric_limits<std::int64_t>::max());
+        if (!bytes) return std::unexpected("a size below 8388608TiB");
+        return *bytes;
+    }
+    return std::unexpected(kExpected);
+}
+
+std::string show_size(std::uint64_t bytes) {
+    if (bytes == 0) return "0";
+    for (const Unit& unit : kSizes)
+        if (unit.name.ends_with("iB") && bytes % unit.factor == 0)
+            return fmt::format("{}{}", bytes / unit.factor, unit.name);
+    return fmt::format("{}", bytes);
+}
+
+Parsed<bool> parse_bool(std::string_view text) {
+    for (const auto yes : {"true", "yes", "on"})
+        if (same_letters(text, yes)) return true;
+    for (const auto no : {"false", "no", "off"})
+        if (same_letters(text, no)) return false;
+    return std::unexpected("true or false");
+}
+
+Parsed<double> parse_number(std::string_view text) {
+    double value{};
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed);
+    if (error != std::errc{} || end != text.data() + text.size() || !(value == value) ||
+        value > std::numeric_limits<double>::max())
+        return std::unexpected("a number like 8 or 8.5");
+    return value;
+}
+
+Parsed<std::uint64_t> parse_count(std::string_view text) {
+    const auto count = take_count(text);
+    if (!count || !text.empty()) return std::unexpected("a whole number");
+    return *count;
+}
+
+Parsed<std::uint16_t> parse_port(std::string_view text) {
+    const auto count = parse_count(text);
+    if (!count || *count == 0 || *count > 65535) return std::unexpected("a port from 1 to 65535");
+    return static_cast<std::uint16_t>(*count);
+}
+
+Parsed<std::string> parse_name(std::string_view text) {
+    if (text.empty() || text.size() > kMaxNameBytes || text == "." || text == ".." ||
+        !std::ranges::all_of(text, is_host_character))
+        return std::unexpected(
+            fmt::format("a name of 1 to {} of a-z A-Z 0-9 . _ - (but not \".\" or \"..\")", kMaxNameBytes));
+    return std::string(text);
+}
+
+Parsed<env::Endpoint> parse_node_address(std::string_view text) {
+    if (const auto port = parse_port(text)) return env::Endpoint{0, *port};
+    const auto at = env::parse_endpoint(text);
+    if (!at || at->port == 0) return std::unexpected("IP:PORT or PORT, like 10.0.0.1:8001 or 8001");
+    const auto first = at->ip >> 24;
+    if (first == 0 || first >= 224)
+        return std::unexpected(
+            "an address of this machine that others can connect to, like 10.0.0.1:8001 (PORT alone takes "
+            "the first interface that is not loopback)");
+    return *at;
+}
+
+std::string show_node_address(env::Endpoint address) {
+    return address.ip == 0 ? fmt::format("{}", address.port) : to_string(address);
+}
+
+Parsed<env::Endpoint> parse_multicast(std::string_view text) {
+    const auto at = env::parse_endpoint(text);
+    if (!at || at->port == 0 || at->ip >> 28 != 0xe)
+        return std::unexpected("GROUP:PORT with a group from 224.0.0.0 to 239.255.255.255, like 239.0.0.1:9999");
+    return *at;
+}
+
+Parsed<HttpAddress> parse_http(std::string_view text) {
+    if (text.empty()) return HttpAddress{};
+    if (same_letters(text, "off") || same_letters(text, "false") || same_letters(text, "no"))
+        return HttpAddress{HttpAddress::Mode::kOff, {}};
+    const auto at = env::parse_endpoint(text);
+    if (!at || at->port == 0) return std::unexpected("IP:PORT or off, like 127.0.0.1:9001");
+    return HttpAddress{HttpAddress::Mode::kAt, *at};
+}
+
+std::string show_http(const HttpAddress& http) {
+    switch (http.mode) {
+        case HttpAddress::Mode::kDefault:
+            return "";
+        case HttpAddress::Mode::kOff:
+            return "off";
+        case HttpAddress::Mode::kAt:
+            break;
+    }
+    return to_string(http.at);
+}
+
+Parsed<std::vector<HostPort>> parse_seeds(std::string_view text) {
+    static constexpr auto kExpected = "HOST:PORT,HOST:PORT,… like 10.0.0.1:8001,broker2:8001";
+    std::vector<HostPort> seeds;
+    if (trimmed(text).empty()) return seeds;
+    while (true) {
+        const auto comma = text.find(',');
+        const auto item = trimmed(text.substr(0, comma));
+        const auto colon = item.rfind(':');
+        if (colon == std::string_view::npos) return std::unexpected(kExpected);
+        const auto host = item.substr(0, colon);
+        const auto port = parse_port(item.substr(colon + 1));
+        if (!port || host.empty() || host.size() > kMaxHostBytes || !std::ranges::all_of(host, is_host_character))
+            return std::unexpected(kExpected);
+        if (seeds.size() == kMaxSeeds) return std::unexpected(fmt::format("at most {} of HOST:PORT", kMaxSeeds));
+        seeds.push_back({std::string(host), *port});
+        if (comma == std::string_view::npos) return seeds;
+        text.remove_prefix(comma + 1);
+    }
+}
+
+std::string to_string(const HostPort& at) { return fmt::format("{}:{}", at.host, at.port); }
+
+std::string show_seeds(const std::vector<HostPort>& seeds) {
+    std::vector<std::string> shown;
+    shown.reserve(seeds.size());
+    for (const auto& seed : seeds) shown.push_back(to_string(seed));
+    return fmt::format("{}", fmt::join(shown, ","));
+}
+
+}  // namespace logstream::config

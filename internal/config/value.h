@@ -1,0 +1,50 @@
+// Values as people write them: 15s, 64MiB, 10.0.0.1:8001. What can't be read gives the text of what was expected.
+#pragma once
+
+#include <charconv>
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "internal/config/config.h"
+
+namespace logstream::config {
+
+// The error completes the sentence "expected …".
+template <class T>
+using Parsed = std::expected<T, std::string>;
+
+// A whole number of ms, s, m, h or d (us and ns too); the unit is never left out.
+Parsed<Duration> parse_duration(std::string_view text);
+// The greatest unit that divides it: 90s stays 90s, 120s is 2m.
+std::string show_duration(Duration duration);
+
+// A whole number of bytes, or of KiB, MiB, GiB, TiB (1024) or KB, MB, GB, TB (1000); the case does not matter.
+Parsed<std::uint64_t> parse_size(std::string_view text);
+std::string show_size(std::uint64_t bytes);
+
+Parsed<bool> parse_bool(std::string_view text);
+Parsed<double> parse_number(std::string_view text);
+
+// A whole number without sign and nothing after it.
+Parsed<std::uint64_t> parse_count(std::string_view text);
+
+// A port, 1 to 65535.
+Parsed<std::uint16_t> parse_port(std::string_view text);
+// A name that may be a folder's: 1 to 100 of a-z A-Z 0-9 . _ -, but not "." or "..".
+Parsed<std::string> parse_name(std::string_view text);
+// IP:PORT, or PORT with ip 0 in the answer, of an address that others can connect to.
+Parsed<env::Endpoint> parse_node_address(std::string_view text);
+std::string show_node_address(env::Endpoint address);
+// GROUP:PORT with a group in 224.0.0.0/4.
+Parsed<env::Endpoint> parse_multicast(std::string_view text);
+Parsed<HttpAddress> parse_http(std::string_view text);
+std::string show_http(const HttpAddress& http);
+// HOST:PORT,HOST:PORT,…; spaces around the commas do not matter; empty text is an empty list. At most 64.
+Parsed<std::vector<HostPort>> parse_seeds(std::string_view text);
+std::string show_seeds(const std::vector<HostPort>& seeds);
+
+}  // namespace logstream::config

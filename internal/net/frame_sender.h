@@ -1,0 +1,72 @@
+// Sends datagrams many at a time (sendmmsg). Internal to net.
+#pragma once
+
+#include <netinet/in.h>
+#include <spdlog/logger.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "internal/env/env.h"
+#include "internal/net/counters.h"
+#include "internal/net/log_throttle.h"
+#include "internal/net/loop.h"
+
+namespace logstream::net {
+
+class PolledFd;
+
+// Where a datagram goes, and by which interface when the routing table is not to choose.
+struct Destination {
+    env::Endpoint to;
+    int interface_index{};      // 0: the kernel chooses
+    std::uint32_t source_ip{};  // with an interface: the sender's address on it; 0: the kernel chooses
+    friend bool operator==(const Destination&, const Destination&) = default;
+};
+
+// Order is kept. When the kernel's buffer is full, frames wait in a bounded queue for the socket to become writable;
+// over the bound they are dropped and counted, as is what the kernel refuses. Both are said in the log at most once a
+// second.
+class FrameSender {
+public:
+    using SystemCall = int (*)(int fd, mmsghdr* messages, unsigned count, int flags);
+    FrameSender(Loop& loop, PolledFd& socket, std::size_t queue_frames, Counters& counters, spdlog::logger& log,
+                SystemCall sendmmsg = ::sendmmsg);
+
+    void send(const Destination& to, std::span<const env::OutFrame> frames);
+    // The socket takes more.
+    void writable();
+    std::size_t waiting() const { return waiting_.size(); }
+
+private:
+    static constexpr std::size_t kBatch = 64;
+    struct Waiting {
+        Destination to;
+        env::OutFrame frame;
+    };
+
+    // Hands frames to the kernel, until it would block. Returns how many are done with: sent, or refused for good.
+    std::size_t transmit(const Destination& to, std::span<const env::OutFrame> frames);
+    void refused(const Destination& to, const env::OutFrame& frame, int os_error);
+    void wait(const Destination& to, std::span<const env::OutFrame> frames);
+
+    Loop& loop_;
+    PolledFd& socket_;
+    std::size_t queue_frames_;
+    SystemCall sendmmsg_;
+    Counters& counters_;
+    spdlog::logger& log_;
+    LogThrottle full_said_;
+    LogThrottle refused_said_;
+    std::deque<Waiting> waiting_;
+    std::vector<env::OutFrame> next_;  // frames of waiting_ that go out in one call
+    std::array<mmsghdr, kBatch> headers_{};
+    std::array<std::array<iovec, 2>, kBatch> pieces_{};
+};
+
+}  // namespace logstream::net

@@ -1,0 +1,211 @@
+#include "internal/node/aligner.h"
+
+#include <algorithm>
+
+#include "internal/protocol/record_batch.h"
+#include "internal/storage/epoch_table.h"
+#include "internal/storage/orphan_file.h"
+
+namespace logstream::node {
+
+using protocol::Bytes;
+
+namespace {
+constexpr std::size_t kParallel = 16;  // streams worked on at a time
+constexpr std::size_t kFetchBytes = 4u << 20;
+constexpr Duration kFetchTimeout = std::chrono::seconds(2);
+constexpr std::size_t kMaxFailures = 6;  // of one stream's sources, before it is given up
+
+storage::EpochTable table_of(const view::StreamPlan& plan) {
+    std::vector<storage::EpochStart> entries;
+    for (const view::EpochStart& epoch : plan.epochs) entries.push_back({epoch.view, epoch.first});
+    return storage::EpochTable::valid(entries) ? storage::EpochTable(std::move(entries)) : storage::EpochTable();
+}
+}  // namespace
+
+Aligner::Aligner(Core& core, ClusterId cluster, std::vector<AlignTarget> targets, AddressOf address_of,
+                 DoneHandler done)
+    : core_(core), cluster_(cluster), address_of_(std::move(address_of)), done_(std::move(done)) {
+    for (AlignTarget& target : targets) waiting_.push_back(std::make_shared<Task>(Task{std::move(target)}));
+    core_.env.set_timer(Duration{0}, guarded([this] { start_more(); }));
+}
+
+void Aligner::start_more() {
+    while (running_ < kParallel && !waiting_.empty()) {
+        const TaskPtr task = waiting_.front();
+        waiting_.pop_front();
+        ++running_;
+        cut(task);
+        if (!done_) return;
+    }
+    if (running_ > 0 || !waiting_.empty()) return;
+    core_.store.flush(guarded([this](Result<void> flushed) { finish(flushed); }));
+}
+
+// From where on this log is not the base log; its end if it is nowhere else.
+Offset Aligner::departure(const Task& task, const storage::StreamLog& log) const {
+    const view::StreamPlan& plan = task.target.plan;
+    const Offset departs = storage::divergence(log.epochs(), log.log_end(), table_of(plan), plan.log_end);
+    const bool only_longer = departs == plan.log_end && log.log_end() > plan.log_end;
+    if (only_longer && task.target.current_view.value != 0 && log.epochs().view_at(departs) == task.target.current_view)
+        return log.log_end();
+    return departs;
+}
+
+// Removes what departs from the base log.
+void Aligner::cut(const TaskPtr& task) {
+    const view::StreamPlan& plan = task->target.plan;
+    auto stream = core_.streams.open(plan.stream);
+    if (!stream) return finish(std::unexpected(stream.error()));
+    storage::StreamLog& log = *(*stream)->log;
+    const Offset departs = departure(*task, log);
+    if (departs >= log.log_end()) return fill(task);
+    if (departs < (*stream)->high_watermark) {
+        core_.fatal(
+            Error{ErrorCode::kCorrupt,
+                  fmt::format("stream {}: committed records up to {} depart from the base log at {}; this must never "
+                              "happen: keep this broker's data and report it",
+                              protocol::to_string(plan.stream), (*stream)->high_watermark, departs)});
+        return;
+    }
+    // Stale state of internal streams is never appended again.
+    if (protocol::is_internal(plan.stream)) {
+        core_.env.log().warn("ORPHAN dropped stream={} from={} to={} (internal state)",
+                             protocol::to_string(plan.stream), departs, log.log_end());
+        return truncate(task, **stream, departs);
+    }
+    // What is not flushed yet could not be read back after a crash in between: first make the log durable.
+    core_.store.flush(guarded([this, task, departs](Result<void> flushed) {
+        Stream* again = core_.streams.find(task->target.plan.stream);
+        if (!flushed) return finish(flushed);
+        if (again != nullptr) move_to_orphans(task, *again, departs);
+    }));
+}
+
+void Aligner::move_to_orphans(const TaskPtr& task, Stream& stream, Offset from) {
+    const Offset end = stream.log->log_end();
+    stream.log->read(from, end, kFetchBytes, guarded([this, task, from, end](auto batches) {
+                         Stream* again = core_.streams.find(task->target.plan.stream);
+                         if (!batches) return finish(std::unexpected(batches.error()));
+                         if (again == nullptr) return;
+                         Offset next = from;
+                         if (!batches->empty()) {
+                             auto last = protocol::BatchView::parse(batches->back());
+                             if (!last) return finish(std::unexpected(last.error()));
+                             next = last->next_offset();
+                         }
+                         core_.env.log().warn("ORPHAN kept stream={} from={} to={}", protocol::to_string(again->id),
+                                              from, next);
+                         core_.store.orphans().add(again->id, core_.record.cluster, *std::move(batches),
+                                                   guarded([this, task, next, end, from](Result<void> added) {
+                                                       Stream* stream = core_.streams.find(task->target.plan.stream);
+                                                       if (!added) return finish(added);
+                                                       if (stream == nullptr) return;
+                                                       if (next < end && next > from)
+                                                           return move_to_orphans(task, *stream, next);
+                                                       const storage::StreamLog& log = *stream->log;
+                                                       truncate(task, *stream, departure(*task, log));
+                                                   }));
+                     }));
+}
+
+void Aligner::truncate(const TaskPtr& task, Stream& stream, Offset to) {
+    stream.log->truncate(to, guarded([this, task](Result<void> truncated) {
+                             if (!truncated) return finish(truncated);
+                             fill(task);
+                         }));
+}
+
+// Fetches what lacks.
+void Aligner::fill(const TaskPtr& task) {
+    Stream* stream = core_.streams.find(task->target.plan.stream);
+    if (stream == nullptr) return task_done();
+    if (stream->log->log_end() >= task->target.fetch_to) return task_done();
+    if (stream->log->log_end() < task->target.plan.log_start) {
+        // The others' retention has passed what this log would continue with.
+        return fetch(task, *stream, What::kStartTables);
+    }
+    fetch(task, *stream, What::kBatches);
+}
+
+void Aligner::fetch(const TaskPtr& task, Stream& stream, What what) {
+    const view::StreamPlan& plan = task->target.plan;
+    std::optional<Endpoint> source;
+    for (std::size_t tried = 0; tried < plan.sources.size() && !source; ++tried) {
+        const NodeId id = plan.sources[(task->source + tried) % plan.sources.size()];
+        if (id != core_.self.id) source = address_of_(id);
+        if (source) task->source = (task->source + tried) % plan.sources.size();
+    }
+    if (!source)
+        return finish(protocol::fail(ErrorCode::kNetwork, "stream {}: nobody in reach holds offsets {} to {}",
+                                     protocol::to_string(plan.stream), stream.log->log_end(), plan.log_end));
+    proto::Fetch request;
+    request.set_cluster_id(cluster_.value);
+    request.set_topic(plan.stream.topic.value);
+    request.set_partition(plan.stream.partition);
+    request.set_offset(stream.log->log_end().value);
+    request.set_max_bytes(kFetchBytes);
+    request.set_catch_up_limit(task->target.fetch_to.value);
+    request.set_start_tables(what == What::kStartTables);
+    core_.links.request(*source, MessageType::kFetch, request, kFetchTimeout,
+                        guarded([this, task, what](Result<Message> reply) { fetched(task, what, std::move(reply)); }));
+}
+
+void Aligner::fetched(const TaskPtr& task, What what, Result<Message> reply) {
+    Stream* stream = core_.streams.find(task->target.plan.stream);
+    if (stream == nullptr) return task_done();
+    proto::FetchResponse response;
+    if (!reply) return source_failed(task, reply.error());
+    if (!reply->parse(response)) return source_failed(task, Error{ErrorCode::kInvalid, "an unreadable answer"});
+    if (response.error().code() != 0)
+        return source_failed(task, Error{static_cast<ErrorCode>(response.error().code()), response.error().message()});
+    if (what == What::kStartTables) {
+        stream->log->reset(Offset{response.log_start()}, reply->body, guarded([this, task](Result<void> reset) {
+                               if (!reset) return finish(reset);
+                               fill(task);
+                           }));
+        return;
+    }
+    auto batches = protocol::split_batches(reply->body);
+    if (!batches || batches->empty())
+        return source_failed(task, Error{ErrorCode::kCorrupt, "an answer without records"});
+    const storage::EpochTable base_log = table_of(task->target.plan);
+    for (const protocol::BatchView& batch : *batches) {
+        if (!batch.crc_ok()) return source_failed(task, Error{ErrorCode::kCorrupt, "a batch with a wrong checksum"});
+        if (batch.base_offset() != stream->log->log_end() || batch.next_offset() > task->target.fetch_to) continue;
+        // A source whose own log changed since it was named would hand out something else than the base log.
+        if (base_log.view_at(batch.base_offset()) != batch.leader_epoch())
+            return source_failed(task,
+                                 Error{ErrorCode::kCorrupt, "a batch of another view than the base log has there"});
+        if (auto appended = stream->log->append(batch.bytes()); !appended) {
+            if (appended.error().code != ErrorCode::kBusy) return finish(appended);
+            break;  // what is not written yet is over its bound: flush, then fetch again from where the log ends
+        }
+        fetched_bytes_ += batch.bytes().size();
+    }
+    // One flush for each fetch bounds what waits to be written.
+    core_.store.flush(guarded([this, task](Result<void> flushed) {
+        if (!flushed) return finish(flushed);
+        fill(task);
+    }));
+}
+
+void Aligner::source_failed(const TaskPtr& task, const Error& error) {
+    ++task->source;
+    if (++task->failures > kMaxFailures) return finish(std::unexpected(error));
+    core_.env.set_timer(std::chrono::milliseconds(10), guarded([this, task] { fill(task); }));
+}
+
+void Aligner::task_done() {
+    --running_;
+    start_more();
+}
+
+void Aligner::finish(Result<void> result) {
+    if (!done_) return;
+    waiting_.clear();
+    const DoneHandler done = std::exchange(done_, nullptr);
+    done(std::move(result));
+}
+
+}  // namespace logstream::node

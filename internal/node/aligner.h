@@ -1,0 +1,72 @@
+// Makes this node's logs agree with a given base log: what departs from it goes to the orphans, what lacks is fetched
+// by TCP from a member that has it (DESIGN §7 step 3), and nothing more than that.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+
+#include "internal/node/core.h"
+
+namespace logstream::node {
+
+struct AlignTarget {
+    view::StreamPlan plan;  // epochs and log end to agree with, and who holds it
+    Offset fetch_to;        // at most plan.log_end; up to here the suffix is fetched
+    // Records of this view beyond plan.log_end stay: they may be committed though the one who made the plan has not
+    // received them yet. 0: the plan's end is the end.
+    ViewNumber current_view;
+};
+
+class Aligner {
+public:
+    // Success: every target is reached and flushed. kNetwork, kTimeout: no source could be read; try again later.
+    using DoneHandler = std::function<void(Result<void>)>;
+    using AddressOf = std::function<std::optional<Endpoint>(NodeId)>;
+
+    // Work starts at once; `done` is called once, from the loop, unless the object is destroyed before.
+    Aligner(Core& core, ClusterId cluster, std::vector<AlignTarget> targets, AddressOf address_of, DoneHandler done);
+    Aligner(const Aligner&) = delete;
+    Aligner& operator=(const Aligner&) = delete;
+
+    std::uint64_t fetched_bytes() const { return fetched_bytes_; }
+
+private:
+    struct Task {
+        AlignTarget target;
+        std::size_t source{};  // index in plan.sources
+        std::size_t failures{};
+    };
+    using TaskPtr = std::shared_ptr<Task>;
+
+    void start_more();
+    void cut(const TaskPtr& task);
+    Offset departure(const Task& task, const storage::StreamLog& log) const;
+    void move_to_orphans(const TaskPtr& task, Stream& stream, Offset from);
+    void truncate(const TaskPtr& task, Stream& stream, Offset to);
+    void fill(const TaskPtr& task);
+    enum class What : std::uint8_t { kBatches, kStartTables };
+    void fetch(const TaskPtr& task, Stream& stream, What what);
+    void fetched(const TaskPtr& task, What what, Result<Message> reply);
+    void source_failed(const TaskPtr& task, const Error& error);
+    void task_done();
+    void finish(Result<void> result);
+    // Wraps a callback so that it does nothing once this object is gone.
+    template <class F>
+    auto guarded(F f) {
+        return [weak = std::weak_ptr<bool>(alive_), f = std::move(f)](auto&&... args) mutable {
+            if (weak.lock()) f(std::forward<decltype(args)>(args)...);
+        };
+    }
+
+    Core& core_;
+    ClusterId cluster_;  // the lineage of the base log; this node may not have entered it yet
+    AddressOf address_of_;
+    DoneHandler done_;
+    std::deque<TaskPtr> waiting_;
+    std::size_t running_{};
+    std::uint64_t fetched_bytes_{};
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace logstream::node

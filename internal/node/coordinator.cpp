@@ -1,0 +1,190 @@
+#include "internal/node/coordinator.h"
+
+#include <algorithm>
+
+namespace logstream::node {
+
+namespace {
+// How long the silent are waited for. Known dead ones are not asked at all, and a dead process refuses at once, so this
+// is spent only on a machine that vanished in the very moment.
+constexpr Duration kExchangeTimeout = std::chrono::milliseconds(400);
+// Includes the fetch of at most Change::Options::max_behind_bytes.
+constexpr Duration kInstallTimeout = std::chrono::seconds(5);
+
+proto::ViewInstall install_message(ClusterId cluster, const view::Plan& plan) {
+    proto::ViewInstall out;
+    out.set_cluster_id(cluster.value);
+    *out.mutable_view() = view::to_proto(plan.view);
+    if (plan.chosen) *out.mutable_chosen() = view::to_proto(*plan.chosen);
+    for (const view::StreamPlan& stream : plan.streams) *out.add_streams() = view::to_proto(stream);
+    for (const view::Member& holder : plan.holders) *out.add_holders() = view::to_proto(holder);
+    return out;
+}
+}  // namespace
+
+Coordinator::Coordinator(Core& core, Participant& participant, Events events)
+    : core_(core), participant_(participant), events_(std::move(events)) {}
+
+Coordinator::~Coordinator() { core_.env.cancel_timer(timer_); }
+
+void Coordinator::stop() {
+    ++attempt_;
+    core_.env.cancel_timer(timer_);
+    timer_ = {};
+    change_.reset();
+}
+
+void Coordinator::start(ClusterId cluster, view::Change::Lineage lineage, std::vector<view::Member> invited,
+                        std::string_view reason) {
+    LS_ASSERT(!running());
+    invited_.clear();
+    for (view::Member& member : invited) invited_[member.id] = std::move(member);
+    invited_[core_.self.id] = core_.self;
+    view::NodeSet ids;
+    for (const auto& [id, member] : invited_) ids.insert(id);
+    cluster_ = cluster;
+    const ViewNumber number = std::max(seen_, core_.record.greatest_number()) + 1;
+    view::Change::Options options;
+    options.lineage = lineage;
+    options.multicast_allowed = core_.settings.transport != Transport::kTcp;
+    options.multicast_required = core_.settings.transport == Transport::kMulticast;
+    change_ = std::make_unique<view::Change>(number, core_.self.id, std::move(ids), options);
+    ++attempt_;
+    began_ = core_.env.now();
+    core_.env.log().info("VIEW exchange view={} invited={} reason={}", number, invited_.size(), reason);
+    exchange();
+}
+
+void Coordinator::exchange() {
+    proto::StateExchange request;
+    request.set_cluster_id(cluster_.value);
+    request.set_number(change_->number().value);
+    *request.mutable_coordinator() = view::to_proto(core_.self);
+    // One's own promise comes first and is on disk before anybody is asked.
+    participant_.on_exchange(request, for_this_attempt([this, request](const proto::StateExchangeResponse& own) {
+                                 if (own.error().code() != 0) return fail(Failure::kBeaten, own.error().message());
+                                 for (const auto& [id, member] : invited_) {
+                                     if (id == core_.self.id) continue;
+                                     core_.links.request(address_of(member), MessageType::kStateExchange, request,
+                                                         kExchangeTimeout,
+                                                         for_this_attempt([this, id = id](Result<Message> reply) {
+                                                             proto::StateExchangeResponse response;
+                                                             if (reply && reply->parse(response))
+                                                                 return on_exchange_answer(id, response);
+                                                             change_->on_unreachable(id);
+                                                             consider_install(false);
+                                                         }));
+                                 }
+                                 on_exchange_answer(core_.self.id, own);
+                             }));
+    timer_ = core_.env.set_timer(kExchangeTimeout, for_this_attempt([this] { consider_install(true); }));
+}
+
+void Coordinator::on_exchange_answer(NodeId from, const proto::StateExchangeResponse& response) {
+    if (change_->planned()) return;
+    saw(ViewNumber{response.promised()});
+    if (response.error().code() != 0) {
+        core_.env.log().info("VIEW exchange view={} refused by={}: {}", change_->number(), protocol::hex(from.value),
+                             response.error().message());
+        if (response.error().code() == static_cast<std::uint32_t>(ErrorCode::kRefused))
+            change_->on_refusal(from, ViewNumber{response.promised()});
+        else
+            change_->on_unreachable(from);
+        return consider_install(false);
+    }
+    view::Answer answer;
+    answer.member = view::from_proto(response.node());
+    if (answer.member.id != from || response.number() != change_->number().value) return;
+    for (auto [has, in, out] : {std::tuple(response.has_accepted(), &response.accepted(), &answer.accepted),
+                                std::tuple(response.has_chosen(), &response.chosen(), &answer.chosen)}) {
+        if (!has) continue;
+        auto view = view::from_proto(*in);
+        if (!view) return change_->on_unreachable(from);
+        *out = *std::move(view);
+    }
+    for (const proto::StreamSummary& summary : response.streams())
+        answer.streams.push_back(view::holding_from_proto(summary));
+    for (std::uint64_t id : response.multicast_heard()) answer.multicast_heard.push_back(NodeId{id});
+    answer.no_vote = response.no_vote();
+    answer.leaving = response.leaving();
+    change_->on_answer(std::move(answer));
+    consider_install(false);
+}
+
+void Coordinator::lost(NodeId node) {
+    if (!change_ || change_->planned()) return;
+    change_->on_unreachable(node);
+    consider_install(false);
+}
+
+void Coordinator::consider_install(bool time_is_up) {
+    if (change_->planned() || (!change_->all_heard() && !time_is_up)) return;
+    saw(change_->greatest_number_seen());
+    if (change_->has_quorum()) return install();
+    fail(change_->refused() ? Failure::kBeaten : Failure::kNoQuorum, change_->what_is_missing());
+}
+
+void Coordinator::install() {
+    core_.env.cancel_timer(timer_);
+    const view::Plan& plan = change_->plan();
+    planned_ = core_.env.now();
+    core_.env.log().info("VIEW install view={} members={} bases={} streams={} transport={} exchange_ms={:.1f}",
+                         plan.view.number, plan.view.members.size(), plan.view.bases.size(), plan.streams.size(),
+                         plan.view.multicast ? "multicast" : "tcp", milliseconds(planned_ - began_));
+    if (plan.counted_without_vote)
+        core_.env.log().error(
+            "VIEW install view={} counts members that may have lost acknowledged records: all members of the "
+            "last view answered, and too few of them kept what was not flushed",
+            plan.view.number);
+    const proto::ViewInstall message = install_message(cluster_, plan);
+    timer_ = core_.env.set_timer(kInstallTimeout, for_this_attempt([this] {
+                                     fail(Failure::kTimeout, "too few members installed the view in time");
+                                 }));
+    for (const view::Member& member : plan.view.members) {
+        if (member.id == core_.self.id) continue;
+        core_.links.request(address_of(member), MessageType::kViewInstall, message, kInstallTimeout,
+                            for_this_attempt([this, id = member.id](Result<Message> reply) {
+                                proto::ViewInstallAck ack;
+                                if (reply && reply->parse(ack)) on_install_answer(id, ack);
+                            }));
+    }
+    participant_.on_install(
+        message, for_this_attempt([this](const proto::ViewInstallAck& ack) { on_install_answer(core_.self.id, ack); }));
+}
+
+void Coordinator::on_install_answer(NodeId from, const proto::ViewInstallAck& ack) {
+    saw(ViewNumber{ack.promised()});
+    if (ack.error().code() != 0) {
+        core_.env.log().warn("VIEW install view={} refused by={}: {}", change_->number(), protocol::hex(from.value),
+                             ack.error().message());
+        if (from == core_.self.id) fail(Failure::kBeaten, ack.error().message());
+        return;
+    }
+    change_->on_accepted(from);
+    if (!change_->is_chosen() || !change_->accepted_by(core_.self.id)) return;
+    const view::Plan plan = change_->plan();
+    stop();
+    core_.record.learn_chosen(plan.view);
+    core_.persist([this, plan] { announce(plan); });
+}
+
+void Coordinator::announce(const view::Plan& plan) {
+    core_.env.log().info("VIEW chosen view={} members={} install_ms={:.1f} total_ms={:.1f}", plan.view.number,
+                         plan.view.members.size(), milliseconds(core_.env.now() - planned_),
+                         milliseconds(core_.env.now() - began_));
+    proto::ViewChosen message;
+    message.set_cluster_id(cluster_.value);
+    *message.mutable_view() = view::to_proto(plan.view);
+    for (const view::Member& holder : plan.holders)
+        if (holder.id != core_.self.id)
+            core_.links.send(address_of(holder), protocol::request(MessageType::kViewChosen, Correlation{}, message));
+    events_.chosen(plan);
+}
+
+void Coordinator::fail(Failure failure, const std::string& reason) {
+    core_.env.log().warn("VIEW failed view={} {}", change_->number(), reason);
+    stop();
+    events_.failed(failure, reason);
+}
+
+}  // namespace logstream::node

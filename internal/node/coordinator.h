@@ -1,0 +1,73 @@
+// The coordinator's side of a view change: drives one view::Change over the links (DESIGN §7 steps 1 to 4).
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "internal/node/core.h"
+#include "internal/node/participant.h"
+#include "internal/view/change.h"
+
+namespace logstream::node {
+
+class Coordinator {
+public:
+    enum class Failure : std::uint8_t {
+        kBeaten,    // a greater number is promised somewhere: try again above it, or let its coordinator go on
+        kNoQuorum,  // too few answered
+        kTimeout,   // too few installed in time
+    };
+    struct Events {
+        std::function<void(const view::Plan&)> chosen;
+        std::function<void(Failure, std::string reason)> failed;
+    };
+
+    Coordinator(Core& core, Participant& participant, Events events);
+    ~Coordinator();
+    Coordinator(const Coordinator&) = delete;
+    Coordinator& operator=(const Coordinator&) = delete;
+
+    // Proposes a view to these (this node among them), numbered above everything seen. Not while one is running.
+    void start(ClusterId cluster, view::Change::Lineage lineage, std::vector<view::Member> invited,
+               std::string_view reason);
+    bool running() const { return change_ != nullptr; }
+    void stop();
+    // A number seen anywhere: the next proposal is above it. One that no honest attempt can have reached is garbage,
+    // and must not use the numbers up.
+    void saw(ViewNumber number) {
+        constexpr std::uint64_t kMaxAhead = 1'000'000;
+        if (number <= std::max(seen_, core_.record.greatest_number()) + kMaxAhead) seen_ = std::max(seen_, number);
+    }
+    // An invited node is known to be dead: do not wait for it.
+    void lost(NodeId node);
+
+private:
+    void exchange();
+    void on_exchange_answer(NodeId from, const proto::StateExchangeResponse& response);
+    void consider_install(bool time_is_up);
+    void install();
+    void on_install_answer(NodeId from, const proto::ViewInstallAck& ack);
+    void announce(const view::Plan& plan);
+    void fail(Failure failure, const std::string& reason);
+    // Wraps a callback so that it does nothing once its attempt is over.
+    template <class F>
+    auto for_this_attempt(F f) {
+        return [this, attempt = attempt_, f = std::move(f)](auto&&... args) mutable {
+            if (attempt == attempt_ && change_) f(std::forward<decltype(args)>(args)...);
+        };
+    }
+
+    Core& core_;
+    Participant& participant_;
+    Events events_;
+    ClusterId cluster_;
+    std::unique_ptr<view::Change> change_;
+    std::map<NodeId, view::Member> invited_;
+    std::uint64_t attempt_{};
+    ViewNumber seen_;
+    env::TimerId timer_;
+    protocol::TimePoint began_;
+    protocol::TimePoint planned_;
+};
+
+}  // namespace logstream::node

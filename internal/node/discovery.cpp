@@ -1,0 +1,91 @@
+#include "internal/node/discovery.h"
+
+namespace logstream::node {
+
+using protocol::Bytes;
+
+namespace {
+constexpr Duration kSeekInterval = std::chrono::milliseconds(100);
+constexpr Duration kAnnounceInterval = std::chrono::seconds(1);
+constexpr Duration kMemory = std::chrono::seconds(3);  // a broker not heard for this long is no candidate
+constexpr std::size_t kMaxCandidates = 256;
+}  // namespace
+
+Discovery::Discovery(env::Env& env, const Settings& settings, PeerLinks& links, Events events)
+    : env_(env), settings_(settings), links_(links), events_(std::move(events)) {}
+
+Discovery::~Discovery() { env_.cancel_timer(timer_); }
+
+void Discovery::set_mode(Mode mode) {
+    if (mode == mode_) return;
+    mode_ = mode;
+    since_ = env_.now();
+    env_.cancel_timer(timer_);
+    timer_ = {};
+    if (mode != Mode::kQuiet) timer_ = env_.set_timer(Duration{0}, [this] { tick(); });
+}
+
+void Discovery::tick() {
+    say_join();
+    timer_ = env_.set_timer(mode_ == Mode::kSeek ? kSeekInterval : kAnnounceInterval, [this] { tick(); });
+}
+
+void Discovery::say_join() {
+    const proto::Join join = events_.describe();
+    if (!settings_.seeds.empty()) {
+        for (Endpoint seed : settings_.seeds) {
+            if (seed == settings_.address) continue;
+            links_.request(seed, MessageType::kJoin, join, std::chrono::seconds(1), [this](auto reply) {
+                proto::JoinResponse response;
+                if (reply && reply->parse(response)) on_join_response(response);
+            });
+        }
+        return;
+    }
+    const protocol::FrameHeader header{
+        MessageType::kJoin, 0, protocol::cluster_tag(settings_.cluster), ViewNumber{}, NodeId{join.node().id()}, {}};
+    env_.broadcast({protocol::encode_frame(header, join), {}});
+}
+
+void Discovery::on_join(const proto::Join& join, Endpoint from) {
+    const proto::JoinResponse answer = events_.answer();
+    if (join.cluster() != settings_.cluster || join.node().id() == answer.responder().id()) return;
+    // The leader answers brokers; everybody answers clients.
+    if (join.client() || answer.serving()) {
+        const protocol::FrameHeader header{
+            MessageType::kJoinResponse,      0, protocol::cluster_tag(settings_.cluster), ViewNumber{},
+            NodeId{answer.responder().id()}, {}};
+        proto::JoinResponse out = answer;
+        out.set_nonce(join.nonce());
+        const Endpoint to =
+            join.client() ? from : Endpoint{join.node().ip(), static_cast<std::uint16_t>(join.node().port())};
+        env_.send_datagram(to, {protocol::encode_frame(header, out), {}});
+    }
+    if (join.client()) return;
+    const Candidate candidate{view::from_proto(join.node()),
+                              ClusterId{join.cluster_id()},
+                              ViewNumber{join.chosen()},
+                              ViewNumber{join.promised()},
+                              join.has_history(),
+                              join.has_records(),
+                              join.leader(),
+                              join.members(),
+                              env_.now()};
+    if (candidates_.size() >= kMaxCandidates && !candidates_.contains(candidate.node.id)) return;
+    candidates_.insert_or_assign(candidate.node.id, candidate);
+    events_.heard(candidate);
+}
+
+void Discovery::on_join_response(const proto::JoinResponse& response) {
+    if (response.cluster() == settings_.cluster && response.serving()) events_.found_leader(response);
+}
+
+std::vector<Candidate> Discovery::candidates() const {
+    std::vector<Candidate> out;
+    const protocol::TimePoint now = env_.now();
+    for (const auto& [id, candidate] : candidates_)
+        if (now - candidate.heard <= kMemory) out.push_back(candidate);
+    return out;
+}
+
+}  // namespace logstream::node

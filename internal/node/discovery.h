@@ -1,0 +1,73 @@
+// Finding each other: JOIN by broadcast (or to seeds by TCP), JOIN_RESPONSE by unicast (DESIGN §4).
+#pragma once
+
+#include <functional>
+#include <map>
+
+#include "internal/node/peer_links.h"
+#include "internal/node/settings.h"
+#include "internal/view/view.h"
+
+namespace logstream::node {
+
+using protocol::ClusterId;
+using protocol::NodeId;
+using protocol::ViewNumber;
+
+// A broker of our cluster name that was heard of late.
+struct Candidate {
+    view::Member node;
+    ClusterId cluster;
+    ViewNumber chosen;
+    ViewNumber promised;
+    bool has_history{};  // it knows a chosen view, or holds user records
+    bool has_records{};  // user records
+    bool leader{};       // it leads a view that works
+    std::uint32_t members{};
+    protocol::TimePoint heard;
+};
+
+class Discovery {
+public:
+    struct Events {
+        std::function<proto::Join()> describe;                         // what our JOIN says
+        std::function<proto::JoinResponse()> answer;                   // what our JOIN_RESPONSE says
+        std::function<void(const Candidate&)> heard;                   // a broker's JOIN
+        std::function<void(const proto::JoinResponse&)> found_leader;  // a leader answered
+    };
+
+    Discovery(env::Env& env, const Settings& settings, PeerLinks& links, Events events);
+    ~Discovery();
+    Discovery(const Discovery&) = delete;
+    Discovery& operator=(const Discovery&) = delete;
+
+    enum class Mode : std::uint8_t {
+        kQuiet,     // a member of a working view: says nothing of itself
+        kAnnounce,  // its leader: once a second, so that clusters bootstrapped apart find each other
+        kSeek,      // looking for a leader: ten times a second
+    };
+    void set_mode(Mode mode);
+    // In mode kSeek: since when.
+    protocol::TimePoint seeking_since() const { return since_; }
+
+    void on_join(const proto::Join& join, Endpoint from);
+    void on_join_response(const proto::JoinResponse& response);
+
+    // Heard within the last seconds; never this node itself.
+    std::vector<Candidate> candidates() const;
+
+private:
+    void tick();
+    void say_join();
+
+    env::Env& env_;
+    const Settings& settings_;
+    PeerLinks& links_;
+    Events events_;
+    Mode mode_ = Mode::kQuiet;
+    protocol::TimePoint since_;
+    std::map<NodeId, Candidate> candidates_;
+    env::TimerId timer_;
+};
+
+}  // namespace logstream::node

@@ -1,0 +1,132 @@
+#include "internal/node/learner.h"
+
+#include <algorithm>
+
+namespace logstream::node {
+
+namespace {
+constexpr Duration kTimeout = std::chrono::milliseconds(500);
+constexpr Duration kReadyInterval = std::chrono::milliseconds(200);
+// A round that fetched no more than this is near enough: the view change moves the rest in milliseconds.
+constexpr std::uint64_t kNearBytes = 2u << 20;
+}  // namespace
+
+void Learner::start(Endpoint leader) {
+    if (leader_ == leader) return;
+    stop();
+    leader_ = leader;
+    ++run_;
+    core_.env.log().info("LEARNER start leader={}", env::to_string(leader));
+    ask(State::kBehind);
+}
+
+void Learner::stop() {
+    core_.env.cancel_timer(timer_);
+    timer_ = {};
+    leader_.reset();
+    aligner_.reset();
+}
+
+void Learner::give_up(const Error& error) {
+    stop();
+    events_.gave_up(error);
+}
+
+void Learner::ask(State state) {
+    proto::Learn request;
+    *request.mutable_node() = view::to_proto(core_.self);
+    request.set_cluster_id(core_.record.cluster.value);
+    request.set_ready(state == State::kReady && !events_.stays_outside());
+    for (NodeId id : events_.multicast_heard()) request.add_multicast_heard(id.value);
+    core_.links.request(*leader_, MessageType::kLearn, request, kTimeout,
+                        for_this_run([this, state](Result<Message> reply) { taught(state, std::move(reply)); }));
+}
+
+void Learner::taught(State state, Result<Message> reply) {
+    proto::LearnResponse response;
+    if (!reply) return give_up(reply.error());
+    if (!reply->parse(response)) return give_up(Error{ErrorCode::kInvalid, "an unreadable answer"});
+    if (response.error().code() != 0)
+        return give_up(Error{static_cast<ErrorCode>(response.error().code()), response.error().message()});
+    auto chosen = view::from_proto(response.chosen());
+    if (!chosen) return give_up(chosen.error());
+    taught_ = *chosen;
+    if (state == State::kReady) {
+        // Taken in by a STATE_EXCHANGE soon; until then go on following.
+        timer_ = core_.env.set_timer(kReadyInterval, for_this_run([this] { compare(); }));
+        return;
+    }
+    events_.taught(ClusterId{response.cluster_id()}, *chosen, for_this_run([this] { compare(); }));
+}
+
+// A member comes back when it reaches all members of the view: else it would be removed again at once.
+void Learner::ask_when_all_are_reached() {
+    struct Round {
+        std::size_t missing{};
+        bool all = true;
+    };
+    auto round = std::make_shared<Round>();
+    const auto answered = [this, round](bool reached) {
+        round->all = round->all && reached;
+        if (--round->missing > 0) return;
+        if (round->all) return ask(State::kReady);
+        timer_ = core_.env.set_timer(kReadyInterval, for_this_run([this] { ask(State::kBehind); }));
+    };
+    proto::Probe probe;
+    *probe.mutable_from() = view::to_proto(core_.self);
+    round->missing = 1;
+    for (const view::Member& member : taught_.members) {
+        if (member.id == core_.self.id) continue;
+        ++round->missing;
+        core_.links.request(address_of(member), MessageType::kProbe, probe, kTimeout,
+                            for_this_run([answered](const Result<Message>& reply) { answered(reply.has_value()); }));
+    }
+    answered(true);
+}
+
+void Learner::compare() {
+    proto::Summary request;
+    request.set_cluster_id(core_.record.cluster.value);
+    core_.links.request(*leader_, MessageType::kSummary, request, kTimeout, for_this_run([this](Result<Message> reply) {
+        proto::SummaryResponse response;
+        if (!reply) return give_up(reply.error());
+        if (!reply->parse(response)) return give_up(Error{ErrorCode::kInvalid, "an unreadable answer"});
+        if (response.error().code() != 0)
+            return give_up(Error{static_cast<ErrorCode>(response.error().code()), response.error().message()});
+        if (ViewNumber{response.view()} != taught_.number) return ask(State::kBehind);  // the view changed in between
+        align(response);
+    }));
+}
+
+void Learner::align(const proto::SummaryResponse& summary) {
+    std::vector<AlignTarget> targets;
+    for (const proto::StreamSummary& stream : summary.streams()) {
+        view::StreamHolding holding = view::holding_from_proto(stream);
+        // Any member of the view holds what is committed; the leader comes first because it is known to answer.
+        std::vector<NodeId> sources{taught_.coordinator};
+        for (const view::Member& member : taught_.members)
+            if (member.id != taught_.coordinator) sources.push_back(member.id);
+        targets.push_back({view::StreamPlan{holding.stream, holding.log_start, holding.log_end,
+                                            std::move(holding.epochs), std::move(sources), holding.bytes},
+                           holding.high_watermark, taught_.number});
+    }
+    aligner_ = std::make_unique<Aligner>(
+        core_, core_.record.cluster, std::move(targets),
+        [this](NodeId id) -> std::optional<Endpoint> {
+            const view::Member* member = taught_.find(id);
+            return member == nullptr ? std::nullopt : std::optional(address_of(*member));
+        },
+        for_this_run([this](Result<void> aligned) {
+            const std::uint64_t fetched = aligner_->fetched_bytes();
+            // The aligner is not destroyed inside its own callback.
+            core_.env.set_timer(Duration{0}, for_this_run([this, aligned, fetched] {
+                                    aligner_.reset();
+                                    if (!aligned) return give_up(aligned.error());
+                                    if (fetched > 0) core_.env.log().info("LEARNER fetched_bytes={}", fetched);
+                                    if (fetched > kNearBytes) return compare();
+                                    ask_when_all_are_reached();
+                                }));
+        }));
+}
+
+}  // namespace logstream::node

@@ -1,0 +1,62 @@
+// A broker outside the view catches up with its leader's committed records, without a vote and without holding anybody
+// up, until the view can take it in (DESIGN §7).
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "internal/node/aligner.h"
+#include "internal/node/core.h"
+
+namespace logstream::node {
+
+class Learner {
+public:
+    struct Events {
+        // What the leader says is chosen; to be recorded before anything is taken from it.
+        std::function<void(ClusterId, const view::View&, std::function<void()> recorded)> taught;
+        // The leader does not answer, is no leader any more, or belongs to another lineage.
+        std::function<void(const Error&)> gave_up;
+        std::function<std::vector<NodeId>()> multicast_heard;
+        // Draining or removed by an operator: catch up, but do not ask to be taken in.
+        std::function<bool()> stays_outside;
+    };
+
+    Learner(Core& core, Events events) : core_(core), events_(std::move(events)) {}
+    ~Learner() { stop(); }
+    Learner(const Learner&) = delete;
+    Learner& operator=(const Learner&) = delete;
+
+    void start(Endpoint leader);
+    bool running() const { return leader_.has_value(); }
+    void stop();
+
+private:
+    enum class State : std::uint8_t { kBehind, kReady };
+
+    void ask(State state);
+    void ask_when_all_are_reached();
+    void taught(State state, Result<Message> reply);
+    void compare();
+    void align(const proto::SummaryResponse& summary);
+    void give_up(const Error& error);
+    template <class F>
+    auto for_this_run(F f) {
+        return [this, run = run_, weak = std::weak_ptr<bool>(alive_), f = std::move(f)](auto&&... args) mutable {
+            if (weak.lock() && run == run_ && leader_) f(std::forward<decltype(args)>(args)...);
+        };
+    }
+
+    Core& core_;
+    Events events_;
+    std::optional<Endpoint> leader_;
+    view::View taught_;
+    std::uint64_t run_{};
+    std::unique_ptr<Aligner> aligner_;
+    std::uint64_t last_fetched_{};
+    env::TimerId timer_;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace logstream::node

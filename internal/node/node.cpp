@@ -1,0 +1,345 @@
+#include "internal/node/node.h"
+
+#include <algorithm>
+
+namespace logstream::node {
+
+using protocol::hex;
+
+namespace {
+constexpr Duration kTick = std::chrono::milliseconds(100);
+constexpr Duration kHeardOfLate = std::chrono::milliseconds(1500);
+constexpr Duration kRetentionInterval = std::chrono::seconds(10);
+constexpr Duration kLeaveTimeout = std::chrono::seconds(2);
+}  // namespace
+
+Node::Node(env::Env& env, storage::Store& store, Settings settings, FatalHandler fatal)
+    : settings_(std::move(settings)),
+      links_(env, [this](Endpoint address) { watch_.link_lost(address); }),
+      streams_(store),
+      core_{env, settings_, store, links_, streams_, {}, {}, std::move(fatal)},
+      watch_(env, settings_, links_, [this](NodeId member) { on_member_failed(member); }),
+      participant_(core_, {.freeze = [this] { on_freeze(); },
+                           .accepted = [this](const view::View& view) { on_accepted(view); },
+                           .multicast_heard = [this] { return multicast_heard(); },
+                           .leaving = [this] { return left_ != nullptr || draining_; }}),
+      coordinator_(
+          core_, participant_,
+          {.chosen = [this](const view::Plan& plan) { on_chosen(plan.view); },
+           .failed = [this](Coordinator::Failure failure, const std::string& why) { on_change_failed(failure, why); }}),
+      elector_(env, links_,
+               {.may_elect = [this](const Reachable& found) { return may_elect(found); },
+                .won = [this](const std::vector<view::Member>& ring) { on_election_won(ring); },
+                .over =
+                    [this] {
+                        if (!settled()) arm_watchdog(std::chrono::milliseconds(700));
+                    },
+                .describe = [this] { return on_probe({}); }}),
+      discovery_(env, settings_, links_,
+                 {.describe = [this] { return describe_join(); },
+                  .answer = [this] { return describe_answer(); },
+                  .heard = [this](const Candidate& candidate) { on_candidate(candidate); },
+                  .found_leader = [this](const proto::JoinResponse& r) { on_leader_found(r); }}),
+      learner_(core_,
+               {.taught = [this](ClusterId cluster, const view::View& view,
+                                 std::function<void()> recorded) { on_taught(cluster, view, std::move(recorded)); },
+                .gave_up = [this](const Error& error) { seek(error.message); },
+                .multicast_heard = [this] { return multicast_heard(); },
+                .stays_outside = [this] { return draining_ || left_ != nullptr; }}),
+      replicator_(core_, {.proves_chosen =
+                              [this](ViewNumber view) {
+                                  const auto& installed = participant_.installed();
+                                  if (installed && installed->number == view && !participant_.frozen())
+                                      on_chosen(*installed);
+                              },
+                          .slow =
+                              [this](NodeId member) {
+                                  proto::PeerReport report;
+                                  report.set_cluster_id(core_.record.cluster.value);
+                                  report.set_view(serving_ ? serving_->number.value : 0);
+                                  report.set_node(core_.self.id.value);
+                                  report.add_slow(member.value);
+                                  if (is_leader()) return on_peer_report(report);
+                                  if (serving_)
+                                      links_.send(address_of(*serving_->find(serving_->coordinator)),
+                                                  protocol::request(MessageType::kPeerReport, Correlation{}, report));
+                              },
+                          .broken =
+                              [this](const std::string& why) {
+                                  core_.env.log().error("REPLICATE broken: {}; leaving the view to catch up again",
+                                                        why);
+                                  participant_.reset();
+                                  seek("cannot follow the owner");
+                              }}),
+      topics_(env, streams_,
+              [this](const proto::TopicRecord& topic) {
+                  for (std::uint32_t p = 0; p < topic.settings().partitions(); ++p)
+                      streams_.remove({protocol::TopicId{topic.topic()}, p});
+              }),
+      groups_(env, settings_, streams_, topics_,
+              [this](protocol::Bytes batch, Groups::AppendHandler done) {
+                  auto stream = streams_.open(protocol::kGroupsStream);
+                  if (!stream) return done(std::unexpected(stream.error()));
+                  replicator_.produce(**stream, std::move(batch), proto::QUORUM, std::move(done));
+              }),
+      orphans_(core_, [this](StreamId stream) { return owner_of(stream); }),
+      service_(*this) {
+    // A new topic is known everywhere at once, not at the next beat.
+    streams_.on_advanced([this](Stream& stream) {
+        if (stream.id != protocol::kMetadataStream || !is_leader()) return;
+        core_.env.set_timer(Duration{0}, [this, weak = std::weak_ptr<bool>(alive_)] {
+            if (weak.lock() && !left_) send_heartbeat(Beat::kExtra);
+        });
+    });
+}
+
+Node::~Node() {
+    for (env::TimerId timer : {tick_timer_, seek_timer_, change_timer_, watchdog_}) core_.env.cancel_timer(timer);
+}
+
+void Node::start() {
+    env::Env& env = core_.env;
+    if (core_.store.state() && !core_.store.state_damaged()) {
+        auto record = view::decode_record(core_.store.state()->view());
+        if (record) core_.record = *std::move(record);
+    }
+    if (core_.record.node.value == 0) {
+        if (core_.store.state_damaged())
+            env.log().error(
+                "STATE the state file cannot be trusted: this broker forgets its old id and promises and joins as a "
+                "new member");
+        core_.record.node = NodeId{env.random() | 1};
+        core_.record.must_relearn = core_.store.state_damaged();
+    }
+    if (core_.store.last_stop() == storage::LastStop::kMachine && settings_.loses_unflushed) {
+        env.log().warn(
+            "STATE the machine went down uncleanly and storage.fsync is {}: acknowledged records may be missing "
+            "here; this broker catches up before it votes",
+            settings_.fsync);
+        core_.record.must_relearn = true;
+    }
+    const env::DatagramLimits limits = env.datagram_limits();
+    core_.self = view::Member{core_.record.node,
+                              protocol::Incarnation{env.random() | 1},
+                              settings_.name,
+                              settings_.address.ip,
+                              settings_.address.port,
+                              settings_.http_port,
+                              std::min<std::uint64_t>(settings_.window_bytes, limits.receive_buffer_bytes / 2),
+                              static_cast<std::uint32_t>(limits.max_datagram_bytes)};
+    core_.persist([this] {
+        core_.env.log().info("NODE start id={} name={} address={} cluster={} chosen={} streams={}",
+                             hex(core_.self.id.value), settings_.name, env::to_string(settings_.address),
+                             settings_.cluster, core_.record.chosen_number(), streams_.all().size());
+        tick();
+        seek("started");
+    });
+}
+
+const view::Member* Node::owner_of(StreamId stream) const {
+    if (!serving_) return nullptr;
+    return serving_->find(stream == protocol::kMetadataStream ? serving_->coordinator : ring_.owner(stream));
+}
+
+std::optional<Error> Node::refusal() const {
+    if (core_.store.failed())
+        return Error{ErrorCode::kDisk, "this broker's disk failed; it accepts nothing until it is restarted"};
+    if (!serving_ || participant_.frozen()) {
+        if (!no_quorum_.empty()) return Error{ErrorCode::kNoQuorum, no_quorum_};
+        return Error{ErrorCode::kNoQuorum, serving_ ? fmt::format("view {} is changing; retry", serving_->number)
+                                                    : "this broker is not in a view yet; retry"};
+    }
+    if (!watch_.majority_in_reach())
+        return Error{ErrorCode::kNoQuorum, fmt::format("no quorum: view {} has {} of {} members in reach",
+                                                       serving_->number, watch_.in_reach(), serving_->members.size())};
+    if (sealed_)
+        return Error{ErrorCode::kRefused,
+                     "this cluster's records are being merged into another one: it accepts no more"};
+    if (serving_->members.size() < settings_.min_in_sync)
+        return Error{ErrorCode::kRefused,
+                     fmt::format("view {} has {} members, replication.min_in_sync asks for {}", serving_->number,
+                                 serving_->members.size(), settings_.min_in_sync)};
+    return std::nullopt;
+}
+
+// ---- Datagrams ------------------------------------------------------------------------------------------------------
+
+void Node::on_frame(const env::ReceivedFrame& frame) {
+    if (core_.self.id.value == 0) return;  // not started
+    if (frame.channel == env::Channel::kMulticast && multicast_heard_.size() < 256)
+        multicast_heard_[frame.header.sender] = core_.env.now();
+    const auto parse = [&frame](auto& out) {
+        return out.ParseFromArray(frame.payload.data(), static_cast<int>(frame.payload.size()));
+    };
+    switch (frame.header.type) {
+        case MessageType::kJoin:
+            if (proto::Join join; parse(join)) discovery_.on_join(join, frame.from);
+            break;
+        case MessageType::kJoinResponse:
+            if (proto::JoinResponse response; parse(response)) discovery_.on_join_response(response);
+            break;
+        case MessageType::kHeartbeat:
+            if (proto::Heartbeat heartbeat; parse(heartbeat)) on_peer_heartbeat(heartbeat, frame.from);
+            break;
+        case MessageType::kReplicate:
+            replicator_.on_frame(frame.header, frame.payload, frame.from);
+            break;
+        case MessageType::kNack:
+            if (proto::Nack nack; parse(nack)) replicator_.on_nack(nack, frame.from);
+            break;
+        case MessageType::kNackGone:
+            if (proto::NackGone gone; parse(gone)) replicator_.on_nack_gone(gone, frame.header.sender);
+            break;
+        default:
+            break;
+    }
+}
+
+void Node::on_peer_heartbeat(const proto::Heartbeat& heartbeat, Endpoint from) {
+    const NodeId node{heartbeat.node()};
+    const auto& installed = participant_.installed();
+    if (!installed || heartbeat.cluster_id() != core_.record.cluster.value) return;
+    if (heartbeat.view() > installed->number.value) {
+        // Others went on without this node, or it missed its VIEW_INSTALL: look for the leader if that lasts.
+        if (!participant_.frozen() && watchdog_.value == 0) arm_watchdog(std::chrono::milliseconds(500));
+        return;
+    }
+    if (heartbeat.view() != installed->number.value ||
+        !installed->has(node, protocol::Incarnation{heartbeat.incarnation()}))
+        return;
+    if (!heartbeat.extra()) watch_.heartbeat(node);
+    log_end_totals_[node] = heartbeat.log_end_total();
+    replicator_.on_heartbeat(heartbeat, from);
+}
+
+void Node::send_heartbeat(Beat beat) {
+    const auto& installed = participant_.installed();
+    const protocol::ClusterTag tag = protocol::cluster_tag(settings_.cluster);
+    if (!installed) {
+        proto::ProbeMulticast probe;
+        probe.set_node(core_.self.id.value);
+        probe.set_incarnation(core_.self.incarnation.value);
+        const env::OutFrame frame{
+            protocol::encode_frame({MessageType::kProbeMulticast, 0, tag, {}, core_.self.id, {}}, probe), {}};
+        core_.env.multicast(std::span(&frame, 1));
+        return;
+    }
+    proto::Heartbeat heartbeat;
+    heartbeat.set_cluster_id(core_.record.cluster.value);
+    heartbeat.set_view(installed->number.value);
+    heartbeat.set_node(core_.self.id.value);
+    heartbeat.set_incarnation(core_.self.incarnation.value);
+    heartbeat.set_log_end_total(streams_.log_end_total());
+    heartbeat.set_extra(beat == Beat::kExtra);
+    heartbeat.set_serving(serving() && serving_->number == installed->number);
+    replicator_.fill(heartbeat);
+    log_end_totals_[core_.self.id] = heartbeat.log_end_total();
+    // Multicast always, so that its return is noticed; by TCP to the leader, and to all where multicast does not work.
+    const env::OutFrame frame{
+        protocol::encode_frame({MessageType::kHeartbeat, 0, tag, installed->number, core_.self.id, {}}, heartbeat), {}};
+    core_.env.multicast(std::span(&frame, 1));
+    for (const view::Member& member : installed->members)
+        if (member.id != core_.self.id && (!installed->multicast || member.id == installed->coordinator))
+            links_.send(address_of(member), protocol::request(MessageType::kHeartbeat, Correlation{}, heartbeat));
+}
+
+std::vector<NodeId> Node::multicast_heard() const {
+    std::vector<NodeId> out;
+    for (const auto& [id, at] : multicast_heard_)
+        if (core_.env.now() - at <= kHeardOfLate) out.push_back(id);
+    return out;
+}
+
+// ---- Time -----------------------------------------------------------------------------------------------------------
+
+void Node::tick() {
+    tick_timer_ = core_.env.set_timer(std::min(kTick, settings_.heartbeat), [this] { tick(); });
+    const protocol::TimePoint now = core_.env.now();
+    core_.store.tick(now);
+    if (core_.store.failed()) return core_.fatal(Error{ErrorCode::kDisk, "the disk failed a write or a flush"});
+    send_heartbeat(Beat::kRegular);
+    replicator_.tick();
+    const view::Member* groups_owner = owner_of(protocol::kGroupsStream);
+    if (serving() && groups_owner != nullptr && groups_owner->id == core_.self.id && groups_.reader().caught_up())
+        groups_.tick();
+    if (now - last_retention_ >= kRetentionInterval) {
+        last_retention_ = now;
+        apply_retention();
+        std::erase_if(multicast_heard_,
+                      [&](const auto& entry) { return now - entry.second > std::chrono::seconds(60); });
+    }
+    if (is_leader() && !ready_learners_.empty()) want_change("a learner is ready");
+}
+
+void Node::apply_retention() {
+    const std::int64_t wall_ms = core_.env.wall_clock_ms();
+    for (auto& [id, stream] : streams_.all()) {
+        const proto::TopicRecord* topic = protocol::is_internal(id) ? nullptr : topics_.find(id.topic);
+        if (protocol::is_internal(id) || (topic != nullptr && topic->settings().compact())) {
+            stream.log->compact(stream.high_watermark, [](auto) {});
+            continue;
+        }
+        if (topic == nullptr) continue;
+        const auto or_default = [](std::int64_t own, std::int64_t fallback) { return own == 0 ? fallback : own; };
+        const std::int64_t keep_ms = or_default(topic->settings().retention_ms(), settings_.retention_ms);
+        const std::int64_t keep_bytes = or_default(topic->settings().retention_bytes(), settings_.retention_bytes);
+        storage::RetainLimits limits;
+        if (keep_ms > 0) limits.min_timestamp_ms = wall_ms - keep_ms;
+        if (keep_bytes > 0) limits.max_bytes = static_cast<std::uint64_t>(keep_bytes);
+        if (limits.max_bytes || limits.min_timestamp_ms) stream.log->retain(stream.high_watermark, limits);
+    }
+}
+
+// ---- Leaving --------------------------------------------------------------------------------------------------------
+
+void Node::leave(std::function<void()> done) {
+    if (left_) return;
+    left_ = std::move(done);
+    core_.env.log().info("NODE leaving");
+    env::Env& env = core_.env;
+    env.set_timer(kLeaveTimeout, [this, weak = std::weak_ptr<bool>(alive_)] {
+        if (weak.lock()) finish_leaving();
+    });
+    // The view shrinks only while at least two members remain, so that stopping a whole cluster strands nobody.
+    if (!serving() || serving_->members.size() < 3) return finish_leaving();
+    const view::Member* heir = nullptr;
+    for (const view::Member& member : serving_->members)
+        if (member.id != core_.self.id && !watch_.failed(member.id)) heir = &member;
+    if (heir == nullptr) return finish_leaving();
+    // The leader asks its heir to propose the view without it; anybody else asks the leader.
+    const view::Member& asked = is_leader() ? *heir : *serving_->find(serving_->coordinator);
+    proto::Handover request;
+    request.set_leaving(core_.self.id.value);
+    request.set_cluster_id(core_.record.cluster.value);
+    links_.request(address_of(asked), MessageType::kHandover, request, std::chrono::seconds(1),
+                   [this, weak = std::weak_ptr<bool>(alive_)](auto reply) {
+                       proto::HandoverResponse response;
+                       if (!weak.lock()) return;
+                       if (!reply || !reply->parse(response) || response.error().code() != 0) finish_leaving();
+                   });
+}
+
+void Node::finish_leaving() {
+    if (!left_ || !tick_timer_.value) return;
+    for (env::TimerId* timer : {&tick_timer_, &seek_timer_, &change_timer_, &watchdog_}) {
+        core_.env.cancel_timer(*timer);
+        *timer = {};
+    }
+    elector_.stop();
+    coordinator_.stop();
+    learner_.stop();
+    replicator_.stop("the broker is stopping");
+    discovery_.set_mode(Discovery::Mode::kQuiet);
+    participant_.reset();
+    core_.record.clean = true;
+    core_.persist([this] {
+        core_.store.close([this](Result<void> closed) {
+            if (!closed) core_.env.log().error("STORE close failed: {}", closed.error().message);
+            core_.env.log().info("NODE stopped");
+            const auto done = left_;
+            done();
+        });
+    });
+}
+
+}  // namespace logstream::node

@@ -1,0 +1,199 @@
+// The broker: wires the pure parts into one state machine.
+//
+//   seeking ──JOIN_RESPONSE──▶ learning ──VIEW_INSTALL──▶ member ⇄ frozen (a view change)
+//      │                                                     ▲
+//      └──────────── election, view change ──────────────────┘
+//
+// It does no I/O but through env::Env and storage::Store, so that the simulator runs this very code.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "internal/node/coordinator.h"
+#include "internal/node/core.h"
+#include "internal/node/discovery.h"
+#include "internal/node/elector.h"
+#include "internal/node/groups.h"
+#include "internal/node/learner.h"
+#include "internal/node/orphans.h"
+#include "internal/node/participant.h"
+#include "internal/node/replicator.h"
+#include "internal/node/service.h"
+#include "internal/node/topics.h"
+#include "internal/node/watch.h"
+#include "internal/ring/hash_ring.h"
+
+namespace logstream::node {
+
+class Node {
+public:
+    // The disk failed, or a promise was broken: the process must end. Called at most once, from the loop.
+    Node(env::Env& env, storage::Store& store, Settings settings, FatalHandler fatal);
+    ~Node();
+    Node(const Node&) = delete;
+    Node& operator=(const Node&) = delete;
+
+    // Begins to look for the cluster.
+    void start();
+    // Leaves in order: hands ownership and leadership over, flushes, closes the store; then calls `done`. Bounded in
+    // time.
+    void leave(std::function<void()> done);
+
+    // What the Env hands in.
+    void on_frame(const env::ReceivedFrame& frame);
+    env::ConnectionHandler* on_accept() { return &service_; }
+
+    NodeId id() const { return core_.self.id; }
+    // As `logstreamctl status --json` prints it.
+    std::string status_json() const;
+    // Prometheus text format.
+    std::string metrics_text() const;
+
+    // ---- For the parts of the broker
+    // ---------------------------------------------------------------------------------
+    Core& core() { return core_; }
+    Topics& topics() { return topics_; }
+    Groups& groups() { return groups_; }
+    Replicator& replicator() { return replicator_; }
+    Participant& participant() { return participant_; }
+    Elector& elector() { return elector_; }
+    const Watch& watch() const { return watch_; }
+
+    // In a view known to be chosen, and not frozen. A newer view that is installed and not known to be chosen ends it.
+    bool serving() const {
+        return serving_.has_value() && !participant_.frozen() && participant_.installed()->number == serving_->number;
+    }
+    // Serving, and a majority of the view is in reach: nothing to look for.
+    bool settled() const { return serving() && watch_.majority_in_reach(); }
+    bool is_leader() const { return serving() && serving_->coordinator == core_.self.id; }
+    const std::optional<view::View>& current_view() const { return serving_; }
+    // Who orders the stream in the current view; nullptr without one.
+    const view::Member* owner_of(StreamId stream) const;
+    // Why writes are refused now, if they are: "no quorum: view N has 1 of 3 members in reach".
+    std::optional<Error> refusal() const;
+    bool has_history() const { return core_.record.chosen.has_value() || core_.streams.has_user_records(); }
+
+    // Creates the topic through the leader; the reply comes when it is committed and known here.
+    void create_topic(const std::string& name, const proto::TopicSettings& settings,
+                      std::function<void(Result<void>)> done);
+    void delete_topic(const std::string& name, std::function<void(Result<void>)> done);
+
+    // Messages between brokers; each is answered through `reply` exactly once.
+    proto::ProbeResponse on_probe(const proto::Probe& probe);
+    void on_election(const proto::Election& message);
+    void on_view_chosen(const proto::ViewChosen& message);
+    proto::LearnResponse on_learn(const proto::Learn& request);
+    proto::SummaryResponse on_summary(const proto::Summary& request);
+    proto::HandoverResponse on_handover(const proto::Handover& request);
+    void on_peer_report(const proto::PeerReport& report);
+    proto::JoinResponse on_join(const proto::Join& join, Endpoint from);
+    proto::AdminResponse on_admin(const proto::Admin& request);
+    void on_peer_heartbeat(const proto::Heartbeat& heartbeat, Endpoint from);
+
+private:
+    // ---- Finding and making a cluster (membership.cpp)
+    void seek(std::string_view reason);
+    void seek_tick();
+    bool may_bootstrap() const;
+    bool may_elect(const Reachable& found);
+    void on_election_won(const std::vector<view::Member>& ring);
+    void on_candidate(const Candidate& candidate);
+    void on_leader_found(const proto::JoinResponse& response);
+    void follow(Endpoint leader, ClusterId cluster, bool leader_has_records);
+    bool yields_to(ClusterId other, std::uint32_t other_members, bool other_has_records) const;
+    void start_afresh(std::string_view why);
+    proto::Join describe_join() const;
+    proto::JoinResponse describe_answer() const;
+    std::vector<Endpoint> known_endpoints() const;
+    void propose(std::vector<view::Member> invited, std::string_view reason);
+    void recover(const proto::Admin& request, proto::AdminResponse& out);
+    void say_no_quorum(std::string text);
+
+    // ---- Changing the view (membership.cpp)
+    void want_change(std::string_view reason);
+    void begin_change();
+    std::vector<view::Member> invited_to_change();
+    void on_member_failed(NodeId member);
+    void remove_member(NodeId member, std::string_view why);
+    void on_freeze();
+    void on_accepted(const view::View& view);
+    void on_chosen(const view::View& view);
+    void on_change_failed(Coordinator::Failure failure, const std::string& reason);
+    void on_taught(ClusterId cluster, const view::View& view, std::function<void()> recorded);
+    void arm_watchdog(Duration after);
+    void disarm_watchdog();
+    void finish_leaving();
+
+    void append_topic(const proto::TopicRecord& record, std::function<void(Result<void>)> done);
+    void tick();
+    enum class Beat : std::uint8_t { kRegular, kExtra };
+    void send_heartbeat(Beat beat);
+    void apply_retention();
+    std::vector<NodeId> multicast_heard() const;
+    std::string_view role_of(NodeId member) const;
+
+    Settings settings_;
+    PeerLinks links_;
+    Streams streams_;
+    Core core_;
+    Watch watch_;
+    Participant participant_;
+    Coordinator coordinator_;
+    Elector elector_;
+    Discovery discovery_;
+    Learner learner_;
+    Replicator replicator_;
+    Topics topics_;
+    Groups groups_;
+    Orphans orphans_;
+    Service service_;
+
+    // The accepted view once it is known to be chosen; kept while frozen, for those who ask.
+    std::optional<view::View> serving_;
+    ring::HashRing ring_;
+    // Where each stream's base log ended when the accepted view was installed: committed once the view is chosen.
+    std::map<StreamId, Offset> base_ends_;
+
+    struct Outsider {
+        view::Member member;
+        protocol::TimePoint heard;
+        protocol::TimePoint since;  // it follows without a pause
+    };
+    std::map<NodeId, Outsider> ready_learners_;  // caught up, to be taken in
+    std::map<NodeId, Outsider> learners_;        // known to follow, for status
+    struct Removal {
+        unsigned count{};
+        protocol::TimePoint not_before;  // back-off before it is taken in again
+    };
+    std::map<NodeId, Removal> removals_;
+    std::set<NodeId> excluded_;               // of the current view: failed, slow, or removed by an operator
+    std::set<protocol::Incarnation> banned_;  // removed by an operator: this run of it stays out
+    std::set<NodeId> leaving_;
+    std::map<std::string, std::vector<std::function<void(Result<void>)>>>
+        creating_;  // topics whose record is on its way
+    bool draining_{};
+    bool sealed_{};               // its records are being merged into another cluster: accepts no more
+    std::set<NodeId> survivors_;  // of a recovery that is under way
+
+    std::map<NodeId, protocol::TimePoint> multicast_heard_;
+    std::map<NodeId, std::int64_t> log_end_totals_;  // by heartbeat, for lag
+    std::string no_quorum_;                          // the last reason why nothing could be chosen
+    protocol::TimePoint no_quorum_said_;
+    std::string apart_;           // another cluster of our name with records of its own
+    unsigned attempts_{};         // view changes that failed in a row
+    std::function<void()> left_;  // set while leaving
+    env::TimerId tick_timer_;
+    env::TimerId seek_timer_;
+    env::TimerId change_timer_;
+    env::TimerId watchdog_;
+    std::string change_reason_;
+    protocol::TimePoint next_election_;
+    protocol::TimePoint last_retention_;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace logstream::node

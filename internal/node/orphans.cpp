@@ -1,0 +1,65 @@
+#include "internal/node/orphans.h"
+
+namespace logstream::node {
+
+namespace {
+constexpr Duration kTimeout = std::chrono::seconds(5);
+constexpr Duration kRetry = std::chrono::milliseconds(200);
+}  // namespace
+
+void Orphans::start() {
+    stop();
+    for (StreamId stream : core_.store.orphans().streams()) send(stream, 0);
+}
+
+void Orphans::stop() { ++run_; }
+
+void Orphans::again(StreamId stream, std::size_t index) {
+    core_.env.set_timer(kRetry, for_this_run([this, stream, index] { send(stream, index); }));
+}
+
+void Orphans::send(StreamId stream, std::size_t index) {
+    const auto entries = core_.store.orphans().list(stream);
+    if (index >= entries.size()) {
+        core_.env.log().info("ORPHAN returned stream={} batches={}", protocol::to_string(stream), entries.size());
+        core_.store.orphans().remove(stream, [](auto) {});
+        return;
+    }
+    const view::Member* owner = owner_of_(stream);
+    if (owner == nullptr) return again(stream, index);
+    const storage::OrphanEntry entry = entries[index];
+    core_.store.orphans().read(
+        stream, entry,
+        for_this_run([this, stream, index, entry, to = address_of(*owner)](Result<protocol::Bytes> batch) {
+            if (!batch) {
+                core_.env.log().error("ORPHAN stream={} offset={} view={} cannot be read and is lost: {}",
+                                      protocol::to_string(stream), entry.base_offset, entry.view,
+                                      batch.error().message);
+                return send(stream, index + 1);
+            }
+            proto::Orphan request;
+            request.set_cluster_id(core_.record.cluster.value);
+            request.set_topic(stream.topic.value);
+            request.set_partition(stream.partition);
+            request.set_lineage(entry.lineage.value);
+            core_.links.request(
+                to, MessageType::kOrphan, request, kTimeout,
+                for_this_run([this, stream, index](Result<Message> reply) { sent(stream, index, std::move(reply)); }),
+                {*batch});
+        }));
+}
+
+void Orphans::sent(StreamId stream, std::size_t index, Result<Message> reply) {
+    proto::ProduceResponse response;
+    if (!reply || reply->type != MessageType::kOrphan || !reply->parse(response)) return again(stream, index);
+    const auto code = static_cast<ErrorCode>(response.error().code());
+    if (code == ErrorCode::kUnknownTopic) {
+        core_.env.log().warn("ORPHAN stream={} belongs to a deleted topic and is dropped", protocol::to_string(stream));
+    } else if (code != ErrorCode::kNone) {
+        return again(stream, index);
+    }
+    ++returned_;
+    send(stream, index + 1);
+}
+
+}  // namespace logstream::node

@@ -1,0 +1,47 @@
+// Appends this node's orphans again at their owners, in order, until all of a stream's are committed (DESIGN §7 step
+// 5).
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+
+#include "internal/node/core.h"
+#include "internal/storage/orphan_file.h"
+
+namespace logstream::node {
+
+class Orphans {
+public:
+    using OwnerOf = std::function<const view::Member*(StreamId)>;
+
+    Orphans(Core& core, OwnerOf owner_of) : core_(core), owner_of_(std::move(owner_of)) {}
+    ~Orphans() { stop(); }
+    Orphans(const Orphans&) = delete;
+    Orphans& operator=(const Orphans&) = delete;
+
+    // The view serves: begin, one stream after another in parallel, one batch of a stream after another.
+    void start();
+    void stop();
+    // Batches appended again and committed (or found to be there) since the process started.
+    std::uint64_t returned() const { return returned_; }
+
+private:
+    void send(StreamId stream, std::size_t index);
+    void sent(StreamId stream, std::size_t index, Result<Message> reply);
+    void again(StreamId stream, std::size_t index);
+    template <class F>
+    auto for_this_run(F f) {
+        return [this, run = run_, weak = std::weak_ptr<bool>(alive_), f = std::move(f)](auto&&... args) mutable {
+            if (weak.lock() && run == run_) f(std::forward<decltype(args)>(args)...);
+        };
+    }
+
+    Core& core_;
+    OwnerOf owner_of_;
+    std::uint64_t run_{};
+    std::uint64_t returned_{};
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace logstream::node

@@ -1,0 +1,259 @@
+#include "internal/node/own_session.h"
+
+#include <algorithm>
+
+namespace logstream::node {
+
+using protocol::Bytes;
+using replication::AckLevel;
+using replication::Cookie;
+
+namespace {
+constexpr std::size_t kMaxQueuedFrames = 65536;  // packed and not sent; about 90 MB of 1,400-byte frames
+constexpr std::size_t kMaxPending = 1u << 20;
+constexpr std::size_t kFramesPerSend = 256;
+// What Linux charges a datagram in the receiver's socket buffer on top of its bytes makes small ones count more.
+constexpr std::size_t kBytesPerFrame = 1200;
+
+AckLevel level_of(proto::Acks acks) {
+    return acks == proto::ALL ? AckLevel::kAll : acks == proto::OWNER ? AckLevel::kOwner : AckLevel::kQuorum;
+}
+
+storage::ProducerBatch producer_of(const protocol::BatchView& batch) {
+    return {batch.producer_id(), batch.producer_epoch(), batch.base_sequence(), batch.last_sequence()};
+}
+}  // namespace
+
+OwnSession::OwnSession(Core& core, const view::View& view, Replicator::Counters& counters)
+    : core_(core),
+      view_(view),
+      counters_(counters),
+      packer_(view.frame_bytes, view.first_sequence),
+      ring_({protocol::cluster_tag(core.settings.cluster), view.number, core.self.id, view.first_sequence},
+            {view.window_bytes, std::max<std::size_t>(16, view.window_bytes / kBytesPerFrame)}),
+      retransmit_({}, core.env.now()),
+      acks_(view.ids(), core.self.id, view.first_sequence),
+      commits_(kMaxPending),
+      pending_(kMaxPending),
+      last_added_(replication::before(view.first_sequence)),
+      flush_asked_(last_added_),
+      accepted_{core.self.id} {}
+
+OwnSession::~OwnSession() {
+    core_.env.cancel_timer(pump_timer_);
+    core_.env.cancel_timer(resend_timer_);
+}
+
+// ---- Appending
+// --------------------------------------------------------------------------------------------------------
+
+void OwnSession::produce(Stream& stream, Bytes bytes, proto::Acks acks, Replicator::ProduceHandler done) {
+    auto batch = protocol::BatchView::parse(bytes);
+    if (!batch) return done(std::unexpected(batch.error()));
+    const storage::ProducerBatch producer = producer_of(*batch);
+    if (producer.producer != protocol::kNoProducer && producer.base_sequence >= 0) {
+        const storage::CheckResult check = stream.log->producers().check(producer);
+        switch (check.verdict) {
+            case storage::SequenceCheck::kNew:
+                break;
+            case storage::SequenceCheck::kDuplicate:
+                return answer_repeated(stream, check.duplicate_of.value_or(Offset{-1}), acks, std::move(done));
+            case storage::SequenceCheck::kGap:
+                if (acks == proto::NONE || acks == proto::OWNER) break;
+                return done(protocol::fail(
+                    ErrorCode::kSequenceGap,
+                    "sequence {} of producer {} does not follow what is appended: send the earlier batch again",
+                    producer.base_sequence, producer.producer));
+            case storage::SequenceCheck::kFenced:
+                return done(
+                    protocol::fail(ErrorCode::kFenced, "a newer instance of producer {} took over", producer.producer));
+        }
+    }
+    append(stream, std::move(bytes), acks, std::move(done));
+}
+
+void OwnSession::produce_orphan(Stream& stream, const protocol::BatchView& batch, ClusterId lineage,
+                                Replicator::ProduceHandler done) {
+    constexpr std::size_t kMaxBytes = 64u << 20;
+    const storage::StreamLog& log = *stream.log;
+    auto orphan = protocol::as_orphan(batch, lineage, kMaxBytes);
+    if (!orphan) return done(std::unexpected(orphan.error()));
+    auto parsed = protocol::BatchView::parse(*orphan);
+    if (!parsed) return done(std::unexpected(parsed.error()));
+    auto key = protocol::orphan_key(*parsed, kMaxBytes);
+    if (!key || !*key) return done(protocol::fail(ErrorCode::kCorrupt, "an orphan without its key"));
+    const bool same_place = batch.base_offset() < log.log_end() && lineage == core_.record.cluster &&
+                            log.epochs().view_at(batch.base_offset()) == batch.leader_epoch();
+    if (same_place || log.has_orphan(**key) || log.producers().contains(producer_of(batch)))
+        return answer_repeated(stream, batch.base_offset(), proto::QUORUM, std::move(done));
+    append(stream, *std::move(orphan), proto::QUORUM, std::move(done));
+}
+
+void OwnSession::append(Stream& stream, Bytes batch, proto::Acks acks, Replicator::ProduceHandler done) {
+    if (waiting_bytes_ + batch.size() > core_.settings.max_pending_bytes || queue_.size() >= kMaxQueuedFrames ||
+        pending_.full() || commits_.full())
+        return done(protocol::fail(ErrorCode::kBusy,
+                                   "{} bytes wait for acknowledgement; limits.pending_bytes is {}; retry",
+                                   waiting_bytes_, core_.settings.max_pending_bytes));
+    const Offset base = stream.log->log_end();
+    protocol::assign(batch, base, view_.number);
+    if (auto appended = stream.log->append(batch); !appended) return done(std::unexpected(appended.error()));
+    const std::size_t bytes = batch.size();
+    const std::int64_t records = stream.log->log_end() - base;
+    counters_.records_appended += static_cast<std::uint64_t>(records);
+    counters_.payload_bytes += bytes;
+    last_added_ = packer_.add(stream.id, acks_.committed(), std::move(batch), queue_);
+    LS_ASSERT(commits_.push(last_added_, stream.id, stream.log->log_end()));  // bounded with pending_ and queue_
+    schedule_pump();
+    if (acks == proto::NONE) return done(base);
+    wait(acks, last_added_, base, bytes, std::move(done));
+}
+
+// A retry that was recognised is answered when the original is: by the same acks, not before.
+void OwnSession::answer_repeated(const Stream& stream, Offset base_offset, proto::Acks acks,
+                                 Replicator::ProduceHandler done) {
+    if (acks == proto::NONE) return done(base_offset);
+    if (acks == proto::ALL && accepted_.size() < view_.members.size())
+        return done(
+            protocol::fail(ErrorCode::kUnknown, "not every member has installed view {} yet; retry", view_.number));
+    const bool stands = stream.high_watermark == stream.log->log_end() && acks == proto::QUORUM;
+    if (stands) return done(base_offset);
+    wait(acks, last_added_, base_offset, 0, std::move(done));
+    schedule_pump();
+}
+
+void OwnSession::wait(proto::Acks acks, Sequence sequence, Offset base_offset, std::size_t bytes,
+                      Replicator::ProduceHandler done) {
+    const Cookie cookie{++last_cookie_};
+    if (!pending_.add(level_of(acks), sequence, cookie))
+        return done(protocol::fail(ErrorCode::kUnknown, "too many requests wait; retry"));
+    waiting_bytes_ += bytes;
+    waiting_.emplace(cookie, Waiting{std::move(done), base_offset, bytes});
+}
+
+void OwnSession::abandon(const std::string& reason) {
+    pending_.take_all();
+    for (auto& [cookie, waiting] : std::exchange(waiting_, {}))
+        waiting.done(protocol::fail(ErrorCode::kUnknown, "{}", reason));
+}
+
+// ---- Sending
+// ----------------------------------------------------------------------------------------------------------
+
+// At the end of this turn of the loop, so that what one turn brought shares frames, system calls and a flush.
+void OwnSession::schedule_pump() {
+    if (pump_timer_.value != 0) return;
+    pump_timer_ = core_.env.set_timer(Duration{0}, [this] {
+        pump_timer_ = {};
+        pump();
+    });
+}
+
+void OwnSession::pump() {
+    flush();
+    const protocol::TimePoint now = core_.env.now();
+    std::vector<protocol::OutFrame> frames;
+    retransmit_.poll(ring_, now, frames);
+    counters_.frames_resent += frames.size();
+    if (packer_.open()) packer_.flush(queue_);
+    while (!queue_.empty() && ring_.can_send(queue_.front().frame.size())) {
+        const protocol::OutFrame& frame = ring_.append(std::move(queue_.front()));
+        queue_.pop_front();
+        ++counters_.frames_sent;
+        counters_.bytes_sent += frame.size();
+        frames.push_back(frame);
+        if (frames.size() == kFramesPerSend) {
+            transmit(frames);
+            frames.clear();
+        }
+    }
+    if (!frames.empty()) transmit(frames);
+    acks_.sent(ring_.last_sent(), now);
+    core_.env.cancel_timer(resend_timer_);
+    resend_timer_ = {};
+    if (const protocol::TimePoint next = retransmit_.next_deadline(); next != protocol::TimePoint::max())
+        resend_timer_ = core_.env.set_timer(next - now, [this] { pump(); });
+    settle();
+}
+
+void OwnSession::transmit(std::span<const protocol::OutFrame> frames) {
+    if (view_.multicast) return core_.env.multicast(frames);
+    for (const view::Member& member : view_.members) {
+        if (member.id == core_.self.id) continue;
+        for (const protocol::OutFrame& frame : frames) {
+            OutMessage message{MessageType::kReplicate, 0, Correlation{}, {}, {frame.head}};
+            if (!frame.tail.empty()) message.body.push_back(frame.tail);
+            core_.links.send(address_of(member), std::move(message));
+        }
+    }
+}
+
+void OwnSession::flush() {
+    if (flush_asked_ == last_added_) return;
+    flush_asked_ = last_added_;
+    core_.store.flush(guarded([this, durable = last_added_](Result<void> flushed) {
+        if (!flushed) return core_.fatal(flushed.error());
+        acks_.own_durable(durable, core_.env.now());
+        settle();
+    }));
+}
+
+// Acts on what has become durable, committed and stable.
+void OwnSession::settle() {
+    commits_.advance(acks_.committed(), [this](StreamId id, Offset end) {
+        if (Stream* stream = core_.streams.find(id)) core_.streams.advance(*stream, end);
+    });
+    ring_.release(acks_.stable());
+    for (Cookie cookie : pending_.take_ready(acks_.own(), acks_.committed(), acks_.stable())) {
+        auto node = waiting_.extract(cookie);
+        if (node.empty()) continue;
+        waiting_bytes_ -= node.mapped().bytes;
+        node.mapped().done(node.mapped().base_offset);
+    }
+    if (!queue_.empty() && ring_.can_send(queue_.front().frame.size())) schedule_pump();
+}
+
+// ---- Answers of the others
+// --------------------------------------------------------------------------------------------
+
+void OwnSession::on_ack(const proto::ReplicateAck& ack) {
+    const NodeId member{ack.node()};
+    accepted_.insert(member);
+    if (acks_.update(member, Sequence{ack.durable_sequence()}, Sequence{ack.received_sequence()}, core_.env.now()) ==
+        replication::AckTracker::Update::kAdvanced)
+        settle();
+}
+
+void OwnSession::on_member_alive(NodeId member) { accepted_.insert(member); }
+
+void OwnSession::on_nack(const proto::Nack& nack, Endpoint from) {
+    std::vector<replication::SequenceRange> ranges;
+    for (const proto::SequenceRange& range : nack.ranges())
+        ranges.push_back({Sequence{range.first()}, Sequence{range.last()}});
+    if (const auto gone = retransmit_.on_nack(ranges, ring_, core_.env.now())) {
+        proto::NackGone out;
+        out.set_cluster_id(core_.record.cluster.value);
+        out.set_view(view_.number.value);
+        out.set_first_available(gone->value);
+        out.set_sender(core_.self.id.value);
+        if (from.port != 0) {
+            const protocol::FrameHeader header{
+                MessageType::kNackGone, 0, protocol::cluster_tag(core_.settings.cluster), view_.number,
+                core_.self.id,          {}};
+            core_.env.send_datagram(from, {protocol::encode_frame(header, out), {}});
+        } else if (const view::Member* member = view_.find(NodeId{nack.node()})) {
+            core_.links.send(address_of(*member), protocol::request(MessageType::kNackGone, Correlation{}, out));
+        }
+    }
+    core_.env.log().debug("REPLICATE retransmit ranges={} for={}", ranges.size(), protocol::hex(nack.node()));
+    pump();
+}
+
+std::vector<NodeId> OwnSession::slow() const {
+    const auto slowest = acks_.slowest(core_.env.now());
+    if (slowest && slowest->node != core_.self.id && slowest->behind_for > core_.settings.slow_member_timeout)
+        return {slowest->node};
+    return {};
+}
+
+}  // namespace logstream::node

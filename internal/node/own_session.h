@@ -1,0 +1,91 @@
+// The sending side of replication: this node's session as an owner, in one view.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <set>
+
+#include "internal/node/replicator.h"
+#include "internal/replication/ack_tracker.h"
+#include "internal/replication/commit_queue.h"
+#include "internal/replication/frame_packer.h"
+#include "internal/replication/pending_acks.h"
+#include "internal/replication/retransmit_handler.h"
+#include "internal/replication/send_ring.h"
+
+namespace logstream::node {
+
+using protocol::Sequence;
+
+// Lives from the view's installation to its freeze. Everything it does later (flushes that end, timers) is guarded by
+// its lifetime: what ends after the freeze is not acknowledged.
+class OwnSession {
+public:
+    OwnSession(Core& core, const view::View& view, Replicator::Counters& counters);
+    ~OwnSession();
+    OwnSession(const OwnSession&) = delete;
+    OwnSession& operator=(const OwnSession&) = delete;
+
+    void produce(Stream& stream, protocol::Bytes batch, proto::Acks acks, Replicator::ProduceHandler done);
+    void produce_orphan(Stream& stream, const protocol::BatchView& batch, ClusterId lineage,
+                        Replicator::ProduceHandler done);
+
+    void on_ack(const proto::ReplicateAck& ack);
+    void on_nack(const proto::Nack& nack, Endpoint from);
+    // A heartbeat of this view from a member: it has accepted the view, so it holds the base log.
+    void on_member_alive(NodeId member);
+    // Members that have stayed behind longer than slow_member_timeout.
+    std::vector<NodeId> slow() const;
+
+    Sequence last_sent() const { return ring_.last_sent(); }
+    Sequence committed() const { return acks_.committed(); }
+
+    // Answers everything that waits: its outcome is not known.
+    void abandon(const std::string& reason);
+
+private:
+    struct Waiting {
+        Replicator::ProduceHandler done;
+        Offset base_offset;
+        std::size_t bytes{};
+    };
+
+    void append(Stream& stream, protocol::Bytes batch, proto::Acks acks, Replicator::ProduceHandler done);
+    void answer_repeated(const Stream& stream, Offset base_offset, proto::Acks acks, Replicator::ProduceHandler done);
+    void wait(proto::Acks acks, Sequence sequence, Offset base_offset, std::size_t bytes,
+              Replicator::ProduceHandler done);
+    void schedule_pump();
+    void pump();
+    void flush();
+    void transmit(std::span<const protocol::OutFrame> frames);
+    void settle();
+    template <class F>
+    auto guarded(F f) {
+        return [weak = std::weak_ptr<bool>(alive_), f = std::move(f)](auto&&... args) mutable {
+            if (weak.lock()) f(std::forward<decltype(args)>(args)...);
+        };
+    }
+
+    Core& core_;
+    const view::View view_;
+    Replicator::Counters& counters_;
+    replication::FramePacker packer_;
+    std::deque<replication::PackedFrame> queue_;  // packed, outside the window
+    replication::SendRing ring_;
+    replication::RetransmitHandler retransmit_;
+    replication::AckTracker acks_;
+    replication::CommitQueue commits_;
+    replication::PendingAcks pending_;
+    std::map<replication::Cookie, Waiting> waiting_;
+    std::uint64_t last_cookie_{};
+    std::size_t waiting_bytes_{};
+    Sequence last_added_;   // the frame that ends the newest message
+    Sequence flush_asked_;  // up to here a flush is under way
+    std::set<NodeId> accepted_;
+    env::TimerId pump_timer_;
+    env::TimerId resend_timer_;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace logstream::node

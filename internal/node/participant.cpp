@@ -1,0 +1,151 @@
+#include "internal/node/participant.h"
+
+namespace logstream::node {
+
+void Participant::reset() {
+    installed_.reset();
+    aligner_.reset();
+    aligning_ = {};
+}
+
+void Participant::refuse(ViewNumber number, ErrorCode code, std::string text, const ExchangeReply& reply) const {
+    proto::StateExchangeResponse out;
+    *out.mutable_error() = to_proto(Error{code, std::move(text)});
+    out.set_number(number.value);
+    *out.mutable_node() = view::to_proto(core_.self);
+    out.set_cluster_id(core_.record.cluster.value);
+    out.set_promised(core_.record.promised.value);
+    reply(out);
+}
+
+void Participant::on_exchange(const proto::StateExchange& request, ExchangeReply reply) {
+    const ViewNumber number{request.number()};
+    const NodeId coordinator{request.coordinator().id()};
+    const protocol::Incarnation incarnation{request.coordinator().incarnation()};
+    if (core_.record.cluster.value != 0 && request.cluster_id() != core_.record.cluster.value)
+        return refuse(number, ErrorCode::kWrongCluster, "this broker belongs to another lineage", reply);
+    if (!core_.record.may_promise(number, coordinator, incarnation))
+        return refuse(number, ErrorCode::kRefused, fmt::format("number {} is promised", core_.record.promised), reply);
+    if (!frozen()) {
+        frozen_at_ = core_.env.now();
+        core_.env.log().info("VIEW freeze view={} for={}", installed_->number, number);
+    }
+    core_.record.promise(number, coordinator, incarnation);
+    aligner_.reset();
+    events_.freeze();
+    core_.persist([this, number, reply] {
+        // Everything appended so far becomes durable before it is reported, so that the log end covers all that was
+        // acknowledged and cannot shrink.
+        core_.store.flush([this, number, reply](Result<void> flushed) {
+            if (!flushed) return core_.fatal(flushed.error());
+            answer_exchange(number, reply);
+        });
+    });
+}
+
+void Participant::answer_exchange(ViewNumber number, const ExchangeReply& reply) {
+    if (core_.record.promised != number)
+        return refuse(number, ErrorCode::kRefused, fmt::format("number {} is promised", core_.record.promised), reply);
+    proto::StateExchangeResponse out;
+    out.set_number(number.value);
+    *out.mutable_node() = view::to_proto(core_.self);
+    out.set_cluster_id(core_.record.cluster.value);
+    out.set_promised(core_.record.promised.value);
+    if (core_.record.accepted) *out.mutable_accepted() = view::to_proto(*core_.record.accepted);
+    if (core_.record.chosen) *out.mutable_chosen() = view::to_proto(*core_.record.chosen);
+    for (const view::StreamHolding& holding : core_.streams.holdings(Streams::Extent::kDurable))
+        *out.add_streams() = view::to_proto(holding);
+    out.set_no_vote(core_.record.must_relearn || core_.store.damaged());
+    for (NodeId id : events_.multicast_heard()) out.add_multicast_heard(id.value);
+    out.set_leaving(events_.leaving());
+    reply(out);
+}
+
+void Participant::reply_install(ViewNumber number, const Result<void>& result, const InstallReply& reply) const {
+    proto::ViewInstallAck out;
+    if (!result) *out.mutable_error() = to_proto(result.error());
+    out.set_number(number.value);
+    out.set_node(core_.self.id.value);
+    out.set_promised(core_.record.promised.value);
+    reply(out);
+}
+
+void Participant::on_install(const proto::ViewInstall& request, InstallReply reply) {
+    const ViewNumber number{request.view().number()};
+    auto view = view::from_proto(request.view());
+    if (!view) return reply_install(number, std::unexpected(view.error()), reply);
+    if (core_.record.cluster.value != 0 && request.cluster_id() != core_.record.cluster.value)
+        return reply_install(number, protocol::fail(ErrorCode::kWrongCluster, "this broker belongs to another lineage"),
+                             reply);
+    if (installed_ && *installed_ == *view && core_.record.promised == number) return reply_install(number, {}, reply);
+    if (!view->has(core_.self.id, core_.self.incarnation))
+        return reply_install(number, protocol::fail(ErrorCode::kRefused, "the view names another run of this broker"),
+                             reply);
+    if (!core_.record.may_accept(*view) || core_.record.promised != number || core_.record.accepted_number() >= number)
+        return reply_install(
+            number, protocol::fail(ErrorCode::kRefused, "number {} is promised", core_.record.promised), reply);
+    if (aligning_ == number && aligner_)
+        return reply_install(number, protocol::fail(ErrorCode::kBusy, "view {} is being installed", number), reply);
+
+    std::vector<AlignTarget> targets;
+    std::map<StreamId, bool> planned;
+    for (const proto::StreamBase& base : request.streams()) {
+        view::StreamPlan plan = view::plan_from_proto(base);
+        const Offset end = plan.log_end;
+        planned[plan.stream] = true;
+        targets.push_back({std::move(plan), end, {}});
+    }
+    // A stream that the base log does not have is empty in it.
+    for (const auto& [id, stream] : core_.streams.all())
+        if (!planned.contains(id))
+            targets.push_back({view::StreamPlan{id, Offset{}, Offset{}, {}, {}, 0}, Offset{}, {}});
+
+    aligning_ = number;
+    const protocol::TimePoint began = core_.env.now();
+    aligner_ = std::make_unique<Aligner>(
+        core_, ClusterId{request.cluster_id()}, std::move(targets),
+        [holders = request.holders()](NodeId id) -> std::optional<Endpoint> {
+            for (const proto::Member& holder : holders)
+                if (holder.id() == id.value) return address_of(view::from_proto(holder));
+            return std::nullopt;
+        },
+        [this, request, view = *view, reply, began](Result<void> aligned) {
+            core_.env.log().info("VIEW merge view={} fetched_bytes={} ms={:.1f}{}", view.number,
+                                 aligner_->fetched_bytes(), milliseconds(core_.env.now() - began),
+                                 aligned ? "" : " failed: " + aligned.error().message);
+            // The aligner is not destroyed inside its own callback.
+            core_.env.set_timer(Duration{0}, [this, request, view, reply, aligned] {
+                if (!aligned) {
+                    if (aligning_ == view.number) aligner_.reset();
+                    return reply_install(view.number, aligned, reply);
+                }
+                finish_install(request, view, reply);
+            });
+        });
+}
+
+void Participant::finish_install(const proto::ViewInstall& request, const view::View& view, const InstallReply& reply) {
+    const auto promise_holds = [this, number = view.number] { return core_.record.promised == number; };
+    if (!promise_holds())
+        return reply_install(
+            view.number, protocol::fail(ErrorCode::kRefused, "number {} is promised", core_.record.promised), reply);
+    aligner_.reset();
+    aligning_ = {};
+    // Not before: a lineage is entered with its first accepted view, or a lone broker could take it for its own.
+    core_.record.cluster = ClusterId{request.cluster_id()};
+    core_.record.accept(view);
+    core_.record.must_relearn = false;
+    if (request.has_chosen())
+        if (auto chosen = view::from_proto(request.chosen())) core_.record.learn_chosen(*chosen);
+    core_.persist([this, view, reply, promise_holds] {
+        if (!promise_holds())
+            return reply_install(view.number,
+                                 protocol::fail(ErrorCode::kRefused, "number {} is promised", core_.record.promised),
+                                 reply);
+        installed_ = view;
+        events_.accepted(view);
+        reply_install(view.number, {}, reply);
+    });
+}
+
+}  // namespace logstream::node

@@ -1,0 +1,54 @@
+// A member's side of a view change: promise and freeze, tell what it holds, make the base log durable, accept
+// (DESIGN §7 steps 1 and 4).
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "internal/node/aligner.h"
+#include "internal/node/core.h"
+
+namespace logstream::node {
+
+class Participant {
+public:
+    struct Events {
+        // A greater number was promised: from this call on nothing is appended, acknowledged or committed in older
+        // views.
+        std::function<void()> freeze;
+        // Base log and record are durable: `view` is accepted by this run of the process.
+        std::function<void(const view::View&)> accepted;
+        std::function<std::vector<NodeId>()> multicast_heard;
+        std::function<bool()> leaving;
+    };
+    using ExchangeReply = std::function<void(const proto::StateExchangeResponse&)>;
+    using InstallReply = std::function<void(const proto::ViewInstallAck&)>;
+
+    Participant(Core& core, Events events) : core_(core), events_(std::move(events)) {}
+
+    void on_exchange(const proto::StateExchange& request, ExchangeReply reply);
+    void on_install(const proto::ViewInstall& request, InstallReply reply);
+
+    // The view that this run of the process accepted last; older runs' views are re-entered by a new view only.
+    const std::optional<view::View>& installed() const { return installed_; }
+    // Nothing may be appended, acknowledged or committed.
+    bool frozen() const { return !installed_ || core_.record.promised > installed_->number; }
+    // Forgets everything, with the record: the node starts afresh in another lineage.
+    void reset();
+
+private:
+    void answer_exchange(ViewNumber number, const ExchangeReply& reply);
+    void refuse(ViewNumber number, ErrorCode code, std::string text, const ExchangeReply& reply) const;
+    void finish_install(const proto::ViewInstall& request, const view::View& view, const InstallReply& reply);
+    void reply_install(ViewNumber number, const Result<void>& result, const InstallReply& reply) const;
+
+    Core& core_;
+    Events events_;
+    std::optional<view::View> installed_;
+    std::unique_ptr<Aligner> aligner_;
+    ViewNumber aligning_;  // the view that aligner_ works for
+    protocol::TimePoint frozen_at_;
+};
+
+}  // namespace logstream::node

@@ -1,0 +1,64 @@
+// The receiving side of replication: one other member's session, in one view.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "internal/node/replicator.h"
+#include "internal/replication/ack_coalescer.h"
+#include "internal/replication/commit_queue.h"
+#include "internal/replication/loss_detector.h"
+#include "internal/replication/receive_window.h"
+
+namespace logstream::node {
+
+using protocol::Sequence;
+
+class PeerSession {
+public:
+    // `broken`: the session cannot be followed any more.
+    PeerSession(Core& core, const view::View& view, const view::Member& sender, Replicator::Counters& counters,
+                std::function<void(const std::string&)> broken);
+    ~PeerSession();
+    PeerSession(const PeerSession&) = delete;
+    PeerSession& operator=(const PeerSession&) = delete;
+
+    void on_frame(const protocol::FrameHeader& header, const protocol::Bytes& payload, Endpoint from);
+    void on_nack_gone(Sequence first_available);
+    // The sender's heartbeat: how far it is, what is committed.
+    void on_position(Sequence last_sent, Sequence committed, Endpoint from);
+
+private:
+    bool apply(const replication::DeliveredMessage& message);
+    void advance(Sequence committed);
+    void flush(Sequence last_frame);
+    void schedule_settle();
+    void settle();
+    void send_nack(const std::vector<replication::SequenceRange>& ranges);
+    template <class F>
+    auto guarded(F f) {
+        return [weak = std::weak_ptr<bool>(alive_), f = std::move(f)](auto&&... args) mutable {
+            if (weak.lock()) f(std::forward<decltype(args)>(args)...);
+        };
+    }
+
+    Core& core_;
+    const ViewNumber view_;
+    const bool multicast_;
+    const view::Member sender_;
+    Replicator::Counters& counters_;
+    std::function<void(const std::string&)> broken_;
+    replication::ReceiveWindow window_;
+    replication::LossDetector loss_;
+    replication::CommitQueue commits_;
+    replication::AckCoalescer coalescer_;
+    std::vector<replication::DeliveredMessage> delivered_;  // scratch
+    Endpoint source_;                                       // where its frames come from: NACKs go there
+    Sequence applied_;
+    Sequence flush_asked_;
+    env::TimerId settle_timer_;
+    env::TimerId deadline_timer_;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace logstream::node

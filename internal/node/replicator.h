@@ -1,0 +1,71 @@
+// Replication within the accepted view: this node's own session as an owner, and those of the other members
+// (DESIGN §8).
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "internal/node/core.h"
+#include "internal/protocol/record_batch.h"
+
+namespace logstream::node {
+
+class Replicator {
+public:
+    struct Events {
+        // A frame or heartbeat of this view arrived from one who knows it to be chosen.
+        std::function<void(ViewNumber)> proves_chosen;
+        // The member has stayed behind longer than slow_member_timeout.
+        std::function<void(NodeId)> slow;
+        // This node cannot follow an owner's session any more: it must leave the view and catch up by TCP.
+        std::function<void(const std::string&)> broken;
+    };
+    // Since the process started.
+    struct Counters {
+        std::uint64_t frames_sent{};
+        std::uint64_t bytes_sent{};     // of these frames
+        std::uint64_t payload_bytes{};  // of the batches in them
+        std::uint64_t frames_resent{};
+        std::uint64_t nacks_sent{};
+        std::uint64_t nacks_received{};
+        std::uint64_t frames_dropped{};  // of another view or lineage, or of nobody in the view
+        std::uint64_t records_appended{};
+    };
+    // The base offset once it is as durable as asked; kUnknown when the view changed before that.
+    using ProduceHandler = std::function<void(Result<Offset>)>;
+
+    Replicator(Core& core, Events events);
+    ~Replicator();
+    Replicator(const Replicator&) = delete;
+    Replicator& operator=(const Replicator&) = delete;
+
+    // The view is accepted: frames of its members are taken from now on.
+    void prepare(const view::View& view);
+    // The view is known to be chosen: this node appends and sends.
+    void serve();
+    // Frozen: nothing is appended, acknowledged or committed any more; what waits is answered kUnknown.
+    void stop(const std::string& reason);
+
+    // Appends a batch, checked by the caller, to a stream that this node owns.
+    void produce(Stream& stream, protocol::Bytes batch, proto::Acks acks, ProduceHandler done);
+    // Appends an orphan again unless it stands in the log already.
+    void produce_orphan(Stream& stream, const protocol::BatchView& batch, ClusterId lineage, ProduceHandler done);
+
+    void on_frame(const protocol::FrameHeader& header, const protocol::Bytes& payload, Endpoint from);
+    void on_nack(const proto::Nack& nack, Endpoint from);
+    void on_nack_gone(const proto::NackGone& gone, NodeId sender);
+    void on_ack(const proto::ReplicateAck& ack);
+    void on_heartbeat(const proto::Heartbeat& heartbeat, Endpoint from);
+    // Adds this node's positions.
+    void fill(proto::Heartbeat& heartbeat) const;
+    // About every 100 ms.
+    void tick();
+
+    const Counters& counters() const;
+
+private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+}  // namespace logstream::node

@@ -1,0 +1,89 @@
+// Answers what comes in on accepted connections: clients' requests, and other brokers'.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <unordered_map>
+#include <vector>
+
+#include "internal/node/core.h"
+#include "internal/protocol/record_batch.h"
+
+namespace logstream::node {
+
+class Node;
+
+class Service : public env::ConnectionHandler {
+public:
+    explicit Service(Node& node);
+
+    // Fetches that wait for records are answered as they are: the view is changing.
+    void on_freeze();
+    // The view serves.
+    void on_serving() {}
+
+    void on_connected(env::ConnectionId) override {}
+    void on_message(env::ConnectionId connection, Message message) override;
+    void on_closed(env::ConnectionId connection, const Error& reason) override;
+
+    std::size_t waiting_fetches() const;
+    std::size_t connections() const { return refused_.size(); }
+
+private:
+    // Where an answer goes.
+    struct Caller {
+        env::ConnectionId connection;
+        MessageType type{};
+        Correlation correlation;
+    };
+    struct WaitingFetch {
+        Caller caller;
+        Offset offset;
+        std::size_t max_bytes{};
+        protocol::TimePoint deadline;
+    };
+
+    template <class Proto>
+    void answer(const Caller& caller, const Proto& response, std::vector<protocol::Bytes> body = {});
+    template <class Response>
+    void refuse(const Caller& caller, const Error& error);
+    void reassign(const Caller& caller, StreamId stream);
+    std::optional<Error> wrong_cluster(std::uint64_t cluster_id) const;
+
+    void on_client(const Caller& caller, Message& message);
+    bool on_broker(const Caller& caller, Message& message);
+
+    void on_metadata(const Caller& caller, const proto::Metadata& request);
+    void on_produce(const Caller& caller, const proto::Produce& request, protocol::Bytes body);
+    void on_orphan(const Caller& caller, const proto::Orphan& request, const protocol::Bytes& body);
+    void on_fetch(const Caller& caller, const proto::Fetch& request);
+    void on_catch_up(const Caller& caller, const proto::Fetch& request);
+    void on_list_offsets(const Caller& caller, const proto::ListOffsets& request);
+    void on_topics(const Caller& caller, const proto::Topics& request);
+    void on_producer_state(const Caller& caller, const proto::ProducerState& request);
+    void on_verify(const Caller& caller, const proto::Verify& request);
+    void on_group(const Caller& caller, const Message& message);
+    void content_checksum(StreamId id, Offset to, std::function<void(Result<std::uint64_t>)> done);
+
+    // May this broker serve the stream's records to a reader? Answers the caller if not.
+    template <class Response>
+    Stream* readable(const Caller& caller, std::uint64_t cluster_id, StreamId id, bool any_replica);
+    // May this broker append to the stream? Answers the caller if not.
+    template <class Response>
+    Stream* writable(const Caller& caller, std::uint64_t cluster_id, StreamId id);
+    void read(const WaitingFetch& fetch, StreamId id);
+    void send_records(const WaitingFetch& fetch, const Stream& stream, std::vector<protocol::Bytes> batches);
+    void wake(Stream& stream);
+    void expire(StreamId id);
+
+    Node& node_;
+    Core& core_;
+    std::unordered_map<StreamId, std::vector<WaitingFetch>> waiting_;
+    // Streams of which a batch without producer id was refused on this connection: what was pipelined behind it is
+    // refused, too, or it would overtake (DESIGN §7).
+    std::unordered_map<env::ConnectionId, std::set<StreamId>> refused_;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace logstream::node

@@ -1,0 +1,333 @@
+// Service's part that answers about topics, groups and the state of the cluster.
+#include <xxhash.h>
+
+#include <algorithm>
+
+#include "internal/node/node.h"
+#include "internal/node/service_answers.h"
+
+namespace logstream::node {
+
+using protocol::TopicId;
+
+namespace {
+
+proto::TopicInfo info_of(const proto::TopicRecord& topic) {
+    proto::TopicInfo out;
+    out.set_name(topic.name());
+    out.set_topic(topic.topic());
+    *out.mutable_settings() = topic.settings();
+    return out;
+}
+
+// Collects answers that come one by one, and sends the whole when the last is in.
+template <class Response>
+struct Gathering {
+    Response response;
+    std::size_t missing{};
+    std::function<void(const Response&)> done;
+    void arrived() {
+        if (--missing == 0) done(response);
+    }
+};
+
+}  // namespace
+
+void Service::on_metadata(const Caller& caller, const proto::Metadata& request) {
+    auto gathering = std::make_shared<Gathering<proto::MetadataResponse>>();
+    gathering->missing = 1 + static_cast<std::size_t>(request.topics_size());
+    gathering->done = [this, caller](const proto::MetadataResponse& gathered) {
+        proto::MetadataResponse response = gathered;
+        response.set_cluster(core_.settings.cluster);
+        response.set_cluster_id(core_.record.cluster.value);
+        if (const auto& view = node_.current_view()) *response.mutable_view() = view::to_proto(*view);
+        const auto refused = node_.refusal();
+        response.set_quorum(!refused.has_value());
+        if (refused) *response.mutable_error() = to_proto(*refused);
+        response.set_max_batch_bytes(static_cast<std::uint32_t>(core_.settings.record_bytes));
+        answer(caller, response);
+    };
+    if (request.all())
+        for (const auto& [name, topic] : node_.topics().all()) *gathering->response.add_topics() = info_of(topic);
+    for (const std::string& name : request.topics()) {
+        if (const proto::TopicRecord* known = node_.topics().find(name)) {
+            *gathering->response.add_topics() = info_of(*known);
+            gathering->arrived();
+            continue;
+        }
+        const auto absent = [this, gathering, name](const Result<void>& created) {
+            const proto::TopicRecord* topic = node_.topics().find(name);
+            proto::TopicInfo& info = *gathering->response.add_topics();
+            if (topic != nullptr) {
+                info = info_of(*topic);
+            } else {
+                info.set_name(name);
+                *info.mutable_error() =
+                    to_proto(created ? Error{ErrorCode::kUnknownTopic, fmt::format("there is no topic '{}'", name)}
+                                     : created.error());
+            }
+            gathering->arrived();
+        };
+        if (auto valid = check_topic_name(name); !valid) {
+            absent(valid);
+        } else if (!request.auto_create()) {
+            absent({});
+        } else if (!core_.settings.auto_create) {
+            absent(protocol::fail(
+                ErrorCode::kRefused,
+                "there is no topic '{}', and topics.auto_create is off: create it with `logstreamctl topics create {}`",
+                name, name));
+        } else {
+            node_.create_topic(name, core_.settings.topic_defaults, absent);
+        }
+    }
+    gathering->arrived();
+}
+
+void Service::on_topics(const Caller& caller, const proto::Topics& request) {
+    if (request.action() == proto::Topics::LIST) {
+        proto::TopicsResponse response;
+        for (const auto& [name, topic] : node_.topics().all()) *response.add_topics() = info_of(topic);
+        return answer(caller, response);
+    }
+    const auto reply = [this, caller, name = request.name()](const Result<void>& done) {
+        proto::TopicsResponse response;
+        if (!done) *response.mutable_error() = to_proto(done.error());
+        if (const proto::TopicRecord* topic = node_.topics().find(name)) *response.add_topics() = info_of(*topic);
+        answer(caller, response);
+    };
+    if (request.action() == proto::Topics::DELETE) return node_.delete_topic(request.name(), reply);
+    proto::TopicSettings settings = request.settings();
+    if (settings.partitions() == 0) settings.set_partitions(core_.settings.topic_defaults.partitions());
+    if (node_.topics().find(request.name()) != nullptr)
+        return reply(protocol::fail(ErrorCode::kExists, "topic '{}' exists already", request.name()));
+    node_.create_topic(request.name(), settings, reply);
+}
+
+// ---- Node's part: topics are made by the leader
+// -------------------------------------------------------------------------
+
+void Node::create_topic(const std::string& name, const proto::TopicSettings& settings,
+                        std::function<void(Result<void>)> done) {
+    if (auto valid = check_topic_name(name); !valid) return done(valid);
+    if (const auto error = refusal()) return done(std::unexpected(*error));
+    if (!is_leader()) {
+        proto::Topics request;
+        request.set_action(proto::Topics::CREATE);
+        request.set_name(name);
+        *request.mutable_settings() = settings;
+        links_.request(address_of(*serving_->find(serving_->coordinator)), MessageType::kTopics, request,
+                       std::chrono::seconds(2),
+                       [this, name, done, weak = std::weak_ptr<bool>(alive_)](Result<Message> reply) {
+                           if (!weak.lock()) return;
+                           proto::TopicsResponse response;
+                           if (!reply) return done(std::unexpected(reply.error()));
+                           if (!reply->parse(response))
+                               return done(protocol::fail(ErrorCode::kUnknown, "an unreadable answer"));
+                           const auto code = static_cast<ErrorCode>(response.error().code());
+                           if (code != ErrorCode::kNone && code != ErrorCode::kExists)
+                               return done(std::unexpected(Error{code, response.error().message()}));
+                           // Known here as soon as the commit has come round.
+                           if (topics_.find(name) != nullptr) return done({});
+                           done(protocol::fail(ErrorCode::kBusy, "topic '{}' is being made; retry", name));
+                       });
+        return;
+    }
+    topics_.reader().when_caught_up([this, name, settings, done] {
+        if (topics_.find(name) != nullptr) return done({});
+        // Asked for by several at once: all wait for the one record.
+        if (const auto creating = creating_.find(name); creating != creating_.end())
+            return creating->second.push_back(done);
+        if (settings.partitions() == 0 || topics_.stream_count() + settings.partitions() > settings_.max_streams)
+            return done(protocol::fail(ErrorCode::kRefused,
+                                       "{} partitions are not possible: there are {} streams and limits.streams is {}",
+                                       settings.partitions(), topics_.stream_count(), settings_.max_streams));
+        proto::TopicRecord record;
+        record.set_name(name);
+        record.set_topic(core_.env.random() | 16);  // never an internal topic's id
+        *record.mutable_settings() = settings;
+        creating_[name].push_back(done);
+        append_topic(record, [this, name](const Result<void>& created) {
+            auto waiting = creating_.extract(name);
+            if (waiting.empty()) return;
+            for (const auto& done : waiting.mapped()) done(created);
+        });
+    });
+}
+
+void Node::delete_topic(const std::string& name, std::function<void(Result<void>)> done) {
+    if (const auto error = refusal()) return done(std::unexpected(*error));
+    if (!is_leader()) {
+        proto::Topics request;
+        request.set_action(proto::Topics::DELETE);
+        request.set_name(name);
+        links_.request(address_of(*serving_->find(serving_->coordinator)), MessageType::kTopics, request,
+                       std::chrono::seconds(2), [done](Result<Message> reply) {
+                           proto::TopicsResponse response;
+                           if (!reply) return done(std::unexpected(reply.error()));
+                           if (!reply->parse(response))
+                               return done(protocol::fail(ErrorCode::kUnknown, "an unreadable answer"));
+                           if (response.error().code() == 0) return done({});
+                           done(std::unexpected(
+                               Error{static_cast<ErrorCode>(response.error().code()), response.error().message()}));
+                       });
+        return;
+    }
+    topics_.reader().when_caught_up([this, name, done] {
+        const proto::TopicRecord* topic = topics_.find(name);
+        if (topic == nullptr) return done(protocol::fail(ErrorCode::kUnknownTopic, "there is no topic '{}'", name));
+        proto::TopicRecord record = *topic;
+        record.set_deleted(true);
+        append_topic(record, done);
+    });
+}
+
+void Node::append_topic(const proto::TopicRecord& record, std::function<void(Result<void>)> done) {
+    auto stream = streams_.open(protocol::kMetadataStream);
+    if (!stream) return done(std::unexpected(stream.error()));
+    auto batch = Topics::encode(record, core_.env.wall_clock_ms());
+    if (!batch) return done(std::unexpected(batch.error()));
+    replicator_.produce(**stream, *std::move(batch), proto::QUORUM, [this, done](const Result<Offset>& appended) {
+        if (!appended) return done(std::unexpected(appended.error()));
+        topics_.reader().when_caught_up([done] { done({}); });
+    });
+}
+
+// ---- Groups, offsets, checks
+// --------------------------------------------------------------------------------------------
+
+void Service::on_group(const Caller& caller, const Message& message) {
+    const auto refuse_group = [&](const Error& error) {
+        message.type == MessageType::kSubscribe ? refuse<proto::SubscribeResponse>(caller, error)
+                                                : refuse<proto::CommitOffsetsResponse>(caller, error);
+    };
+    if (const auto error = node_.refusal()) return refuse_group(*error);
+    if (node_.owner_of(protocol::kGroupsStream)->id != core_.self.id) return reassign(caller, protocol::kGroupsStream);
+    if (!node_.groups().reader().caught_up())
+        return refuse_group({ErrorCode::kBusy, "the groups are being read; retry"});
+    if (message.type == MessageType::kSubscribe) {
+        proto::Subscribe request;
+        if (!message.parse(request)) return refuse_group({ErrorCode::kInvalid, "an unreadable request"});
+        node_.groups().on_subscribe(request, [this, caller](const auto& response) { answer(caller, response); });
+    } else {
+        proto::CommitOffsets request;
+        if (!message.parse(request)) return refuse_group({ErrorCode::kInvalid, "an unreadable request"});
+        node_.groups().on_commit(request, [this, caller](const auto& response) { answer(caller, response); });
+    }
+}
+
+void Service::on_list_offsets(const Caller& caller, const proto::ListOffsets& request) {
+    const StreamId id{TopicId{request.topic()}, request.partition()};
+    Stream* stream = readable<proto::ListOffsetsResponse>(caller, request.cluster_id(), id, request.any_replica());
+    if (stream == nullptr) return;
+    proto::ListOffsetsResponse response;
+    response.set_log_start(stream->log->log_start().value);
+    response.set_high_watermark(stream->high_watermark.value);
+    response.set_offset(stream->high_watermark.value);
+    if (request.timestamp_ms() < 0) return answer(caller, response);
+    stream->log->offset_for_timestamp(
+        request.timestamp_ms(),
+        [this, caller, response, weak = std::weak_ptr<bool>(alive_)](Result<Offset> offset) mutable {
+            if (!weak.lock()) return;
+            if (!offset) return refuse<proto::ListOffsetsResponse>(caller, offset.error());
+            response.set_offset(std::min(offset->value, response.high_watermark()));
+            answer(caller, response);
+        });
+}
+
+void Service::on_verify(const Caller& caller, const proto::Verify& request) {
+    if (const auto error = wrong_cluster(request.cluster_id())) return refuse<proto::VerifyResponse>(caller, *error);
+    const auto describe = [this](proto::StreamDigest& digest, const view::StreamHolding& holding) {
+        *digest.mutable_summary() = view::to_proto(holding);
+        const proto::TopicRecord* topic = node_.topics().find(holding.stream.topic);
+        digest.set_compacted(protocol::is_internal(holding.stream) ||
+                             (topic != nullptr && topic->settings().compact()));
+        if (topic != nullptr) digest.set_topic_name(topic->name());
+        if (holding.stream == protocol::kMetadataStream) digest.set_topic_name("(metadata)");
+        if (holding.stream == protocol::kGroupsStream) digest.set_topic_name("(groups)");
+    };
+    std::map<StreamId, view::StreamHolding> holdings;
+    for (view::StreamHolding& holding : core_.streams.holdings(Streams::Extent::kWhole))
+        holdings[holding.stream] = std::move(holding);
+    auto gathering = std::make_shared<Gathering<proto::VerifyResponse>>();
+    gathering->done = [this, caller](const proto::VerifyResponse& response) { answer(caller, response); };
+    if (request.from_size() == 0) {
+        for (const auto& [id, holding] : holdings) describe(*gathering->response.add_streams(), holding);
+        return answer(caller, gathering->response);
+    }
+    gathering->missing = static_cast<std::size_t>(request.from_size());
+    for (const proto::StreamPoint& point : request.from()) {
+        const StreamId id{TopicId{point.topic()}, point.partition()};
+        const auto holding = holdings.find(id);
+        if (holding == holdings.end()) {
+            proto::StreamDigest& digest = *gathering->response.add_streams();
+            digest.mutable_summary()->set_topic(point.topic());
+            digest.mutable_summary()->set_partition(point.partition());
+            *digest.mutable_error() = to_proto(Error{ErrorCode::kUnknownTopic, "this broker does not hold the stream"});
+            gathering->arrived();
+            continue;
+        }
+        const auto add = [gathering, describe, held = holding->second,
+                          weak = std::weak_ptr<bool>(alive_)](Result<std::uint64_t> checksum) {
+            if (!weak.lock()) return;
+            proto::StreamDigest& digest = *gathering->response.add_streams();
+            describe(digest, held);
+            if (checksum)
+                digest.set_checksum(*checksum);
+            else
+                *digest.mutable_error() = to_proto(checksum.error());
+            gathering->arrived();
+        };
+        const proto::TopicRecord* topic = node_.topics().find(id.topic);
+        if (protocol::is_internal(id) || (topic != nullptr && topic->settings().compact()))
+            content_checksum(id, Offset{point.to()}, add);
+        else
+            core_.streams.find(id)->log->checksum(Offset{point.from()}, Offset{point.to()}, add);
+    }
+}
+
+// Compacted streams are compared by their content: replicas compact at moments of their own.
+void Service::content_checksum(StreamId id, Offset to, std::function<void(Result<std::uint64_t>)> done) {
+    struct Scan {
+        std::map<std::string, std::string> content;  // the newest value of each key
+        Offset next;
+    };
+    auto scan = std::make_shared<Scan>();
+    scan->next = core_.streams.find(id)->log->log_start();
+    auto step = std::make_shared<std::function<void()>>();
+    *step = [this, id, to, scan, done, weak_step = std::weak_ptr(step), weak = std::weak_ptr<bool>(alive_)] {
+        Stream* stream = core_.streams.find(id);
+        if (stream == nullptr) return done(protocol::fail(ErrorCode::kUnknownTopic, "the stream is gone"));
+        if (scan->next >= to) {
+            std::string all;
+            for (const auto& [key, value] : scan->content)
+                all += fmt::format("{}:{}{}:{}", key.size(), key, value.size(), value);
+            return done(XXH3_64bits(all.data(), all.size()));
+        }
+        stream->log->read(
+            scan->next, to, 1u << 20, [scan, done, step = weak_step.lock(), weak](Result<storage::Batches> batches) {
+                if (!weak.lock() || !step) return;
+                if (!batches) return done(std::unexpected(batches.error()));
+                if (batches->empty())
+                    return done(protocol::fail(ErrorCode::kCorrupt, "the log ends before offset {}", scan->next));
+                for (const protocol::Bytes& bytes : *batches) {
+                    auto batch = protocol::BatchView::parse(bytes);
+                    if (!batch) return done(std::unexpected(batch.error()));
+                    auto read = batch->for_each(64u << 20, [&](const protocol::Record& record) {
+                        const std::string key(record.key.value_or(""));
+                        if (record.value)
+                            scan->content[key] = std::string(*record.value);
+                        else
+                            scan->content.erase(key);
+                        return true;
+                    });
+                    if (!read) return done(std::unexpected(read.error()));
+                    scan->next = batch->next_offset();
+                }
+                (*step)();
+            });
+    };
+    (*step)();
+}
+
+}  // namespace logstream::node

@@ -1,0 +1,102 @@
+// What the broker tells about itself: JSON for scripts and people, text for Prometheus.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "internal/node/node.h"
+
+namespace logstream::node {
+
+using nlohmann::json;
+using protocol::hex;
+
+std::string_view Node::role_of(NodeId member) const {
+    if (serving_ && serving_->has(member)) return serving_->coordinator == member ? "leader" : "follower";
+    return "learner";
+}
+
+std::string Node::status_json() const {
+    const auto refused = refusal();
+    json out;
+    out["cluster"] = settings_.cluster;
+    out["cluster_id"] = to_string(core_.record.cluster);
+    out["node"] = hex(core_.self.id.value);
+    out["name"] = settings_.name;
+    out["view"] = core_.record.chosen_number().value;
+    out["promised"] = core_.record.promised.value;
+    out["leader"] = serving_ ? json(hex(serving_->coordinator.value)) : json(nullptr);
+    out["quorum"] = !refused.has_value();
+    if (refused) out["reason"] = refused->message;
+    if (!apart_.empty()) out["apart"] = apart_;
+    out["role"] = !serving() ? (learner_.running() ? "learner" : "seeking") : role_of(core_.self.id);
+    out["transport"] = serving_ && serving_->multicast ? "multicast" : "tcp";
+    out["fsync"] = settings_.fsync;
+    out["members"] = json::array();
+    const auto total_of = [&](NodeId id) {
+        const auto found = log_end_totals_.find(id);
+        return found == log_end_totals_.end() ? std::int64_t{0} : found->second;
+    };
+    std::int64_t most = streams_.log_end_total();
+    for (const auto& [id, total] : log_end_totals_) most = std::max(most, total);
+    const auto add = [&](const view::Member& member, std::string_view role) {
+        const bool self = member.id == core_.self.id;
+        const std::int64_t own = self ? streams_.log_end_total() : total_of(member.id);
+        out["members"].push_back({{"id", hex(member.id.value)},
+                                  {"name", member.name},
+                                  {"address", env::to_string(address_of(member))},
+                                  {"http_port", member.http_port},
+                                  {"role", role},
+                                  {"phi", self ? 0.0 : watch_.phi(member.id)},
+                                  {"failed", watch_.failed(member.id)},
+                                  {"lag_records", std::max<std::int64_t>(0, most - own)}});
+    };
+    if (const auto& view = serving_ ? serving_ : core_.record.chosen)
+        for (const view::Member& member : view->members) add(member, role_of(member.id));
+    for (const auto& [id, learner] : learners_)
+        if ((!serving_ || !serving_->has(id)) && core_.env.now() - learner.heard < std::chrono::seconds(3))
+            add(learner.member, "learner");
+    out["disk"] = {{"dir", settings_.data_dir}, {"bytes", core_.store.size_bytes()}, {"full", core_.store.disk_full()}};
+    out["streams"] = streams_.all().size();
+    out["topics"] = topics_.all().size();
+    out["clients"] = {{"connections", service_.connections()},
+                      {"waiting_fetches", service_.waiting_fetches()},
+                      {"groups", groups_.active_groups()},
+                      {"group_members", groups_.members()}};
+    const Replicator::Counters& counters = replicator_.counters();
+    out["replication"] = {{"frames_sent", counters.frames_sent},       {"bytes_sent", counters.bytes_sent},
+                          {"payload_bytes", counters.payload_bytes},   {"frames_resent", counters.frames_resent},
+                          {"nacks_sent", counters.nacks_sent},         {"nacks_received", counters.nacks_received},
+                          {"frames_dropped", counters.frames_dropped}, {"orphans_returned", orphans_.returned()}};
+    return out.dump();
+}
+
+std::string Node::metrics_text() const {
+    std::string out;
+    const auto gauge = [&out](std::string_view name, std::string_view help, auto value) {
+        out +=
+            fmt::format("# HELP logstream_{0} {1}\n# TYPE logstream_{0} gauge\nlogstream_{0} {2}\n", name, help, value);
+    };
+    const auto counter = [&out](std::string_view name, std::string_view help, auto value) {
+        out += fmt::format("# HELP logstream_{0} {1}\n# TYPE logstream_{0} counter\nlogstream_{0} {2}\n", name, help,
+                           value);
+    };
+    gauge("view", "Number of the newest view known to be chosen.", core_.record.chosen_number().value);
+    gauge("members", "Members of the current view.", serving_ ? serving_->members.size() : 0);
+    gauge("members_in_reach", "Members of the current view in reach.", watch_.in_reach());
+    gauge("leader", "1 on the leader.", is_leader() ? 1 : 0);
+    gauge("quorum", "1 while writes are accepted.", refusal() ? 0 : 1);
+    gauge("streams", "Streams held.", streams_.all().size());
+    gauge("disk_bytes", "Bytes of all segments.", core_.store.size_bytes());
+    gauge("client_connections", "Accepted connections.", service_.connections());
+    const Replicator::Counters& counters = replicator_.counters();
+    counter("frames_sent_total", "Replication frames sent.", counters.frames_sent);
+    counter("frame_bytes_sent_total", "Bytes of replication frames sent.", counters.bytes_sent);
+    counter("frames_resent_total", "Replication frames sent again.", counters.frames_resent);
+    counter("nacks_sent_total", "NACKs sent.", counters.nacks_sent);
+    counter("frames_dropped_total", "Replication frames dropped: another view, cluster or sender.",
+            counters.frames_dropped);
+    counter("records_appended_total", "Records appended as owner.", counters.records_appended);
+    counter("orphans_returned_total", "Orphan batches appended again.", orphans_.returned());
+    return out;
+}
+
+}  // namespace logstream::node

@@ -1,0 +1,63 @@
+#include "internal/node/streams.h"
+
+#include <algorithm>
+
+namespace logstream::node {
+
+Streams::Streams(storage::Store& store) : store_(store) {
+    for (StreamId id : store_.streams()) {
+        storage::StreamLog* log = store_.find(id);
+        streams_.emplace(id, Stream{id, log, log->log_start()});
+    }
+}
+
+Stream* Streams::find(StreamId id) {
+    const auto found = streams_.find(id);
+    return found == streams_.end() ? nullptr : &found->second;
+}
+
+protocol::Result<Stream*> Streams::open(StreamId id) {
+    if (Stream* stream = find(id)) return stream;
+    auto log = store_.create(id);
+    if (!log) return std::unexpected(log.error());
+    return &streams_.emplace(id, Stream{id, *log, (*log)->log_start()}).first->second;
+}
+
+void Streams::remove(StreamId id) {
+    if (streams_.erase(id) > 0) store_.remove(id, [](auto) {});
+}
+
+void Streams::advance(Stream& stream, Offset to) {
+    to = std::min(to, stream.log->log_end());
+    if (to <= stream.high_watermark) return;
+    stream.high_watermark = to;
+    for (const AdvancedHandler& handler : advanced_) handler(stream);
+}
+
+bool Streams::has_user_records() const {
+    return std::ranges::any_of(streams_, [](const auto& entry) {
+        return !protocol::is_internal(entry.first) && entry.second.log->log_end() > entry.second.log->log_start();
+    });
+}
+
+std::int64_t Streams::log_end_total() const {
+    std::int64_t total = 0;
+    for (const auto& [id, stream] : streams_) total += stream.log->log_end().value;
+    return total;
+}
+
+std::vector<view::StreamHolding> Streams::holdings(Extent extent) const {
+    std::vector<view::StreamHolding> out;
+    out.reserve(streams_.size());
+    for (const auto& [id, stream] : streams_) {
+        const Offset end = extent == Extent::kDurable ? stream.log->durable_end() : stream.log->log_end();
+        view::StreamHolding holding{id, stream.log->log_start(), end, stream.high_watermark,
+                                    {}, stream.log->size_bytes()};
+        for (const storage::EpochStart& epoch : stream.log->epochs().entries())
+            if (epoch.first < end) holding.epochs.push_back({epoch.view, epoch.first});
+        out.push_back(std::move(holding));
+    }
+    return out;
+}
+
+}  // namespace logstream::node

@@ -1,0 +1,54 @@
+// The broker's streams: each one's log, and the offset below which all is committed.
+#pragma once
+
+#include <functional>
+#include <map>
+
+#include "internal/storage/store.h"
+#include "internal/storage/stream_log.h"
+#include "internal/view/change.h"
+
+namespace logstream::node {
+
+using protocol::Offset;
+using protocol::StreamId;
+
+struct Stream {
+    StreamId id;
+    storage::StreamLog* log{};
+    // Below it all is committed and readable. Never falls while the process runs.
+    Offset high_watermark;
+};
+
+class Streams {
+public:
+    // A stream's high watermark rose.
+    using AdvancedHandler = std::function<void(Stream&)>;
+
+    explicit Streams(storage::Store& store);
+    void on_advanced(AdvancedHandler handler) { advanced_.push_back(std::move(handler)); }
+
+    Stream* find(StreamId id);
+    // Made if it is not there.
+    protocol::Result<Stream*> open(StreamId id);
+    void remove(StreamId id);
+
+    // Everything below `to` is committed; an older value changes nothing. Never beyond the log's end.
+    void advance(Stream& stream, Offset to);
+
+    std::map<StreamId, Stream>& all() { return streams_; }
+    const std::map<StreamId, Stream>& all() const { return streams_; }
+    bool has_user_records() const;
+    // Sum of all log ends: how far a member is, in one number.
+    std::int64_t log_end_total() const;
+    // What this node holds, as STATE_EXCHANGE tells it. `durable`: up to what a completed flush covers.
+    enum class Extent : std::uint8_t { kDurable, kWhole };
+    std::vector<view::StreamHolding> holdings(Extent extent) const;
+
+private:
+    storage::Store& store_;
+    std::map<StreamId, Stream> streams_;
+    std::vector<AdvancedHandler> advanced_;
+};
+
+}  // namespace logstream::node

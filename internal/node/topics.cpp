@@ -1,0 +1,74 @@
+#include "internal/node/topics.h"
+
+#include <algorithm>
+
+namespace logstream::node {
+
+protocol::Result<void> check_topic_name(std::string_view name) {
+    const auto allowed = [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
+               c == '-';
+    };
+    if (name.empty() || name.size() > 249 || name == "." || name == ".." || !std::ranges::all_of(name, allowed))
+        return protocol::fail(
+            protocol::ErrorCode::kInvalid,
+            "topic name '{}{}' is not allowed: use 1 to 249 letters, digits, dots, underscores or dashes",
+            name.substr(0, 40), name.size() > 40 ? "…" : "");
+    return {};
+}
+
+Topics::Topics(env::Env& env, Streams& streams, DeletedHandler on_deleted)
+    : on_deleted_(std::move(on_deleted)),
+      reader_(env, streams, protocol::kMetadataStream, [this](const protocol::Record& record) { apply(record); }) {}
+
+const proto::TopicRecord* Topics::find(const std::string& name) const {
+    const auto found = by_name_.find(name);
+    return found == by_name_.end() ? nullptr : &found->second;
+}
+
+const proto::TopicRecord* Topics::find(TopicId id) const {
+    const auto found = names_.find(id);
+    return found == names_.end() ? nullptr : find(found->second);
+}
+
+std::size_t Topics::stream_count() const {
+    std::size_t count = 0;
+    for (const auto& [name, topic] : by_name_) count += topic.settings().partitions();
+    return count;
+}
+
+void Topics::reset() {
+    by_name_.clear();
+    names_.clear();
+    deleted_.clear();
+    reader_.reset();
+}
+
+Result<protocol::Bytes> Topics::encode(const proto::TopicRecord& record, std::int64_t timestamp_ms) {
+    protocol::BatchBuilder builder({});
+    const std::string value = record.SerializeAsString();
+    builder.add(timestamp_ms, std::string_view(record.name()), std::string_view(value), {});
+    return builder.finish();
+}
+
+void Topics::apply(const protocol::Record& record) {
+    proto::TopicRecord topic;
+    if (!record.value || !topic.ParseFromArray(record.value->data(), static_cast<int>(record.value->size()))) return;
+    const TopicId id{topic.topic()};
+    if (!topic.deleted()) {
+        // Two leaders in a row may each have appended one: the first stands, on every member alike.
+        if (by_name_.contains(topic.name())) return;
+        names_[id] = topic.name();
+        by_name_[topic.name()] = std::move(topic);
+        return;
+    }
+    deleted_.insert(id);
+    names_.erase(id);
+    if (const auto found = by_name_.find(topic.name()); found != by_name_.end() && found->second.topic() == id.value) {
+        const proto::TopicRecord gone = found->second;
+        by_name_.erase(found);
+        on_deleted_(gone);
+    }
+}
+
+}  // namespace logstream::node

@@ -1,0 +1,113 @@
+// The real disk: one thread writes and flushes, one reads; the event loop never waits for either.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "internal/storage/disk.h"
+
+namespace logstream::storage {
+
+// Open files by path, the least recently used closed first. One thread's own.
+class FileHandles {
+public:
+    explicit FileHandles(std::size_t limit) : limit_(limit) {}
+    ~FileHandles();
+    FileHandles(const FileHandles&) = delete;
+    FileHandles& operator=(const FileHandles&) = delete;
+    // A descriptor, or -1 with errno. `flags` as for open(2).
+    int get(const std::string& path, int flags);
+    // Closes it, if it is open. False with errno when that fails.
+    bool close(const std::string& path);
+    void close_all_below(const std::string& path);
+    // A file with unflushed writes is not closed to make room: its write error, if one comes, would go unseen.
+    void set_dirty(const std::string& path, bool dirty);
+    void set_all_clean();
+
+private:
+    struct Handle {
+        std::string path;
+        int fd{-1};
+        bool dirty{false};
+    };
+    std::size_t limit_;
+    std::list<Handle> handles_;  // most recently used first
+    std::unordered_map<std::string, std::list<Handle>::iterator> by_path_;
+};
+
+class PosixDisk final : public Disk {
+public:
+    // Runs a task on the event loop; safe to call from any thread.
+    using Post = std::function<void(std::move_only_function<void()>)>;
+
+    // Completions that are posted after the PosixDisk is destroyed are the Post's to drop or run; they do no harm,
+    // since a Store's callbacks know when it is gone.
+    explicit PosixDisk(Post post);
+    // Waits for what is under way, drops what is queued.
+    ~PosixDisk() override;
+    PosixDisk(const PosixDisk&) = delete;
+    PosixDisk& operator=(const PosixDisk&) = delete;
+
+    Result<void> lock(const std::string& dir) override;
+    Result<std::vector<DirEntry>> list(const std::string& dir) override;
+    Result<Bytes> read_now(const std::string& path, std::uint64_t position, std::size_t length) override;
+    GroupResult run_now(std::vector<DiskOp> ops) override;
+    std::string boot_id() override;
+    void submit(std::vector<DiskOp> ops, GroupCallback callback) override;
+    void read(const std::string& path, std::uint64_t position, std::size_t length, ReadCallback callback) override;
+    void post(std::move_only_function<void()> task) override { post_(std::move(task)); }
+    std::uint64_t free_bytes() override { return free_bytes_.load(std::memory_order_relaxed); }
+    std::uint64_t capacity_bytes() override { return capacity_bytes_.load(std::memory_order_relaxed); }
+
+private:
+    using Task = std::move_only_function<void()>;
+    struct Lane {
+        std::mutex mutex;
+        std::condition_variable wake;
+        std::deque<Task> tasks;
+        bool stop{false};
+        std::thread thread;
+        void add(Task task);
+        void run();
+        void join();
+    };
+
+    GroupResult run_group(std::vector<DiskOp> ops);
+    Result<void> run_op(const DiskOp& op);
+    Result<void> run(const WriteOp& op);
+    Result<void> run(const TruncateOp& op);
+    Result<void> run(const CreateOp& op);
+    Result<void> run(const MakeDirOp& op);
+    Result<void> run(const RemoveOp& op);
+    Result<void> run(const RenameOp& op);
+    Result<void> run(const ReplaceOp& op);
+    Result<void> run(const SyncOp& op);
+    Result<void> sync_file(const std::string& path);
+    Result<void> sync_dir(const std::string& path);
+    Result<void> write_pieces(int fd, const std::string& path, std::uint64_t position,
+                              const std::vector<Bytes>& pieces);
+    void forget(const std::string& path);
+    void note_space();
+
+    Post post_;
+    std::string dir_;  // the locked one
+    int lock_fd_{-1};
+    std::atomic<std::uint64_t> free_bytes_{UINT64_MAX};
+    std::atomic<std::uint64_t> capacity_bytes_{UINT64_MAX};
+    bool syncfs_reports_errors_{false};
+    FileHandles write_handles_;  // the writer thread's, or the caller's while nothing is submitted
+    FileHandles read_handles_;   // the reader thread's
+    Lane writer_;
+    Lane reader_;
+};
+
+}  // namespace logstream::storage

@@ -1,0 +1,237 @@
+#include "internal/storage/producer_table.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace logstream::storage {
+namespace {
+
+constexpr std::int64_t kSequenceModulus = std::int64_t{1} << 31;
+
+// The sequence number that `wire` (modulo 2^31) stands for: of those not below 0 the one nearest to `near`.
+std::int64_t unwrap(std::int64_t near, std::int32_t wire) {
+    std::int64_t distance = (wire - near) % kSequenceModulus;
+    if (distance < 0) distance += kSequenceModulus;
+    if (distance >= kSequenceModulus / 2 && near + distance - kSequenceModulus >= 0) distance -= kSequenceModulus;
+    return near + distance;
+}
+
+std::int32_t to_wire(std::int64_t sequence) { return static_cast<std::int32_t>(sequence % kSequenceModulus); }
+
+}  // namespace
+
+bool ProducerTable::Epoch::lacks_any(Range r) const {
+    return r.last > last || std::ranges::any_of(gaps, [&](Range g) { return g.first <= r.last && r.first <= g.last; });
+}
+
+bool ProducerTable::Epoch::lacks_all(Range r) const {
+    return std::ranges::any_of(gaps, [&](Range g) { return g.first <= r.first && r.last <= g.last; });
+}
+
+void ProducerTable::Epoch::advance(Range r) {
+    if (r.first > last + 1) {
+        gaps.push_back({last + 1, r.first - 1});
+        if (gaps.size() > kMaxGaps) gaps.erase(gaps.begin());
+    } else {
+        fill({r.first, std::min(r.last, last)});
+    }
+    last = std::max(last, r.last);
+}
+
+void ProducerTable::Epoch::fill(Range r) {
+    std::vector<Range> left;
+    for (const Range gap : gaps) {
+        if (gap.first < r.first) left.push_back({gap.first, std::min(gap.last, r.first - 1)});
+        if (gap.last > r.last) left.push_back({std::max(gap.first, r.last + 1), gap.last});
+    }
+    gaps = std::move(left);
+    if (gaps.size() > kMaxGaps) gaps.erase(gaps.begin());
+}
+
+ProducerTable::Range ProducerTable::range_in(const Epoch& epoch, const ProducerBatch& batch) {
+    const std::int64_t first = unwrap(epoch.last + 1, batch.base_sequence);
+    std::int64_t length = (std::int64_t{batch.last_sequence} - batch.base_sequence) % kSequenceModulus;
+    if (length < 0) length += kSequenceModulus;
+    return {first, first + length};
+}
+
+std::int64_t ProducerTable::last_of_all(const Producer& producer) {
+    std::int64_t last = producer.current.last;
+    for (const Epoch& epoch : producer.older) last = std::max(last, epoch.last);
+    return last;
+}
+
+const ProducerTable::Epoch* ProducerTable::find_epoch(const Producer& producer, std::int16_t number) {
+    if (producer.current.number == number) return &producer.current;
+    const auto found = std::ranges::find(producer.older, number, &Epoch::number);
+    return found == producer.older.end() ? nullptr : &*found;
+}
+
+CheckResult ProducerTable::check(const ProducerBatch& batch) const {
+    if (batch.producer == protocol::kNoProducer) return {SequenceCheck::kNew, {}};
+    const auto found = producers_.find(batch.producer);
+    if (found == producers_.end()) return {batch.base_sequence <= 0 ? SequenceCheck::kNew : SequenceCheck::kGap, {}};
+    const Producer& producer = found->second;
+    if (batch.epoch < producer.current.number) return {SequenceCheck::kFenced, {}};
+    if (batch.base_sequence < 0) return {SequenceCheck::kNew, {}};
+    const bool opens = batch.epoch > producer.current.number || producer.current.last < 0;
+    if (opens) {
+        const bool fits = batch.base_sequence == 0 || batch.base_sequence == to_wire(last_of_all(producer) + 1);
+        return {fits ? SequenceCheck::kNew : SequenceCheck::kGap, {}};
+    }
+    const Range range = range_in(producer.current, batch);
+    if (range.first == producer.current.last + 1) return {SequenceCheck::kNew, {}};
+    for (const Recent& recent : producer.recent) {
+        if (recent.sequences == range) return {SequenceCheck::kDuplicate, recent.base_offset};
+    }
+    if (!producer.current.lacks_any(range)) return {SequenceCheck::kDuplicate, {}};
+    return {SequenceCheck::kGap, {}};
+}
+
+bool ProducerTable::contains(const ProducerBatch& batch) const {
+    const auto found = producers_.find(batch.producer);
+    if (found == producers_.end() || batch.base_sequence < 0) return false;
+    const Epoch* epoch = find_epoch(found->second, batch.epoch);
+    return epoch != nullptr && epoch->last >= 0 && !epoch->lacks_any(range_in(*epoch, batch));
+}
+
+void ProducerTable::apply(const ProducerBatch& batch, Offset base_offset) {
+    if (batch.producer == protocol::kNoProducer) return;
+    auto [found, is_new] = producers_.try_emplace(batch.producer);
+    Producer& producer = found->second;
+    if (is_new) {
+        producer.current.number = batch.epoch;
+    } else {
+        by_age_.erase(producer.last_offset);
+    }
+    producer.last_offset = base_offset;
+    by_age_[base_offset] = batch.producer;
+    apply_to(producer, batch, base_offset);
+    if (producers_.size() > limit_) {
+        producers_.erase(by_age_.begin()->second);
+        by_age_.erase(by_age_.begin());
+    }
+}
+
+void ProducerTable::apply_to(Producer& producer, const ProducerBatch& batch, Offset base_offset) {
+    if (batch.epoch > producer.current.number) {
+        // A new epoch; an older one that was known may be it (an orphan brought it before).
+        producer.older.push_back(std::move(producer.current));
+        if (producer.older.size() > kOlderEpochs) producer.older.erase(producer.older.begin());
+        producer.current = Epoch{batch.epoch, -1, {}};
+        producer.recent.clear();
+    }
+    if (batch.base_sequence < 0) return;
+    if (batch.epoch < producer.current.number) {
+        auto at = std::ranges::lower_bound(producer.older, batch.epoch, {}, &Epoch::number);
+        if (at == producer.older.end() || at->number != batch.epoch) {
+            if (at == producer.older.begin() && producer.older.size() >= kOlderEpochs) return;  // forgotten at once
+            const auto index = at - producer.older.begin();
+            producer.older.insert(at, Epoch{batch.epoch, -1, {}});
+            at = producer.older.begin() + index;
+            if (producer.older.size() > kOlderEpochs) {
+                producer.older.erase(producer.older.begin());
+                at = producer.older.begin() + index - 1;
+            }
+        }
+        at->advance(range_in(*at, batch));
+        return;
+    }
+    const Range range = range_in(producer.current, batch);
+    const bool moves_on = range.last > producer.current.last;
+    producer.current.advance(range);
+    if (!moves_on) return;
+    producer.recent.push_back({range, base_offset});
+    if (producer.recent.size() > kRecentBatches) producer.recent.erase(producer.recent.begin());
+}
+
+std::optional<std::int16_t> ProducerTable::epoch_of(ProducerId producer) const {
+    const auto found = producers_.find(producer);
+    if (found == producers_.end()) return std::nullopt;
+    return found->second.current.number;
+}
+
+std::int32_t ProducerTable::last_sequence_of(ProducerId producer) const {
+    const auto found = producers_.find(producer);
+    if (found == producers_.end()) return -1;
+    const std::int64_t last = last_of_all(found->second);
+    return last < 0 ? -1 : to_wire(last);
+}
+
+void ProducerTable::encode_epoch(ByteWriter& out, const Epoch& epoch) {
+    out.put(epoch.number);
+    out.put(epoch.last);
+    out.put(static_cast<std::uint32_t>(epoch.gaps.size()));
+    for (const Range gap : epoch.gaps) {
+        out.put(gap.first);
+        out.put(gap.last);
+    }
+}
+
+bool ProducerTable::decode_epoch(ByteReader& in, Epoch& epoch) {
+    epoch.number = in.get<std::int16_t>();
+    epoch.last = in.get<std::int64_t>();
+    std::int64_t before = -1;
+    const std::size_t gaps = in.get_count(2 * sizeof(std::int64_t));
+    if (epoch.last < -1 || gaps > kMaxGaps) return false;
+    for (std::size_t i = 0; i < gaps; ++i) {
+        const Range gap{in.get<std::int64_t>(), in.get<std::int64_t>()};
+        if (gap.first <= before || gap.last < gap.first || gap.last >= epoch.last) return false;
+        before = gap.last;
+        epoch.gaps.push_back(gap);
+    }
+    return in.ok();
+}
+
+void ProducerTable::encode(ByteWriter& out) const {
+    out.put(static_cast<std::uint32_t>(producers_.size()));
+    // By age, so that equal tables have equal bytes.
+    for (const auto& [offset, id] : by_age_) {
+        const Producer& producer = producers_.at(id);
+        out.put(id.value);
+        out.put(offset.value);
+        encode_epoch(out, producer.current);
+        out.put(static_cast<std::uint32_t>(producer.recent.size()));
+        for (const Recent& recent : producer.recent) {
+            out.put(recent.sequences.first);
+            out.put(recent.sequences.last);
+            out.put(recent.base_offset.value);
+        }
+        out.put(static_cast<std::uint32_t>(producer.older.size()));
+        for (const Epoch& epoch : producer.older) encode_epoch(out, epoch);
+    }
+}
+
+bool ProducerTable::decode(ByteReader& in) {
+    producers_.clear();
+    by_age_.clear();
+    const std::size_t count = in.get_count(32);
+    for (std::size_t i = 0; i < count; ++i) {
+        const ProducerId id(in.get<std::int64_t>());
+        Producer producer;
+        producer.last_offset = Offset(in.get<std::int64_t>());
+        if (!decode_epoch(in, producer.current)) break;
+        const std::size_t recent = in.get_count(24);
+        if (recent > kRecentBatches) in.fail();
+        for (std::size_t r = 0; r < recent && in.ok(); ++r) {
+            const Range range{in.get<std::int64_t>(), in.get<std::int64_t>()};
+            producer.recent.push_back({range, Offset(in.get<std::int64_t>())});
+        }
+        const std::size_t older = in.get_count(14);
+        if (older > kOlderEpochs) in.fail();
+        for (std::size_t o = 0; o < older && in.ok(); ++o) {
+            if (!decode_epoch(in, producer.older.emplace_back())) in.fail();
+        }
+        if (!in.ok()) break;
+        if (by_age_.contains(producer.last_offset)) break;
+        by_age_[producer.last_offset] = id;
+        producers_[id] = std::move(producer);
+    }
+    if (in.ok() && producers_.size() == count && by_age_.size() == count) return true;
+    in.fail();
+    producers_.clear();
+    by_age_.clear();
+    return false;
+}
+
+}  // namespace logstream::storage

@@ -1,0 +1,118 @@
+// What each idempotent producer has appended to one stream: how a retry is told from a new batch, and whether an
+// orphan's records stand in the log already. A function of the log's content alone, so every replica holds the same.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "internal/protocol/bytes.h"
+#include "internal/protocol/error.h"
+#include "internal/protocol/ids.h"
+#include "internal/storage/byte_codec.h"
+
+namespace logstream::storage {
+
+using protocol::Offset;
+using protocol::ProducerId;
+
+// The fields of a batch that matter here. Sequence numbers are Kafka's: one a record, from 0, modulo 2^31.
+struct ProducerBatch {
+    ProducerId producer{protocol::kNoProducer};
+    std::int16_t epoch{-1};
+    std::int32_t base_sequence{-1};
+    std::int32_t last_sequence{-1};
+    friend bool operator==(const ProducerBatch&, const ProducerBatch&) = default;
+};
+
+enum class SequenceCheck : std::uint8_t {
+    kNew,        // the next one: append it
+    kDuplicate,  // stands in the log; its base offset is given if it is one of the producer's last five
+    kGap,        // something its producer sent earlier is missing (or it overlaps, or comes too late for FIFO order)
+    kFenced,     // a newer epoch of this producer has been seen
+};
+struct CheckResult {
+    SequenceCheck verdict{};
+    std::optional<Offset> duplicate_of;  // base offset; kDuplicate only
+};
+
+class ProducerTable {
+public:
+    static constexpr std::size_t kRecentBatches = 5;
+    static constexpr std::size_t kMaxGaps = 16;     // beyond, the oldest gap is forgotten (taken as appended)
+    static constexpr std::size_t kOlderEpochs = 8;  // beyond, the oldest epoch is forgotten
+
+    // Keeps at most `limit` producers; the one whose last append lies furthest back is forgotten first.
+    explicit ProducerTable(std::size_t limit = 1024) : limit_(limit) {}
+
+    // What the owner should do with a batch. A batch without producer id is always kNew. The first batch of an epoch
+    // begins at sequence 0, or goes on after the last sequence of the earlier epochs; so does that of a producer that
+    // is not known, from 0 only.
+    CheckResult check(const ProducerBatch& batch) const;
+
+    // Whether all of [base_sequence, last_sequence] was appended under this epoch: at or below the last sequence and
+    // not in a gap. False for what is not known any more.
+    bool contains(const ProducerBatch& batch) const;
+
+    // Takes in a batch that was appended at `base_offset`, whatever it is: the log is right by definition. Sequences
+    // that are jumped over become a gap; a batch below the last sequence, or of an older epoch, fills its gap and never
+    // moves the last sequence back. A batch with base sequence -1 only opens its epoch.
+    void apply(const ProducerBatch& batch, Offset base_offset);
+
+    // The epoch a producer used last; none when it is not known.
+    std::optional<std::int16_t> epoch_of(ProducerId producer) const;
+    // The greatest sequence over all epochs that are known; -1 when there is none.
+    std::int32_t last_sequence_of(ProducerId producer) const;
+
+    std::size_t size() const { return producers_.size(); }
+    void encode(ByteWriter& out) const;
+    // False when the bytes make no sense; the table is then empty.
+    bool decode(ByteReader& in);
+    friend bool operator==(const ProducerTable& a, const ProducerTable& b) { return a.producers_ == b.producers_; }
+
+private:
+    // Inside, sequences count on past 2^31 (see unwrap).
+    struct Range {
+        std::int64_t first{};
+        std::int64_t last{};
+        friend bool operator==(const Range&, const Range&) = default;
+    };
+    struct Epoch {
+        std::int16_t number{};
+        std::int64_t last{-1};
+        std::vector<Range> gaps;  // rising, disjoint, all below `last`
+        friend bool operator==(const Epoch&, const Epoch&) = default;
+        bool lacks_any(Range r) const;
+        bool lacks_all(Range r) const;
+        void advance(Range r);
+        void fill(Range r);
+    };
+    struct Recent {
+        Range sequences;
+        Offset base_offset;
+        friend bool operator==(const Recent&, const Recent&) = default;
+    };
+    struct Producer {
+        Epoch current;
+        std::vector<Recent> recent;  // of the current epoch, oldest first, at most kRecentBatches
+        std::vector<Epoch> older;    // rising, at most kOlderEpochs
+        Offset last_offset;          // base offset of its newest batch: the order of forgetting
+        friend bool operator==(const Producer&, const Producer&) = default;
+    };
+    static Range range_in(const Epoch& epoch, const ProducerBatch& batch);
+    static std::int64_t last_of_all(const Producer& producer);
+    static const Epoch* find_epoch(const Producer& producer, std::int16_t number);
+    static void encode_epoch(ByteWriter& out, const Epoch& epoch);
+    static bool decode_epoch(ByteReader& in, Epoch& epoch);
+    void apply_to(Producer& producer, const ProducerBatch& batch, Offset base_offset);
+
+    std::size_t limit_;
+    std::unordered_map<ProducerId, Producer> producers_;
+    std::map<Offset, ProducerId> by_age_;  // last_offset -> producer
+};
+
+}  // namespace logstream::storage

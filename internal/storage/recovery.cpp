@@ -1,0 +1,324 @@
+#include "internal/storage/recovery.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "internal/storage/segment_scan.h"
+#include "internal/storage/snapshot.h"
+
+namespace logstream::storage {
+namespace {
+
+constexpr Offset kNothing{-1};
+// Small files (tables, indexes) are read whole; a larger one is not ours.
+constexpr std::size_t kMaxSmallFileBytes = 1u << 30;
+
+// One stream's recovery, step by step.
+class Recovery {
+public:
+    Recovery(StoreContext& context, StreamId stream, const std::string& dir, LastStop stop)
+        : context_(context), stream_(stream), dir_(dir), stop_(stop), seed_(stream_seed(stream)) {}
+
+    Result<RecoveredStream> run() {
+        if (auto ok = find_files(); !ok) return std::unexpected(ok.error());
+        if (auto ok = read_snapshots(); !ok) return std::unexpected(ok.error());
+        if (auto ok = scan(); !ok) return std::unexpected(ok.error());
+        decide();
+        apply();
+        if (auto ok = make_durable(); !ok) return std::unexpected(ok.error());
+        return std::move(result_);
+    }
+
+private:
+    struct Scanned {
+        std::size_t segment{};
+        SegmentScan scan;
+        Bytes data;  // from `position` of the segment on
+        std::uint64_t position{};
+    };
+    // A gap in the whole scan, not only in one segment.
+    struct Gap {
+        ScanGap place;
+        std::size_t scanned{};  // index into scans_
+        bool damage{false};
+    };
+
+    Result<void> find_files();
+    Result<void> read_snapshots();
+    std::optional<Snapshot> read_tables(Offset base);
+    Result<void> scan();
+    void decide();
+    void cut(const Gap& gap);
+    void apply();
+    Result<void> make_durable();
+
+    StoreContext& context_;
+    StreamId stream_;
+    const std::string& dir_;
+    LastStop stop_;
+    std::uint32_t seed_;
+    RecoveredStream result_;
+    std::vector<DiskOp> repairs_;
+    std::vector<std::string> removals_;
+    std::vector<DiskOp> tables_;  // only after what they speak of is flushed
+
+    Snapshot start_;  // where the scan begins
+    std::size_t start_segment_{0};
+    Offset known_end_;  // everything below it was flushed once
+    std::vector<Scanned> scans_;
+    std::vector<Gap> gaps_;
+};
+
+Result<void> Recovery::find_files() {
+    auto entries = context_.disk.list(dir_);
+    if (!entries) return std::unexpected(entries.error());
+    std::map<Offset, Segment> by_base;
+    std::vector<std::pair<FileName, std::string>> others;
+    for (const DirEntry& entry : *entries) {
+        const std::string path = dir_ + "/" + entry.name;
+        const FileName name = parse_file_name(entry.name);
+        if (entry.name.ends_with(".tmp")) removals_.push_back(path);
+        if (name.kind == FileKind::kIndex || name.kind == FileKind::kTables) others.emplace_back(name, path);
+        if (name.kind != FileKind::kLog) continue;
+        // The greatest generation is complete: it got its name after its flush.
+        Segment& segment = by_base[name.base];
+        if (!segment.stem.empty()) {
+            removals_.push_back(name.generation > segment.generation ? segment.log_path() : path);
+            if (name.generation < segment.generation) continue;
+        }
+        segment.base = name.base;
+        segment.generation = name.generation;
+        segment.stem = segment_stem(dir_, name.base, name.generation);
+        segment.size = segment.written = entry.size;
+        segment.timestamp_known = false;
+    }
+    for (const auto& [name, path] : others) {
+        const auto owner = by_base.find(name.base);
+        const bool wanted =
+            owner != by_base.end() && (name.kind == FileKind::kTables || owner->second.generation == name.generation);
+        if (!wanted) removals_.push_back(path);
+    }
+    for (auto& [base, segment] : by_base) result_.segments.push_back(std::move(segment));
+    return {};
+}
+
+std::optional<Snapshot> Recovery::read_tables(Offset base) {
+    const auto bytes = context_.disk.read_now(segment_tables_path(dir_, base), 0, kMaxSmallFileBytes);
+    if (!bytes) return std::nullopt;
+    auto snapshot = decode_snapshot(bytes->span(), stream_, context_.table_limits());
+    if (!snapshot || snapshot->offset != base || snapshot->segment_base != base) return std::nullopt;
+    return snapshot;
+}
+
+Result<void> Recovery::read_snapshots() {
+    std::deque<Segment>& segments = result_.segments;
+    if (segments.empty()) {
+        // A crash between making the directory and its first file, or within a reset.
+        Segment& first = segments.emplace_back();
+        first.stem = segment_stem(dir_, Offset(0), 0);
+        repairs_.emplace_back(CreateOp{first.log_path()});
+    }
+    result_.snapshot_slots = {kNothing, kNothing};
+    std::optional<Snapshot> best;
+    for (unsigned slot = 0; slot < 2; ++slot) {
+        const auto bytes = context_.disk.read_now(snapshot_slot_path(dir_, slot), 0, kMaxSmallFileBytes);
+        if (!bytes) continue;
+        auto snapshot = decode_snapshot(bytes->span(), stream_, context_.table_limits());
+        if (!snapshot) continue;
+        known_end_ = std::max(known_end_, snapshot->known_end);
+        result_.snapshot_slots[slot] = snapshot->offset;
+        result_.snapshot_serial = std::max(result_.snapshot_serial, snapshot->serial);
+        const auto at = std::ranges::find(segments, snapshot->segment_base, &Segment::base);
+        const bool fits = at != segments.end() && at->generation == snapshot->segment_generation &&
+                          at->size >= snapshot->position && snapshot->offset >= snapshot->segment_base;
+        if (!fits || (best && best->serial > snapshot->serial)) continue;
+        start_segment_ = static_cast<std::size_t>(at - segments.begin());
+        best = std::move(snapshot);
+    }
+    if (best) {
+        start_ = std::move(*best);
+    } else {
+        // The newest segment with tables of its own; the first one of a stream that began at 0 needs none.
+        start_segment_ = segments.size();
+        std::optional<Snapshot> tables;
+        while (!tables && start_segment_ > 0) tables = read_tables(segments[--start_segment_].base);
+        const Segment& segment = segments[start_segment_];
+        if (tables) {
+            start_ = std::move(*tables);
+        } else {
+            if (segment.base > Offset(0)) {
+                context_.log.warn("STORAGE stream={} tables before offset {} are lost", to_string(stream_),
+                                  segment.base);
+            }
+            start_.tables = LogTables(context_.table_limits());
+            start_.offset = start_.segment_base = segment.base;
+        }
+        start_.position = 0;
+        start_.segment_generation = segment.generation;
+        start_.index = SparseIndex(segment.base, context_.options.index_interval_bytes);
+    }
+    for (const Snapshot::Damage& damage : start_.damage) {
+        const auto at = std::ranges::find(segments, damage.segment_base, &Segment::base);
+        if (at != segments.end()) at->damage.push_back(damage.range);
+    }
+    result_.tables_incomplete = start_.tables_incomplete;
+    return {};
+}
+
+Result<void> Recovery::scan() {
+    Offset expected = start_.offset;
+    std::uint64_t position = start_.position;
+    for (std::size_t i = start_segment_; i < result_.segments.size(); ++i, position = 0) {
+        const Segment& segment = result_.segments[i];
+        if (segment.base > expected && i > start_segment_) {
+            // Entries before this segment are missing: a gap that ends where it begins.
+            const bool open = !gaps_.empty() && gaps_.back().scanned + 1 == scans_.size() && !gaps_.back().place.to;
+            if (open) {
+                gaps_.back().place.to = segment.base;
+            } else {
+                const Scanned& before = scans_.back();
+                ScanGap gap{expected,     before.scan.end_position, EntryStatus::kShort, before.scan.entries.size(),
+                            segment.base, before.scan.end_position};
+                gaps_.push_back({gap, scans_.size() - 1});
+            }
+            expected = segment.base;
+        }
+        auto data =
+            context_.disk.read_now(segment.log_path(), position, segment.size - std::min(segment.size, position));
+        if (!data && data.error().code != ErrorCode::kInvalid) return std::unexpected(data.error());
+        Scanned scanned{i, {}, data ? *data : Bytes(), position};
+        scanned.scan = scan_segment(scanned.data, position, expected, seed_);
+        expected = scanned.scan.end;
+        for (const ScannedEntry& entry : scanned.scan.entries) known_end_ = std::max(known_end_, entry.synced_end);
+        for (const ScanGap& gap : scanned.scan.gaps) gaps_.push_back({gap, scans_.size()});
+        scans_.push_back(std::move(scanned));
+    }
+    const Scanned& last = scans_.back();
+    const bool open = !gaps_.empty() && gaps_.back().scanned + 1 == scans_.size() && !gaps_.back().place.to;
+    if (!open && expected < known_end_) {
+        // The file ends well and yet too early.
+        gaps_.push_back({{expected,
+                          last.scan.end_position,
+                          EntryStatus::kShort,
+                          last.scan.entries.size(),
+                          {},
+                          last.scan.end_position},
+                         scans_.size() - 1});
+    }
+    return {};
+}
+
+void Recovery::decide() {
+    result_.log_end = scans_.back().scan.end;
+    for (Gap& gap : gaps_) {
+        const ScanGap& place = gap.place;
+        const bool was_flushed = place.from < known_end_;
+        // A killed process leaves a beginning of what it wrote, so nothing follows a torn entry, and what is whole is
+        // right.
+        const bool in_order = stop_ != LastStop::kMachine;
+        gap.damage = was_flushed || (in_order && (place.to.has_value() || place.why == EntryStatus::kBad));
+        if (!gap.damage) {
+            cut(gap);
+            return;
+        }
+        const Offset to = place.to.value_or(std::max(known_end_, place.from + 1));
+        context_.log.error("STORAGE damage stream={} offsets=[{}, {}) file={} position={}", to_string(stream_),
+                           place.from, to, result_.segments[scans_[gap.scanned].segment].log_path(), place.position);
+        if (place.to) {
+            result_.tables_incomplete = true;
+            Segment& segment = result_.segments[scans_[gap.scanned].segment];
+            segment.damage.push_back({place.from, to, place.position, place.to_position});
+        } else {
+            result_.tail_damage = DamageRange{place.from, to};
+            result_.log_end = place.from;
+        }
+    }
+}
+
+void Recovery::cut(const Gap& gap) {
+    Scanned& scanned = scans_[gap.scanned];
+    const Segment& segment = result_.segments[scanned.segment];
+    result_.cut_bytes = segment.size - gap.place.position;
+    for (std::size_t i = result_.segments.size(); i-- > scanned.segment + 1;) {
+        const Segment& gone = result_.segments[i];
+        result_.cut_bytes += gone.size;
+        // From the last one back, each for good before the next: the log never gets a hole.
+        for (const std::string& path : {gone.log_path(), gone.index_path(), segment_tables_path(dir_, gone.base)}) {
+            repairs_.emplace_back(RemoveOp{path});
+        }
+        repairs_.emplace_back(SyncOp{{}, {dir_}});
+    }
+    result_.segments.resize(scanned.segment + 1);
+    scans_.resize(gap.scanned + 1);
+    scanned.scan.entries.resize(gap.place.entries_before);
+    scanned.scan.end = gap.place.from;
+    scanned.scan.end_position = gap.place.position;
+    repairs_.emplace_back(RemoveOp{segment.index_path()});
+    repairs_.emplace_back(TruncateOp{segment.log_path(), gap.place.position});
+    repairs_.emplace_back(SyncOp{{segment.log_path()}, {}});
+    result_.log_end = gap.place.from;
+    if (result_.cut_bytes > 0) {
+        context_.log.warn("STORAGE torn tail stream={} cut at offset={} bytes={}", to_string(stream_), gap.place.from,
+                          result_.cut_bytes);
+    }
+}
+
+void Recovery::apply() {
+    LogTables tables = std::move(start_.tables);
+    for (Scanned& scanned : scans_) {
+        Segment& segment = result_.segments[scanned.segment];
+        SparseIndex index = scanned.position > 0 ? std::move(start_.index)
+                                                 : SparseIndex(segment.base, context_.options.index_interval_bytes);
+        if (scanned.position == 0 && segment.base > Offset(0) && !result_.tables_incomplete &&
+            !read_tables(segment.base)) {
+            Snapshot snapshot{stream_, segment.base, segment.base, 0, 0, segment.base, 0, false, tables, {}, {}};
+            snapshot.index = SparseIndex(segment.base, context_.options.index_interval_bytes);
+            tables_.emplace_back(ReplaceOp{segment_tables_path(dir_, segment.base), {encode_snapshot(snapshot)}});
+        }
+        for (const ScannedEntry& entry : scanned.scan.entries) {
+            tables.apply(entry.info);
+            index.add(entry.info.base, entry.position, entry.max_timestamp_ms);
+        }
+        segment.max_timestamp_ms = index.max_timestamp_ms();
+        segment.timestamp_known = true;
+        if (&segment == &result_.segments.back()) {
+            segment.size = segment.written = scanned.scan.end_position;
+            segment.index = std::move(index);
+        }
+        if (!scanned.scan.entries.empty()) result_.snapshot_due = true;
+    }
+    result_.snapshot_due = result_.snapshot_due || !gaps_.empty();
+    result_.tables = std::move(tables);
+}
+
+Result<void> Recovery::make_durable() {
+    std::vector<std::string> touched;
+    for (const Scanned& scanned : scans_) {
+        const Segment& segment = result_.segments[scanned.segment];
+        const std::uint64_t bytes =
+            std::min<std::uint64_t>(scanned.data.size(), scanned.scan.end_position - scanned.position);
+        if (bytes == 0) continue;
+        touched.push_back(segment.log_path());
+        // After a crash of the process alone the bytes may come from the cache of the operating system, and a flush
+        // that failed before may have left them there marked clean. Written again they are flushed for sure.
+        if (stop_ == LastStop::kProcess) {
+            repairs_.emplace_back(WriteOp{segment.log_path(), scanned.position, {scanned.data.slice(0, bytes)}});
+        }
+    }
+    for (std::string& path : removals_) repairs_.emplace_back(RemoveOp{std::move(path)});
+    if (stop_ == LastStop::kClean && repairs_.empty() && tables_.empty()) return {};
+    touched.push_back(result_.segments.back().log_path());
+    repairs_.emplace_back(SyncOp{std::move(touched), {dir_}});
+    for (DiskOp& op : tables_) repairs_.push_back(std::move(op));
+    return context_.disk.run_now(std::move(repairs_)).status;
+}
+
+}  // namespace
+
+Result<RecoveredStream> recover_stream(StoreContext& context, StreamId stream, const std::string& dir, LastStop stop) {
+    return Recovery(context, stream, dir, stop).run();
+}
+
+}  // namespace logstream::storage

@@ -1,0 +1,43 @@
+#include "internal/storage/segment_scan.h"
+
+#include <utility>
+
+namespace logstream::storage {
+
+SegmentScan scan_segment(const Bytes& data, std::uint64_t position, Offset expected, std::uint32_t seed) {
+    SegmentScan scan;
+    scan.end = expected;
+    scan.end_position = position;
+    std::size_t at = 0;
+    while (true) {
+        EntryResult next = read_entry(data, at, position, seed);
+        if (next.status == EntryStatus::kEnd) return scan;
+        if (next.status == EntryStatus::kOk && next.entry.header.base != scan.end) next.status = EntryStatus::kBad;
+        if (next.status != EntryStatus::kOk) {
+            ScanGap gap{scan.end, position + at, next.status, scan.entries.size(), {}, position + data.size()};
+            // The very entry at `at` may be the next valid one, when those before it are missing.
+            auto found = find_entry(data, at, position, seed, scan.end);
+            if (found) {
+                gap.to = found->header.base;
+                gap.to_position = found->position;
+            }
+            scan.gaps.push_back(gap);
+            if (!found) return scan;
+            next.entry = std::move(*found);
+        }
+        const Entry& entry = next.entry;
+        scan.entries.push_back(
+            {entry.position, entry.end(), entry.batch.info, entry.batch.max_timestamp_ms, entry.header.synced_end});
+        scan.end = entry.batch.info.next;
+        scan.end_position = entry.end();
+        at = static_cast<std::size_t>(entry.end() - position);
+    }
+}
+
+SparseIndex index_of(const SegmentScan& scan, Offset base, std::uint32_t interval_bytes) {
+    SparseIndex index(base, interval_bytes);
+    for (const ScannedEntry& entry : scan.entries) index.add(entry.info.base, entry.position, entry.max_timestamp_ms);
+    return index;
+}
+
+}  // namespace logstream::storage

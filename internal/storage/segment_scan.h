@@ -1,0 +1,47 @@
+// Walks a segment's bytes: which entries are whole and valid, and where there are gaps between them. Recovery, repair
+// and every rebuild of an index or a table rest on this one walk.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "internal/protocol/bytes.h"
+#include "internal/protocol/ids.h"
+#include "internal/storage/entry.h"
+#include "internal/storage/sparse_index.h"
+
+namespace logstream::storage {
+
+struct ScannedEntry {
+    std::uint64_t position{};
+    std::uint64_t end_position{};
+    BatchInfo info;
+    std::int64_t max_timestamp_ms{};
+    Offset synced_end;  // see EntryHeader
+};
+
+// A place where the entry that begins with offset `from` should be and is not.
+struct ScanGap {
+    Offset from;
+    std::uint64_t position{};
+    EntryStatus why{};  // kShort: the bytes end within what may be an entry; kBad: they are none
+    std::size_t entries_before{};
+    std::optional<Offset> to;     // base of the next valid entry; none: nothing valid follows in this segment
+    std::uint64_t to_position{};  // of that entry, or the end of the bytes
+};
+
+struct SegmentScan {
+    std::vector<ScannedEntry> entries;
+    std::vector<ScanGap> gaps;
+    Offset end;                    // the next offset after the last valid entry
+    std::uint64_t end_position{};  // and where its bytes end
+};
+
+// `data` holds the segment's bytes from `position` on, where the entry with base offset `expected` begins.
+SegmentScan scan_segment(const Bytes& data, std::uint64_t position, Offset expected, std::uint32_t seed);
+
+// The index that the entries make.
+SparseIndex index_of(const SegmentScan& scan, Offset base, std::uint32_t interval_bytes);
+
+}  // namespace logstream::storage

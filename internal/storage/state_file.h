@@ -1,0 +1,46 @@
+// The node's small state as one file: replaced as a whole, flushed always, and never taken for absent when it is
+// damaged.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "internal/protocol/bytes.h"
+#include "internal/protocol/error.h"
+#include "internal/storage/group_commit.h"
+
+namespace logstream::storage {
+
+// A checksummed file around `content`: magic, version, length, CRC-32C.
+Bytes seal(std::uint32_t magic, const Bytes& content);
+// The content; kCorrupt when bytes are damaged, missing or surplus, or the version is not known.
+Result<Bytes> unseal(std::uint32_t magic, const Bytes& file, const std::string& path);
+
+class StateFile {
+public:
+    StateFile(Disk& disk, GroupCommit& commit, std::string path)
+        : disk_(disk), commit_(commit), path_(std::move(path)) {}
+    // Start-up only. A file that is there and damaged is no error here: see damaged().
+    Result<void> load();
+    void save(Bytes state, FlushCallback callback);
+    const std::optional<Bytes>& content() const { return content_; }
+    bool damaged() const { return damaged_; }
+    void set_damaged() { damaged_ = true; }
+
+private:
+    void start();
+
+    Disk& disk_;
+    GroupCommit& commit_;
+    std::string path_;
+    std::optional<Bytes> content_;
+    bool damaged_{false};
+    bool saving_{false};
+    std::optional<Bytes> next_;  // the newest that waits; older ones that wait are superseded by it
+    std::vector<FlushCallback> waiting_;
+    std::shared_ptr<bool> alive_{std::make_shared<bool>(true)};
+};
+
+}  // namespace logstream::storage

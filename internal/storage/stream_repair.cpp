@@ -1,0 +1,219 @@
+// StreamLog: putting bytes from a peer in the place of damaged ones, and making the tables right again after it.
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "internal/protocol/record_batch.h"
+#include "internal/storage/segment_rewrite.h"
+#include "internal/storage/segment_scan.h"
+#include "internal/storage/store_context.h"
+#include "internal/storage/stream_log.h"
+
+namespace logstream::storage {
+namespace {
+
+constexpr std::size_t kMaxSmallFileBytes = 1u << 30;
+
+Result<std::vector<ParsedBatch>> parse_checked(const Bytes& bytes, Offset from) {
+    auto views = protocol::split_batches(bytes);
+    if (!views) return std::unexpected(std::move(views.error()));
+    if (views->empty()) return protocol::fail(ErrorCode::kInvalid, "no batches to repair with");
+    Offset expected = from;
+    ViewNumber view;
+    for (const protocol::BatchView& batch : *views) {
+        const bool fits =
+            batch.base_offset() == expected && batch.leader_epoch() >= view && batch.leader_epoch() != ViewNumber();
+        if (!fits)
+            return protocol::fail(ErrorCode::kInvalid, "a batch at offset {} does not fit at {}", batch.base_offset(),
+                                  expected);
+        if (!batch.crc_ok())
+            return protocol::fail(ErrorCode::kCorrupt, "the batch at offset {} is damaged itself", expected);
+        expected = batch.next_offset();
+        view = batch.leader_epoch();
+    }
+    return parse_batches(bytes);
+}
+
+Bytes join(const std::vector<std::span<const std::byte>>& parts) {
+    std::size_t total = 0;
+    for (const auto part : parts) total += part.size();
+    Bytes all = Bytes::allocate(total);
+    std::size_t at = 0;
+    for (const auto part : parts) {
+        if (!part.empty()) std::memcpy(all.mutable_data() + at, part.data(), part.size());
+        at += part.size();
+    }
+    return all;
+}
+
+}  // namespace
+
+void StreamLog::repair(Bytes bytes, FlushCallback callback) {
+    const auto refuse = [&](Error error) {
+        context_.disk.post([callback = std::move(callback), error = std::move(error)]() mutable {
+            callback(std::unexpected(std::move(error)));
+        });
+    };
+    if (changing_ || compacting_) return refuse({ErrorCode::kBusy, "stream " + to_string(id_) + " is being rewritten"});
+    const auto range = damage();
+    if (!range) return refuse({ErrorCode::kInvalid, "stream " + to_string(id_) + " is not damaged"});
+    auto batches = parse_checked(bytes, range->from);
+    if (!batches) return refuse(batches.error());
+    const auto damaged = std::ranges::find_if(segments_, [](const Segment& s) { return s.first_damage() != nullptr; });
+    if (damaged != segments_.end() && batches->back().info.next > range->to) {
+        return refuse(
+            {ErrorCode::kInvalid, fmt::format("the damage of stream {} ends at {}", to_string(id_), range->to)});
+    }
+    changing_ = true;
+    if (damaged == segments_.end()) return repair_tail(std::move(bytes), std::move(*batches), std::move(callback));
+    // The newest segment is closed first, so that nothing is written to what is rewritten.
+    if (&*damaged == &segments_.back()) roll();
+    const Offset base = damaged->base;
+    context_.commit.add_barrier(
+        {}, [self = weak_from_this(), base, bytes = std::move(bytes), batches = std::move(*batches),
+             callback = std::move(callback)](Result<void> status) mutable {
+            const auto log = self.lock();
+            if (!log) return;
+            if (!status) return log->end_change(std::move(callback), status);
+            log->repair_segment(base, std::move(bytes), std::move(batches), std::move(callback));
+        });
+}
+
+void StreamLog::repair_tail(Bytes bytes, std::vector<ParsedBatch> batches, FlushCallback callback) {
+    // The snapshot that knows how far the log went is flushed first, so that a crash in between forgets nothing.
+    context_.commit.add_barrier({}, [self = weak_from_this(), bytes = std::move(bytes), batches = std::move(batches),
+                                     callback = std::move(callback)](Result<void> status) mutable {
+        const auto log = self.lock();
+        if (!log) return;
+        if (!status) return log->end_change(std::move(callback), status);
+        const Segment& segment = log->segments_.back();
+        auto append = [self, bytes = std::move(bytes), batches = std::move(batches),
+                       callback = std::move(callback)](Result<void> cut) mutable {
+            const auto l = self.lock();
+            if (!l) return;
+            if (!cut) return l->end_change(std::move(callback), cut);
+            if (auto ok = l->check_append(batches); !ok) return l->end_change(std::move(callback), ok);
+            l->take_batches(bytes, batches);
+            l->context_.commit.add_barrier({}, [self, callback = std::move(callback)](Result<void> done) mutable {
+                const auto log2 = self.lock();
+                if (!log2) return;
+                if (done) {
+                    const Offset to = log2->tail_damage_->to;
+                    log2->tail_damage_.reset();
+                    if (log2->log_end_ < to) log2->tail_damage_ = DamageRange{log2->log_end_, to};
+                    log2->save_snapshot();
+                }
+                log2->end_change(std::move(callback), done);
+            });
+        };
+        log->context_.commit.add_barrier({TruncateOp{segment.log_path(), segment.size}}, std::move(append));
+    });
+}
+
+void StreamLog::repair_segment(Offset base, Bytes bytes, std::vector<ParsedBatch> batches, FlushCallback callback) {
+    const Segment& segment = segments_[segment_index(base)];
+    context_.disk.read(segment.log_path(), 0, segment.size,
+                       [self = weak_from_this(), base, bytes = std::move(bytes), batches = std::move(batches),
+                        callback = std::move(callback)](Result<Bytes> data) mutable {
+                           const auto log = self.lock();
+                           if (!log) return;
+                           const Segment& s = log->segments_[log->segment_index(base)];
+                           // A file that is gone is damaged as a whole.
+                           const Bytes old = data ? *data : Bytes();
+                           const SegmentDamage damage = *s.first_damage();
+                           const std::size_t from = std::min<std::size_t>(damage.from_position, old.size());
+                           const std::size_t to = std::min<std::size_t>(damage.to_position, old.size());
+                           std::vector<std::span<const std::byte>> parts{old.span().first(from)};
+                           Bytes headers = Bytes::allocate(batches.size() * kEntryHeaderBytes);
+                           std::size_t at = 0;
+                           for (std::size_t i = 0; i < batches.size(); ++i) {
+                               const ParsedBatch& batch = batches[i];
+                               std::byte* header = headers.mutable_data() + i * kEntryHeaderBytes;
+                               encode_entry_header(header,
+                                                   {batch.info.base, static_cast<std::uint32_t>(batch.bytes),
+                                                    batch.info.view, log->synced_end_},
+                                                   log->seed_);
+                               parts.emplace_back(header, kEntryHeaderBytes);
+                               parts.push_back(bytes.span().subspan(at, batch.bytes));
+                               at += batch.bytes;
+                           }
+                           parts.push_back(old.span().subspan(to));
+                           SegmentRewrite::start(log, base, join(parts),
+                                                 [self, callback = std::move(callback)](Result<void> status) mutable {
+                                                     const auto l = self.lock();
+                                                     if (!l) return;
+                                                     if (!status) return l->end_change(std::move(callback), status);
+                                                     if (l->damage() || !l->tables_incomplete_) {
+                                                         l->save_snapshot();
+                                                         return l->end_change_after_flush(std::move(callback));
+                                                     }
+                                                     l->rebuild_tables(std::move(callback));
+                                                 });
+                       });
+}
+
+void StreamLog::end_change_after_flush(FlushCallback callback) {
+    context_.commit.add_barrier({},
+                                [self = weak_from_this(), callback = std::move(callback)](Result<void> status) mutable {
+                                    if (const auto log = self.lock()) log->end_change(std::move(callback), status);
+                                });
+}
+
+// Reads the whole log from the first segment with tables of its own that were made before the damage: rare, and the log
+// takes no appends meanwhile.
+void StreamLog::rebuild_tables(FlushCallback callback) {
+    changing_ = true;
+    struct Rebuild : std::enable_shared_from_this<Rebuild> {
+        std::weak_ptr<StreamLog> self;
+        LogTables tables;
+        std::size_t at{0};
+        FlushCallback callback;
+        std::vector<DiskOp> ops;
+
+        void next() {
+            const auto log = self.lock();
+            if (!log) return;
+            if (at == log->segments_.size()) {
+                log->history_.start(std::move(tables), log->log_end_);
+                log->tables_incomplete_ = false;
+                for (DiskOp& op : ops) log->context_.commit.add(std::move(op));
+                log->save_snapshot();
+                return log->end_change_after_flush(std::move(callback));
+            }
+            const Segment& segment = log->segments_[at];
+            log->context_.disk.read(segment.log_path(), 0, segment.size, [me = shared_from_this()](Result<Bytes> data) {
+                const auto l = me->self.lock();
+                if (!l) return;
+                if (!data) return l->end_change(std::move(me->callback), std::unexpected(data.error()));
+                const Segment& s = l->segments_[me->at];
+                if (me->at > 0) {
+                    Snapshot snapshot{l->id_, s.base, s.base, 0, 0, s.base, 0, false, me->tables, {}, {}};
+                    snapshot.index = SparseIndex(s.base, l->context_.options.index_interval_bytes);
+                    const std::string path = segment_tables_path(l->dir_, s.base);
+                    me->ops.emplace_back(CreateOp{path});
+                    me->ops.emplace_back(WriteOp{path, 0, {encode_snapshot(snapshot)}});
+                }
+                for (const ScannedEntry& entry : scan_segment(*data, 0, s.base, l->seed_).entries)
+                    me->tables.apply(entry.info);
+                ++me->at;
+                me->next();
+            });
+        }
+    };
+    auto rebuild = std::make_shared<Rebuild>();
+    rebuild->self = weak_from_this();
+    rebuild->tables = LogTables(context_.table_limits());
+    rebuild->callback = std::move(callback);
+    context_.disk.read(segment_tables_path(dir_, log_start()), 0, kMaxSmallFileBytes, [rebuild](Result<Bytes> bytes) {
+        const auto log = rebuild->self.lock();
+        if (!log) return;
+        if (bytes) {
+            if (auto snapshot = decode_snapshot(bytes->span(), log->id_, log->context_.table_limits())) {
+                rebuild->tables = std::move(snapshot->tables);
+            }
+        }
+        rebuild->next();
+    });
+}
+
+}  // namespace logstream::storage

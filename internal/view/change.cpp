@@ -1,0 +1,328 @@
+#include "internal/view/change.h"
+
+#include <algorithm>
+#include <ranges>
+
+namespace logstream::view {
+
+namespace {
+
+ViewNumber accepted_number(const Answer& answer) { return answer.accepted ? answer.accepted->number : ViewNumber{}; }
+
+// Accepted by these, the view is chosen: a quorum of every base and a majority of its own members.
+bool chosen_by(const View& view, const NodeSet& acceptors) {
+    return is_majority(view.base(), acceptors) &&
+           std::ranges::all_of(view.bases, [&](const Base& base) { return is_quorum(base, acceptors); });
+}
+
+// A view of which no more is known than another view says: without bases of its own.
+View named_by_another(const Base& base) {
+    View out;
+    out.number = base.number;
+    out.coordinator = base.coordinator;
+    for (NodeId id : base.members) out.members.emplace_back().id = id;
+    return out;
+}
+
+enum class Doubt : std::uint8_t { kAccepted, kNotAccepted };
+
+// The members of the view that have accepted it, as far as these answers tell. Those who did not answer, or whose
+// accepted view is newer, may or may not have.
+NodeSet acceptors_of(const View& view, const std::map<NodeId, ViewNumber>& accepted, Doubt doubt) {
+    NodeSet out;
+    for (const Member& member : view.members) {
+        const auto found = accepted.find(member.id);
+        const bool doubtful = found == accepted.end() || found->second > view.number;
+        if (doubtful ? doubt == Doubt::kAccepted : found->second == view.number) out.insert(member.id);
+    }
+    return out;
+}
+
+}  // namespace
+
+Bases bases_of(const std::vector<Answer>& answers) {
+    Bases out;
+    std::map<NodeId, ViewNumber> accepted;
+    std::map<ViewNumber, View> candidates;
+    for (const Answer& answer : answers) {
+        accepted[answer.member.id] = accepted_number(answer);
+        if (answer.chosen && (!out.chosen || answer.chosen->number > out.chosen->number)) out.chosen = answer.chosen;
+        if (!answer.accepted) continue;
+        candidates.insert_or_assign(answer.accepted->number, *answer.accepted);
+        for (const Base& base : answer.accepted->bases) candidates.try_emplace(base.number, named_by_another(base));
+    }
+    for (const auto& [number, view] : candidates)
+        if ((!out.chosen || number > out.chosen->number) &&
+            chosen_by(view, acceptors_of(view, accepted, Doubt::kNotAccepted)))
+            out.chosen = view;
+    if (out.chosen) out.all.push_back(out.chosen->base());
+    for (const auto& [number, view] : candidates) {
+        if (out.chosen && number <= out.chosen->number) continue;
+        const bool first = !out.chosen && out.all.empty();
+        if (first || chosen_by(view, acceptors_of(view, accepted, Doubt::kAccepted))) out.all.push_back(view.base());
+    }
+    return out;
+}
+
+Change::Change(ViewNumber number, NodeId coordinator, NodeSet invited, Options options)
+    : number_(number),
+      coordinator_(coordinator),
+      invited_(std::move(invited)),
+      options_(options),
+      greatest_seen_(number) {
+    LS_ASSERT(invited_.contains(coordinator_));
+}
+
+void Change::on_answer(Answer answer) {
+    if (plan_ || !invited_.contains(answer.member.id)) return;
+    for (const auto& view : {answer.accepted, answer.chosen})
+        if (view) greatest_seen_ = std::max(greatest_seen_, view->number);
+    lost_.erase(answer.member.id);
+    answers_.insert_or_assign(answer.member.id, std::move(answer));
+}
+
+void Change::on_refusal(NodeId from, ViewNumber promised) {
+    if (!invited_.contains(from)) return;
+    refused_ = true;
+    greatest_seen_ = std::max(greatest_seen_, promised);
+    lost_.insert(from);
+}
+
+void Change::on_unreachable(NodeId node) {
+    if (invited_.contains(node) && !answers_.contains(node)) lost_.insert(node);
+}
+
+bool Change::all_heard() const { return silent().empty(); }
+
+std::vector<NodeId> Change::silent() const {
+    std::vector<NodeId> out;
+    for (NodeId id : invited_)
+        if (!answers_.contains(id) && !lost_.contains(id)) out.push_back(id);
+    return out;
+}
+
+NodeSet Change::voters() const {
+    NodeSet out;
+    for (const auto& [id, answer] : answers_)
+        if (!answer.no_vote) out.insert(id);
+    return out;
+}
+
+bool Change::quorum_of(const Bases& bases, const NodeSet& nodes) const {
+    return std::ranges::all_of(bases.all, [&](const Base& base) { return is_quorum(base, nodes); });
+}
+
+namespace {
+
+std::vector<Answer> values_of(const std::map<NodeId, Answer>& answers) {
+    std::vector<Answer> out;
+    for (const auto& [id, answer] : answers) out.push_back(answer);
+    return out;
+}
+
+NodeSet keys_of(const std::map<NodeId, Answer>& answers) {
+    NodeSet out;
+    for (const auto& [id, answer] : answers) out.insert(id);
+    return out;
+}
+
+// All members of all bases are among these.
+bool all_members(const Bases& bases, const NodeSet& nodes) {
+    return std::ranges::all_of(bases.all,
+                               [&](const Base& base) { return count_members(base, nodes) == base.members.size(); });
+}
+
+}  // namespace
+
+Bases Change::bases() const {
+    return options_.lineage == Lineage::kRecovered ? Bases{} : bases_of(values_of(answers_));
+}
+
+bool Change::has_quorum() const {
+    if (!answers_.contains(coordinator_)) return false;
+    if (options_.lineage == Lineage::kRecovered) return answers_.size() == invited_.size();
+    const Bases bases = this->bases();
+    if (bases.all.empty() && options_.lineage == Lineage::kOld) return false;
+    if (quorum_of(bases, voters())) return true;
+    // Those without a vote count only when there is nobody left who could know better.
+    return all_members(bases, keys_of(answers_));
+}
+
+std::string Change::what_is_missing() const {
+    if (options_.lineage == Lineage::kRecovered)
+        return fmt::format("{} of the {} survivors have answered", answers_.size(), invited_.size());
+    const Bases bases = this->bases();
+    const NodeSet nodes = voters();
+    if (bases.all.empty() && options_.lineage == Lineage::kOld)
+        return "no quorum: nobody in reach knows a view of this lineage";
+    for (const Base& base : bases.all)
+        if (!is_quorum(base, nodes))
+            return fmt::format("no quorum: view {} has {} of {} members in reach", base.number,
+                               count_members(base, nodes), base.members.size());
+    return "no quorum: the coordinator itself has not answered";
+}
+
+bool Change::multicast_works(const std::vector<Member>& members) const {
+    if (!options_.multicast_allowed) return false;
+    if (options_.multicast_required) return true;
+    for (const Member& receiver : members) {
+        const std::vector<NodeId>& heard = answers_.at(receiver.id).multicast_heard;
+        for (const Member& sender : members)
+            if (sender.id != receiver.id && std::ranges::find(heard, sender.id) == heard.end()) return false;
+    }
+    return true;
+}
+
+// The base log comes from those whose accepted view is the greatest, per stream the longest log among them. Not the
+// log whose last record has the greatest epoch: a record that a later view passed over could come back and replace
+// committed ones.
+std::vector<StreamPlan> Change::merge() const {
+    ViewNumber greatest;
+    for (const auto& [id, answer] : answers_) greatest = std::max(greatest, accepted_number(answer));
+    std::map<StreamId, StreamPlan> merged;
+    for (const auto& [id, answer] : answers_) {
+        if (accepted_number(answer) != greatest) continue;
+        for (const StreamHolding& holding : answer.streams) {
+            auto [at, fresh] = merged.try_emplace(holding.stream);
+            StreamPlan& plan = at->second;
+            if (fresh || holding.log_end > plan.log_end)
+                plan =
+                    StreamPlan{holding.stream, holding.log_start, holding.log_end, holding.epochs, {}, holding.bytes};
+            if (holding.log_end == plan.log_end) {
+                plan.sources.push_back(id);
+                plan.log_start = std::min(plan.log_start, holding.log_start);
+            }
+        }
+    }
+    std::vector<StreamPlan> out;
+    out.reserve(merged.size());
+    for (auto& [stream, plan] : merged) out.push_back(std::move(plan));
+    return out;
+}
+
+// About how many bytes of the base log the answer lacks; divergent tails are not looked into here. In floating point,
+// since an answer may claim any offset.
+double Change::bytes_behind(const Answer& answer, const std::vector<StreamPlan>& base) const {
+    std::map<StreamId, Offset> ends;
+    for (const StreamHolding& holding : answer.streams) ends[holding.stream] = holding.log_end;
+    double behind = 0;
+    for (const StreamPlan& plan : base) {
+        const auto own = ends.find(plan.stream);
+        const Offset from = own == ends.end() ? plan.log_start : std::max(own->second, plan.log_start);
+        if (from >= plan.log_end) continue;
+        const auto distance_to_end = [&](Offset at) {
+            return static_cast<double>(plan.log_end.value) - static_cast<double>(at.value);
+        };
+        behind += static_cast<double>(plan.bytes) * distance_to_end(from) / distance_to_end(plan.log_start);
+    }
+    return behind;
+}
+
+// Those who answered, less the leaving and the far behind, but never so few that a base would lack its quorum.
+std::vector<Member> Change::choose_members(const Bases& bases, const std::vector<StreamPlan>& base_log) const {
+    std::vector<Member> wanted;
+    std::vector<Member> all;
+    NodeSet wanted_voters;
+    for (const auto& [id, answer] : answers_) {
+        all.push_back(answer.member);
+        const bool stays =
+            !answer.leaving && bytes_behind(answer, base_log) <= static_cast<double>(options_.max_behind_bytes);
+        if (!stays && id != coordinator_) continue;
+        wanted.push_back(answer.member);
+        if (!answer.no_vote) wanted_voters.insert(id);
+    }
+    return quorum_of(bases, wanted_voters) ? wanted : all;
+}
+
+const Plan& Change::plan() {
+    if (plan_) return *plan_;
+    LS_ASSERT(has_quorum());
+    const Bases bases = this->bases();
+    Plan plan;
+    plan.chosen = bases.chosen;
+    plan.counted_without_vote = !quorum_of(bases, voters());
+    View& view = plan.view;
+    view.number = number_;
+    view.coordinator = coordinator_;
+    plan.streams = merge();
+    view.members = choose_members(bases, plan.streams);  // from a map by id, hence sorted
+    view.bases = bases.all;
+    view.multicast = multicast_works(view.members);
+    view.window_bytes = std::ranges::min(view.members, {}, &Member::window_bytes).window_bytes;
+    view.frame_bytes = std::ranges::min(view.members, {}, &Member::frame_bytes).frame_bytes;
+    for (const auto& [id, answer] : answers_) plan.holders.push_back(answer.member);
+    plan_ = std::move(plan);
+    return *plan_;
+}
+
+void Change::on_accepted(NodeId node) {
+    if (plan_ && plan_->view.has(node)) accepted_.insert(node);
+}
+
+bool Change::is_chosen() const { return plan_ && chosen_by(plan_->view, accepted_); }
+
+namespace {
+
+template <class Proto>
+void put_epochs(const std::vector<EpochStart>& epochs, Proto& out) {
+    for (const EpochStart& epoch : epochs) {
+        auto& entry = *out.add_epochs();
+        entry.set_view(epoch.view.value);
+        entry.set_first_offset(epoch.first.value);
+    }
+}
+
+template <class Proto>
+std::vector<EpochStart> take_epochs(const Proto& in) {
+    std::vector<EpochStart> out;
+    for (const auto& entry : in.epochs()) out.push_back({ViewNumber{entry.view()}, Offset{entry.first_offset()}});
+    return out;
+}
+
+}  // namespace
+
+StreamHolding holding_from_proto(const proto::StreamSummary& in) {
+    return {StreamId{protocol::TopicId{in.topic()}, in.partition()},
+            Offset{in.log_start()},
+            Offset{in.log_end()},
+            Offset{in.high_watermark()},
+            take_epochs(in),
+            in.bytes()};
+}
+
+proto::StreamSummary to_proto(const StreamHolding& holding) {
+    proto::StreamSummary out;
+    out.set_topic(holding.stream.topic.value);
+    out.set_partition(holding.stream.partition);
+    out.set_log_start(holding.log_start.value);
+    out.set_log_end(holding.log_end.value);
+    out.set_high_watermark(holding.high_watermark.value);
+    out.set_bytes(holding.bytes);
+    put_epochs(holding.epochs, out);
+    return out;
+}
+
+StreamPlan plan_from_proto(const proto::StreamBase& in) {
+    StreamPlan out{StreamId{protocol::TopicId{in.topic()}, in.partition()},
+                   Offset{in.log_start()},
+                   Offset{in.log_end()},
+                   take_epochs(in),
+                   {},
+                   in.bytes()};
+    for (std::uint64_t id : in.sources()) out.sources.push_back(NodeId{id});
+    return out;
+}
+
+proto::StreamBase to_proto(const StreamPlan& plan) {
+    proto::StreamBase out;
+    out.set_topic(plan.stream.topic.value);
+    out.set_partition(plan.stream.partition);
+    out.set_log_start(plan.log_start.value);
+    out.set_log_end(plan.log_end.value);
+    put_epochs(plan.epochs, out);
+    for (NodeId id : plan.sources) out.add_sources(id.value);
+    out.set_bytes(plan.bytes);
+    return out;
+}
+
+}  // namespace logstream::view

@@ -1,0 +1,47 @@
+// What a node has promised, accepted and knows to be chosen: the memory that must not forget.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "internal/view/view.h"
+
+namespace logstream::view {
+
+// The node's persistent record. Whoever changes it writes it to disk, flushed, before anything that rests on it is
+// sent. `promised` never falls; `accepted` and `chosen` rise by number, and chosen <= the greatest number anyone
+// installed.
+struct Record {
+    NodeId node;                       // made once
+    ClusterId cluster;                 // 0 until the node has accepted a view or was taught one
+    ViewNumber promised;               // the greatest number it answered; >= accepted->number
+    NodeId promised_to;                // the one coordinator whom that number was promised to
+    Incarnation promised_incarnation;  // and the run of it
+    std::optional<View> accepted;      // the last view it was told to install, with its bases
+    std::optional<View> chosen;        // the last view that it knows to be installed
+    std::string boot_id;               // the machine's boot when this was written
+    bool clean{};                      // the process ended in order
+    bool must_relearn{};               // may have lost acknowledged bytes: no vote until it has caught up
+
+    // May this coordinator's number be promised (or the same promise repeated)? A member promises a number to one
+    // coordinator only, and never goes back.
+    bool may_promise(ViewNumber number, NodeId coordinator, Incarnation incarnation) const;
+    void promise(ViewNumber number, NodeId coordinator, Incarnation incarnation);
+    // Only the view that was promised last is accepted. Accepting the same view again is fine.
+    bool may_accept(const View& view) const;
+    // Records `view` as accepted. What VIEW_INSTALL names as chosen is learned beside it (`learn_chosen`), in one
+    // write.
+    void accept(const View& view);
+    // `view` is known to be chosen; older knowledge never replaces newer. True if that was news.
+    bool learn_chosen(const View& view);
+
+    ViewNumber accepted_number() const { return accepted ? accepted->number : ViewNumber{}; }
+    ViewNumber chosen_number() const { return chosen ? chosen->number : ViewNumber{}; }
+    // The greatest number the node has seen anywhere in this record.
+    ViewNumber greatest_number() const;
+};
+
+std::string encode(const Record& record);
+protocol::Result<Record> decode_record(std::string_view bytes);
+
+}  // namespace logstream::view

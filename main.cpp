@@ -1,0 +1,191 @@
+// The broker: parse, configure, run.
+#include <spdlog/async.h>
+#include <spdlog/sinks/rotating_file_sink.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <array>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <future>
+
+#include "internal/admin/http_server.h"
+#include "internal/config/config.h"
+#include "internal/net/interfaces.h"
+#include "internal/net/loop.h"
+#include "internal/net/resolve.h"
+#include "internal/net/uv_env.h"
+#include "internal/node/node.h"
+#include "internal/storage/posix_disk.h"
+#include "internal/storage/store.h"
+
+namespace {
+
+using namespace logstream;
+
+constexpr std::size_t kLogFileBytes = 32u << 20;
+constexpr std::size_t kLogFiles = 5;
+
+std::string host_name() {
+    std::array<char, 256> name{};
+    return gethostname(name.data(), name.size() - 1) == 0 ? std::string(name.data()) : "node";
+}
+
+int failed(const protocol::Error& error) {
+    std::fprintf(stderr, "logstream: %s\n", error.message.c_str());
+    return 1;
+}
+
+std::shared_ptr<spdlog::logger> make_logger(const config::Config& config) {
+    std::vector<spdlog::sink_ptr> sinks{std::make_shared<spdlog::sinks::stderr_color_sink_mt>()};
+    if (config.log.file)
+        sinks.push_back(std::make_shared<spdlog::sinks::rotating_file_sink_mt>(config.storage.dir + "/logstream.log",
+                                                                               kLogFileBytes, kLogFiles));
+    auto logger = std::make_shared<spdlog::logger>("logstream", sinks.begin(), sinks.end());
+    logger->set_level(config.log.level);
+    logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e %^%L%$ %v");
+    logger->flush_on(spdlog::level::info);
+    return logger;
+}
+
+net::NetOptions net_options(const config::Config& config) {
+    net::NetOptions out;
+    out.cluster = config.cluster.name;
+    out.listen = config.node.address;
+    out.interface = config.node.interface;
+    out.broadcast_port = config.discovery.broadcast_port;
+    out.listen_broadcast = true;
+    if (config.replication.transport != config::Transport::kTcp) out.multicast = config.replication.multicast;
+    out.mtu_bytes = config.replication.mtu_bytes;
+    out.multicast_buffer_bytes = 2 * config.replication.window_bytes;
+    out.max_connections = config.limits.connections;
+    return out;
+}
+
+storage::StoreOptions store_options(const config::Config& config) {
+    storage::StoreOptions out;
+    out.dir = config.storage.dir;
+    out.fsync = static_cast<storage::FsyncPolicy>(config.storage.fsync);
+    out.fsync_interval = config.storage.fsync_interval;
+    out.segment_bytes = config.storage.segment_bytes;
+    out.cache_bytes = config.limits.cache_bytes;
+    out.reserve_bytes = config.limits.disk_reserve_bytes;
+    out.max_producers = config.limits.producers;
+    return out;
+}
+
+protocol::Result<node::Settings> node_settings(const config::Config& config) {
+    node::Settings out;
+    out.cluster = config.cluster.name;
+    out.name = config.node.name;
+    out.address = config.node.address;
+    out.data_dir = config.storage.dir;
+    out.fsync = config::to_string(config.storage.fsync);
+    out.loses_unflushed = config.storage.fsync != config::FsyncPolicy::kGroup;
+    out.expect = config.cluster.expect;
+    out.discovery_timeout = config.discovery.timeout;
+    for (const config::HostPort& seed : config.discovery.seeds) {
+        auto resolved = net::resolve(seed.host, seed.port);
+        if (!resolved) return std::unexpected(resolved.error());
+        out.seeds.push_back(*resolved);
+    }
+    out.heartbeat = config.failure.heartbeat;
+    out.phi_suspect = config.failure.phi_suspect;
+    out.phi_fail = config.failure.phi_fail;
+    out.failure_timeout = config.failure.timeout;
+    out.transport = static_cast<node::Transport>(config.replication.transport);
+    out.window_bytes = config.replication.window_bytes;
+    out.slow_member_timeout = config.replication.slow_member_timeout;
+    out.min_in_sync = config.replication.min_in_sync;
+    out.auto_create = config.topics.auto_create;
+    out.topic_defaults.set_partitions(config.topics.partitions);
+    out.record_bytes = config.limits.record_bytes;
+    out.batch_bytes = config.limits.batch_bytes;
+    out.max_streams = config.limits.streams;
+    out.max_groups = config.limits.groups;
+    out.max_pending_bytes = config.limits.pending_bytes;
+    if (config.storage.retention.time) out.retention_ms = config.storage.retention.time->count();
+    if (config.storage.retention.bytes)
+        out.retention_bytes = static_cast<std::int64_t>(*config.storage.retention.bytes);
+    if (config.admin.http.mode == config::HttpAddress::Mode::kAt) out.http_port = config.admin.http.at.port;
+    return out;
+}
+
+// Runs `make` on the loop and waits for what it gives; empty when the loop is too busy to answer.
+std::string ask_loop(net::Loop& loop, std::function<std::string()> make) {
+    auto promise = std::make_shared<std::promise<std::string>>();
+    std::future<std::string> answer = promise->get_future();
+    loop.post([promise, make = std::move(make)] { promise->set_value(make()); });
+    return answer.wait_for(std::chrono::seconds(1)) == std::future_status::ready ? answer.get() : std::string();
+}
+
+int run(config::Config config, const std::vector<std::string>& warnings) {
+    if (config.node.address.ip == 0) {
+        auto address = net::default_address(config.node.address.port);
+        if (!address) return failed(address.error());
+        config.node.address = *address;
+    }
+    config::complete(config, host_name());
+
+    std::error_code error;
+    std::filesystem::create_directories(config.storage.dir, error);
+    if (error)
+        return failed({protocol::ErrorCode::kDisk,
+                       fmt::format("the data folder {} cannot be made: {}; choose another with --data",
+                                   config.storage.dir, error.message())});
+    const std::shared_ptr<spdlog::logger> logger = make_logger(config);
+    for (const std::string& warning : warnings) logger->warn("{}", warning);
+
+    net::Loop loop;
+    storage::PosixDisk disk([&loop](std::move_only_function<void()> task) { loop.post(std::move(task)); });
+    auto store = storage::Store::open(disk, store_options(config), *logger);
+    if (!store) return failed(store.error());
+    auto env = net::UvEnv::open(loop, net_options(config), logger);
+    if (!env) return failed(env.error());
+    auto settings = node_settings(config);
+    if (!settings) return failed(settings.error());
+
+    int exit_code = 0;
+    node::Node node(**env, **store, *std::move(settings), [&](const protocol::Error& fatal) {
+        logger->critical("FATAL {}", fatal.message);
+        exit_code = 1;
+        loop.stop();
+    });
+    (*env)->on_accept([&node](env::ConnectionId, env::Endpoint) { return node.on_accept(); });
+    (*env)->on_frame([&node](const env::ReceivedFrame& frame) { node.on_frame(frame); });
+
+    std::unique_ptr<admin::HttpServer> http;
+    if (config.admin.http.mode == config::HttpAddress::Mode::kAt) {
+        const std::string at = env::to_string(config.admin.http.at);
+        auto started = admin::HttpServer::start(
+            at.substr(0, at.find(':')), config.admin.http.at.port, [&](admin::HttpServer::Page page) {
+                return ask_loop(loop, [&node, page] {
+                    return page == admin::HttpServer::Page::kMetrics ? node.metrics_text() : node.status_json();
+                });
+            });
+        if (!started) return failed(started.error());
+        http = *std::move(started);
+    }
+
+    const auto leave = [&](int) { node.leave([&loop] { loop.stop(); }); };
+    loop.on_signal(SIGTERM, leave);
+    loop.on_signal(SIGINT, leave);
+    node.start();
+    (*env)->set_self(node.id());
+    loop.run();
+    http.reset();
+    return exit_code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    auto start = config::parse_command_line(argc, argv, config::process_environment(), LOGSTREAM_VERSION);
+    if (!start) {
+        std::fputs(start.error().text.c_str(), start.error().exit_code == 0 ? stdout : stderr);
+        return start.error().exit_code;
+    }
+    return run(std::move(start->config), start->warnings);
+}

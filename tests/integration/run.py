@@ -1,0 +1,189 @@
+#!/usr/bin/python3
+"""Integration scenarios: real brokers, producers and consumers, on hosts of their own or on this machine's loopback.
+
+Prints a line for each scenario, and at the end "N passed, N failed"; exits 1 if any failed. --help says more.
+"""
+
+import argparse
+import contextlib
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import traceback
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+PROJECT = os.path.dirname(os.path.dirname(HERE))
+DEBIAN_PYTHON = "/usr/bin/python3"
+
+try:
+    import google.protobuf  # noqa: F401
+except ImportError:
+    # Another Python stands before the system's in PATH, and lacks what Debian's python3-protobuf gives.
+    if os.path.realpath(sys.executable) == os.path.realpath(DEBIAN_PYTHON) or not os.path.exists(DEBIAN_PYTHON):
+        sys.exit("run.py: Python's protobuf is missing; deploy/install-packages.sh --tests installs it")
+    os.execv(DEBIAN_PYTHON, [DEBIAN_PYTHON, *sys.argv])
+
+sys.path.insert(0, HERE)
+sys.dont_write_bytecode = True
+
+import scenarios  # noqa: E402,F401  (registers them)
+import wire  # noqa: E402
+from checks import Failure, Stopwatch  # noqa: E402
+from network import remove_leftovers  # noqa: E402
+from scenario import SCENARIOS, Run, Skipped  # noqa: E402
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(
+        prog="run.py",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Runs scenarios on real processes, all or by name.",
+        epilog="""examples:
+  tests/integration/run.py                          all, in network namespaces (needs root)
+  tests/integration/run.py trio stream-failover     these two
+  tests/integration/run.py --mode loopback          those that need no hosts of their own; needs no root
+  tests/integration/run.py --long split-start       50 starts in place of 7""",
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="scenarios; all without one")
+    parser.add_argument("--list", action="store_true", help="print the names and exit")
+    parser.add_argument(
+        "--mode",
+        choices=["netns", "loopback"],
+        default="netns",
+        help="where brokers live: hosts in network namespaces, or ports of 127.0.0.1 (default netns)",
+    )
+    parser.add_argument(
+        "--build",
+        metavar="DIR",
+        default=os.path.join(PROJECT, "build"),
+        help="build folder whose bin/ is tested (default build)",
+    )
+    parser.add_argument(
+        "--log",
+        metavar="FILE",
+        default=os.environ.get("LOGSTREAM_TEST_LOG"),
+        help="the log whose lines are sent (default $LOGSTREAM_TEST_LOG, else one that is found)",
+    )
+    parser.add_argument("--long", action="store_true", help="loads of 32 s under each fault, many rounds")
+    parser.add_argument("--rounds", type=int, help="how often split-start starts a cluster (default 7; 50 with --long)")
+    parser.add_argument("--seed", type=int, help="of the random moments and choices; a failure names it")
+    parser.add_argument("--keep", action="store_true", help="keep logs and data of scenarios that passed, too")
+    options = parser.parse_args()
+    options.project = PROJECT
+    options.programs = os.path.join(os.path.abspath(options.build), "bin")
+    options.rounds = options.rounds or (50 if options.long else 7)
+    for name in options.names:
+        if name not in SCENARIOS:
+            parser.error(f"there is no scenario '{name}'; there are: {', '.join(SCENARIOS)}")
+    if options.list:
+        print("\n".join(SCENARIOS))
+        sys.exit(0)
+    if not os.access(os.path.join(options.programs, "logstream"), os.X_OK):
+        parser.error(f"there is no {options.programs}/logstream; build it first, or name another folder by --build")
+    if options.mode == "netns" and os.geteuid() != 0:
+        if not shutil.which("sudo"):
+            parser.error("network namespaces need root, and there is no sudo; --mode loopback does without")
+        log = ["--log", options.log] if options.log else []
+        os.execvp("sudo", ["sudo", sys.executable, *sys.argv, *log])
+    return options
+
+
+def read_log(path):
+    """Lines of a real log: the one asked for, the collection beside the project, or what this machine has."""
+    collection = os.path.join(os.path.dirname(PROJECT), "shared", "data", "loghub")
+    candidates = [path] if path else []
+    if not path and os.path.isdir(collection):
+        candidates += sorted(os.path.join(collection, name) for name in os.listdir(collection) if name.endswith(".log"))
+    if not path:
+        candidates += [
+            "/var/log/dpkg.log",
+            "/var/log/syslog",
+            "/var/log/alternatives.log",
+            "/var/log/apt/term.log",
+            os.path.join(PROJECT, "build", "build.log"),
+        ]
+    for candidate in candidates:
+        with contextlib.suppress(OSError), open(candidate, "rb") as file:
+            lines = file.read(1 << 20).split(b"\n")[:-1]
+            if len(lines) >= 20:
+                return lines
+    sys.exit(f"run.py: no log of 20 lines or more to send; tried {', '.join(candidates)}; name one by --log FILE")
+
+
+@contextlib.contextmanager
+def undisturbed():
+    """A second Ctrl-C does not stop the cleaning up after the first."""
+    before = [(number, signal.signal(number, signal.SIG_IGN)) for number in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+
+
+def run_one(scenario, folder, options, log, seed):
+    """Runs a scenario and prints its line; True: passed, None: it can't be run here."""
+    watch = Stopwatch()
+    run = Run(scenario.name, folder, options, random.Random(f"{seed} {scenario.name}"), log)
+    try:
+        os.makedirs(folder)
+        try:
+            measured = scenario.function(run)
+        finally:
+            with undisturbed():
+                run.close()
+    except Skipped as skipped:
+        print(f"SKIP {scenario.name}: {skipped}", flush=True)
+        return None
+    except Exception as failure:  # whatever goes wrong is this scenario's failure, and the next one's turn
+        text = str(failure) if isinstance(failure, Failure) else f"{type(failure).__name__}: {failure}"
+        with open(os.path.join(folder, "failure.txt"), "w", encoding="utf-8") as file:
+            traceback.print_exc(file=file)
+        print(
+            f"FAIL {scenario.name}: {' '.join(text.split())} (after {watch.seconds:.1f} s, --seed {seed}; logs in {folder})",
+            flush=True,
+        )
+        return False
+    print(f"PASS {scenario.name} {watch.seconds:.1f}s: {measured}", flush=True)
+    return True
+
+
+def main():
+    options = parse_arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    log = read_log(options.log)
+    if os.geteuid() == 0:
+        remove_leftovers()
+    seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1 << 32)
+    root = tempfile.mkdtemp(prefix="logstream-integration-")
+    os.chmod(root, 0o711)  # brokers without privileges have to reach their folders
+    protos = os.path.join(root, "protos")
+    os.makedirs(protos)
+    wire.compile_protos(PROJECT, protos)
+
+    results, keep = [], options.keep
+    try:
+        for name in options.names or SCENARIOS:
+            scenario, folder = SCENARIOS[name], os.path.join(root, name)
+            if scenario.namespaces and options.mode != "netns":
+                print(f"SKIP {name}: it needs hosts of its own: --mode netns", flush=True)
+                continue
+            passed = run_one(scenario, folder, options, log, seed)
+            results.append(passed)
+            keep |= passed is False
+            if passed is not False and not options.keep:
+                shutil.rmtree(folder, ignore_errors=True)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    finally:
+        shutil.rmtree(root if not keep else protos, ignore_errors=True)
+    print(f"{results.count(True)} passed, {results.count(False)} failed")
+    sys.exit(1 if False in results else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""What a scenario is, and what it is given to work with."""
+
+import contextlib
+import itertools
+import os
+from dataclasses import dataclass
+
+from checks import Failure
+from cluster import Cluster
+from network import LoopbackNetwork, NamespaceNetwork
+from process import Process
+
+SCENARIOS = {}
+# What the caller has set for a broker or a client of its own must not reach those of the tests.
+ENVIRONMENT = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH") if key in os.environ}
+
+
+@dataclass
+class Scenario:
+    name: str
+    function: object
+    namespaces: bool  # it needs hosts of their own: cuts, captures, interface counters
+
+
+def scenario(name, namespaces=False):
+    """Registers a function of a Run; what it returns is what was measured, one line."""
+
+    def register(function):
+        SCENARIOS[name] = Scenario(name, function, namespaces)
+        return function
+
+    return register
+
+
+class Run:
+    """One run of one scenario: its folder, its random source, its processes and networks, which end with it."""
+
+    def __init__(self, name, folder, options, random, log):
+        self.name, self.folder = name, folder
+        self.project, self.programs = options.project, options.programs
+        self.mode, self.long, self.rounds = options.mode, options.long, options.rounds
+        self.random = random  # seeded by the runner, which names the seed when the scenario fails
+        self._log = log  # lines of a real log
+        self._stack = contextlib.ExitStack()
+        self._serial = itertools.count(1)
+
+    def close(self):
+        self._stack.close()
+
+    # ---- Processes
+
+    def program(self, name):
+        return os.path.join(self.programs, name)
+
+    def start(self, place, argv, name=None, stdin=None):
+        """Starts a command at a place; it is killed at the end if it still runs."""
+        name = name or f"{next(self._serial):02}-{os.path.basename(argv[0])}"
+        process = Process(place.prefix + argv, name, self.folder, stdin, ENVIRONMENT)
+        self._stack.callback(process.kill)
+        return process
+
+    def network(self, size, kind=None):
+        """Places for brokers 1…size and their clients."""
+        if (kind or self.mode) == "netns":
+            network = NamespaceNetwork(size, os.path.join(self.project, "deploy", "netns"))
+        else:
+            network = LoopbackNetwork(size)
+        self._stack.callback(network.remove)
+        return network
+
+    def cluster(self, size=3, network=None, name="itest", **settings):
+        """Brokers 1…size, not started yet. Settings by their key: cluster(3, **{"storage.fsync": "never"})."""
+        return Cluster(self, network or self.network(size), size, name, settings)
+
+    # ---- Input
+
+    def load_seconds(self):
+        """How long a load under a fault lasts."""
+        return 32 if self.long else 5
+
+    def log_lines(self, count=None):
+        """Lines of a real log; as many as it has, or `count`, beginning anew at its end."""
+        return list(itertools.islice(itertools.cycle(self._log), count or len(self._log)))
+
+    def numbered_lines(self, count, prefix=""):
+        return [b"%s%07d %s" % (prefix.encode(), number, line) for number, line in enumerate(self.log_lines(count), 1)]
+
+    def write(self, name, lines):
+        """A file of these lines in the scenario's folder; its path."""
+        path = os.path.join(self.folder, name)
+        with open(path, "wb") as file:
+            file.writelines(line + b"\n" for line in lines)
+        return path
+
+    def skip(self, why):
+        raise Skipped(why)
+
+
+class Skipped(Exception):
+    """The scenario can't say anything here."""
+
+
+__all__ = ["Failure", "Run", "Scenario", "Skipped", "SCENARIOS", "scenario"]

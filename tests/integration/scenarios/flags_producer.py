@@ -1,0 +1,213 @@
+"""The flags of `producer`. A name that ends in _on_the_wire needs hosts of their own."""
+
+import os
+
+import wire
+from capture import Capture
+from checks import Stopwatch, check, check_equal, wait_until
+from client import check_refused, compare_lines
+
+CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}  # of the record batch
+
+
+def _sent(cluster, topic, *flags, **where):
+    """Runs a producer to its end; the PRODUCE requests that it sent, each with its batches."""
+    network = cluster.network
+    capture = Capture(cluster.run, network.namespace(network.client), "eth0")
+    try:
+        cluster.producer(topic, *flags, **where).succeed(30)
+    finally:
+        seen = capture.stop()
+    requests = [each.content for each in seen if each.type == "PRODUCE" and not each.content.is_response]
+    return [(request.parse(), wire.decode_batches(request.body)) for request in requests]
+
+
+def check_flag_topic_and_stdin(cluster):
+    lines = cluster.run.numbered_lines(20)
+    cluster.producer("stdin", stdin=cluster.run.write("stdin.in", lines)).succeed(20)
+    cluster.producer("another", "--message", "x").succeed(20)
+    compare_lines(cluster.read("stdin"), lines, "topic of lines from stdin")
+    compare_lines(cluster.read("another"), [b"x"], "another topic")
+
+
+def check_flag_file_and_count(cluster):
+    lines = cluster.run.numbered_lines(20)
+    path = cluster.run.write("file.in", lines)
+    cluster.producer("file", "--file", path, "--count", 7, stdin=cluster.run.write("other.in", [b"not this"])).succeed(
+        20
+    )
+    compare_lines(cluster.read("file"), lines[:7], "the first 7 lines of a file")
+
+
+def check_flag_message_and_rate(cluster):
+    producer = cluster.producer("rate", "--message", "tick", "--count", 30, "--rate", 30).succeed(20)
+    seconds = float(producer.summary()["seconds"])
+    check(0.8 < seconds < 5, f"30 records at 30 per second take {seconds} s")
+    compare_lines(cluster.read("rate"), [b"tick"] * 30, "30 messages")
+
+
+def check_flag_interval(cluster):
+    producer = cluster.producer("interval", "--message", "tick", "--count", 5, "--interval", 200).succeed(20)
+    seconds = float(producer.summary()["seconds"])
+    check(0.7 < seconds < 5, f"5 records, 200 ms apart, take {seconds} s")
+
+
+def check_flag_key(cluster):
+    cluster.producer("key", "--message", "v", "--key", "k").succeed(20)
+    compare_lines(cluster.read("key", "--format", "%k=%v"), [b"k=v"], "a key for every record")
+
+
+def check_flag_key_separator(cluster):
+    path = cluster.run.write("separator.in", [b"a:b:c", b"no key"])
+    cluster.producer("separator", "--file", path, "--key-separator", ":").succeed(20)
+    compare_lines(
+        cluster.read("separator", "--format", "[%k] [%v]"), [b"[a] [b:c]", b"[] [no key]"], "keys before a colon"
+    )
+
+
+def check_flag_partition(cluster):
+    cluster.create_topic("partition", partitions=4)
+    cluster.producer("partition", "--message", "x", "--count", 12, "--partition", 2, "--batch-bytes", 1).succeed(20)
+    compare_lines(cluster.read("partition", "--format", "%p"), [b"2"] * 12, "the partition of 12 records")
+    check_refused(cluster.producer("partition", "--message", "x", "--partition", 4), 20, "partition")
+
+
+def check_flag_acks_on_the_wire(cluster):
+    topic = cluster.create_topic("acks")
+    owner = cluster.owner(topic)
+    followers = [broker for broker in cluster.brokers if broker is not owner]
+    frames = "udp dport 9999 @th,104,8 4"
+    timeout = ["--timeout", 700]
+    cluster.network.lose(followers[0].number, frames)
+    cluster.producer(topic, "--message", "quorum").succeed(10)
+    check_refused(cluster.producer(topic, "--message", "all", "--acks", "all", *timeout), 10)
+    cluster.network.lose(followers[1].number, frames)
+    cluster.producer(topic, "--message", "owner", "--acks", "owner").succeed(10)
+    check_refused(cluster.producer(topic, "--message", "quorum", "--acks", "quorum", *timeout), 10)
+    requests = _sent(cluster, topic, "--message", "none", "--acks", "none")
+    cluster.network.heal()
+    check_equal([request.acks for request, _ in requests], [1], "acks of the requests of --acks none")
+    found = wait_until(
+        lambda: len(lines := cluster.read(topic)) >= 5 and lines, 20, "the followers catch up after the loss"
+    )
+    check_equal(sorted(set(found)), [b"all", b"none", b"owner", b"quorum"], "what is there after the loss")
+
+
+def check_flag_batch_bytes_on_the_wire(cluster):
+    path = cluster.run.write("batch.in", cluster.run.numbered_lines(200))
+    small = [
+        batch.size for _, batches in _sent(cluster, "batch", "--file", path, "--batch-bytes", 2000) for batch in batches
+    ]
+    large = [batch.size for _, batches in _sent(cluster, "batch", "--file", path) for batch in batches]
+    check(
+        max(small) < 3000 < max(large),
+        f"batches of at most {max(small)} bytes with --batch-bytes 2000, {max(large)} without",
+    )
+
+
+def check_flag_linger_on_the_wire(cluster):
+    pace = ["--message", "x", "--rate", 100, "--count", 60]
+    many, few = len(_sent(cluster, "linger", *pace, "--linger", 0)), len(
+        _sent(cluster, "linger", *pace, "--linger", 250)
+    )
+    check(few <= 8 and many >= 20, f"60 records at 100 per second go in {few} batches with --linger 250, {many} with 0")
+
+
+def check_flag_compression_on_the_wire(cluster):
+    path = cluster.run.write("compression.in", cluster.run.numbered_lines(200))
+    for name, number in CODECS.items():
+        requests = _sent(cluster, "compression", "--file", path, "--compression", name)
+        check_equal(
+            {batch.codec for _, batches in requests for batch in batches},
+            {number},
+            f"codec of batches sent with {name}",
+        )
+
+
+def check_flag_name_and_resume(cluster):
+    lines = cluster.run.numbered_lines(300)
+    flags = ["--file", cluster.run.write("resume.in", lines), "--name", "import"]
+    cluster.producer("resume", *flags, "--count", 120).succeed(20)
+    producer = cluster.producer("resume", *flags, "--resume").succeed(20)
+    compare_lines(cluster.read("resume"), lines, "a file sent in two runs")
+    check(
+        "120 lines were there already" in producer.summary()["rest"],
+        f"the summary of --resume: {producer.last_words()}",
+    )
+
+
+def check_flag_name_fences(cluster):
+    older = cluster.producer("fenced", "--message", "old", "--rate", 50, "--name", "one")
+    seen = cluster.consumer("fenced", "--follow", "--count", 1)  # follows a topic that is yet to be made, too
+    seen.succeed(10)
+    cluster.producer("fenced", "--message", "new", "--name", "one").succeed(20)
+    check_refused(older, 20, "newer instance")
+
+
+def check_flag_timeout_and_failed(cluster):
+    """In a view that is too small for min_in_sync everything is refused until the timeout."""
+    small = cluster.run.cluster(2, name="small", **{"replication.min_in_sync": 2}).start()
+    small.create_topic("refused")
+    leader = small.leader()
+    next(broker for broker in small.brokers if broker is not leader).kill()
+    small.wait_until(
+        lambda: "min_in_sync" in (leader.status() or {}).get("reason", ""), 20, "the leader refuses writes"
+    )
+    lines, failed = small.run.numbered_lines(20), os.path.join(small.run.folder, "refused.failed")
+    path = small.run.write("refused.in", lines)
+    watch = Stopwatch()
+    check_refused(
+        small.producer("refused", "--file", path, "--timeout", 1500, "--failed", failed),
+        15,
+        "min_in_sync",
+        "20 NOT ACKNOWLEDGED",
+    )
+    check(1.4 < watch.seconds < 8, f"--timeout 1500 lasts {watch.seconds:.1f} s")
+    with open(failed, "rb") as file:
+        compare_lines(file.read().split(b"\n")[:-1], lines, "the file of --failed")
+    watch = Stopwatch()
+    check_refused(small.producer("refused", "--message", "x", "--timeout", 0), 10, "min_in_sync")
+    check(watch.seconds < 2, f"--timeout 0 lasts {watch.seconds:.1f} s")
+    check_equal(small.read("refused"), [], "what was refused")
+    for broker in small.brokers:
+        broker.kill()
+
+
+def check_flag_brokers(cluster):
+    elsewhere = ["--broadcast-port", 8887, "--timeout", 0]
+    message = ["--message", "x"]
+    cluster.producer("brokers", *message, *elsewhere).succeed(10)
+    check_refused(cluster.producer("brokers", *message, *elsewhere, brokers=None), 10)
+
+
+def check_flag_broadcast_port(cluster):
+    cluster.producer("broadcast", "--message", "x", brokers=None).succeed(10)
+    check_refused(
+        cluster.producer("broadcast", "--message", "x", "--broadcast-port", 8887, "--timeout", 0, brokers=None), 10
+    )
+
+
+def check_flag_cluster(cluster):
+    check_refused(cluster.producer("cluster", "--message", "x", "--cluster", "other", "--timeout", 0), 15)
+
+
+def check_flag_interface_on_the_wire(cluster):
+    message = ["--message", "x", "--timeout", 0]
+    cluster.producer("interface", *message, "--interface", "eth0", brokers=None).succeed(10)
+    check_refused(cluster.producer("interface", *message, "--interface", "lo", brokers=None), 10)
+
+
+def check_flag_help_and_wrong_usage(cluster):
+    for program in ("producer", "consumer"):
+        run = cluster.run
+        help_ = run.start(cluster.client_place, [run.program(program), "--help"]).succeed(10)
+        check(b"--topic" in help_.output(), f"{program} --help prints no --topic on stdout")
+        check(
+            run.start(cluster.client_place, [run.program(program), "--version"]).succeed(10).output().strip(),
+            "no version",
+        )
+        check_equal(
+            run.start(cluster.client_place, [run.program(program), "--topic", "x", "--nonsense"]).wait(10),
+            2,
+            f"exit code of {program} --nonsense",
+        )

@@ -1,0 +1,35 @@
+"""A broker that comes back receives what it lacks and no more."""
+
+from checks import Stopwatch, check
+from client import compare_lines
+from scenario import scenario
+
+ALLOWANCE_BYTES = 1 << 20
+
+
+@scenario("state-exchange", namespaces=True)
+def state_exchange(run):
+    cluster = run.cluster(3).start()
+    topic, owner = cluster.topic_owned_by(lambda broker: True)
+    returning = next(broker for broker in cluster.brokers if broker is not owner)
+    before, missed = run.numbered_lines(40_000, "before "), run.numbered_lines(15_000, "missed ")
+    cluster.producer(topic, "--file", run.write("before.in", before)).succeed(60)
+    returning.kill()
+    cluster.wait_for_view([broker for broker in cluster.brokers if broker is not returning])
+    cluster.producer(topic, "--file", run.write("missed.in", missed)).succeed(60)
+
+    received = cluster.network.bytes_received(returning.number)
+    watch = Stopwatch()
+    returning.start()
+    cluster.wait_for_view(cluster.brokers)
+    seconds = watch.seconds
+    received = cluster.network.bytes_received(returning.number) - received
+    held, suffix = sum(map(len, before)), sum(map(len, missed))
+    check(received >= suffix, f"{returning} received {received} bytes, less than the {suffix} that it lacked")
+    check(
+        received <= suffix + ALLOWANCE_BYTES, f"{returning} received {received} bytes for the {suffix} that it lacked"
+    )
+    check(held > 3 * ALLOWANCE_BYTES, "too little input to tell a suffix from a whole log")
+    compare_lines(cluster.read(topic), before + missed, "read back")
+    cluster.verify()
+    return f"{received} bytes received for a suffix of {suffix} (it had {held}), a member after {seconds:.2f} s"

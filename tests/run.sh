@@ -1,0 +1,173 @@
+#!/usr/bin/env bash
+# The one test command: installs what is missing, builds, tests. Its last line is "N passed, N failed".
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+
+usage() {
+    cat <<'TEXT'
+Usage: tests/run.sh [KIND [ARGUMENTS]]
+
+  (no kind)                                    unit, sim and integration
+  unit [NAME…]                                 unit tests; NAME is part of a test's name
+  sim [ARGUMENTS of logstream-sim]             the cluster in a simulated world, one seed a run
+  integration [NAME…] [--mode netns|loopback]  scenarios on real processes
+  fuzz [ARGUMENTS]                             the decoders against random bytes
+  bench [ARGUMENTS]                            figures: tests/bench/run.sh
+
+Examples:
+  tests/run.sh
+  tests/run.sh unit QuorumRule
+  tests/run.sh integration trio stream-failover
+  tests/run.sh integration --mode loopback single
+TEXT
+}
+
+passed=0
+failed=0
+finish() {
+    echo "$passed passed, $failed failed"
+    ((failed == 0)) || exit 1
+    exit 0
+}
+
+wrong_usage() {
+    echo "tests/run.sh: $1" >&2
+    exit 2
+}
+
+heading() { printf '\n== %s\n' "$1"; }
+
+# What a kind needs to be there: without it, asking for the kind is wrong usage.
+runner_of() {
+    case $1 in
+        sim) echo build/bin/logstream-sim ;;
+        integration) echo tests/integration/run.py ;;
+        fuzz) echo tests/fuzz/run.sh ;;
+        bench) echo tests/bench/run.sh ;;
+    esac
+}
+has() {
+    case $1 in
+        unit) true ;;
+        sim) grep -qs 'logstream-sim' CMakeLists.txt cmd/CMakeLists.txt tests/CMakeLists.txt ;;
+        *) [[ -e $(runner_of "$1") ]] ;;
+    esac
+}
+kinds_there() {
+    local kind found=()
+    for kind in unit sim integration fuzz bench; do has "$kind" && found+=("$kind"); done
+    echo "${found[*]}"
+}
+
+prepare() {
+    heading build
+    if ! deploy/install-packages.sh --tests || ! deploy/build.sh --tests; then
+        echo "tests/run.sh: nothing was tested: packages or build failed, see above"
+        failed=$((failed + 1))
+        finish
+    fi
+}
+
+# Adds the counts of the last "N passed, N failed" in a runner's log; a runner that ends badly has failed at least once.
+count() {
+    local log=$1 status=$2 line
+    line=$(grep -oE '[0-9]+ passed, [0-9]+ failed' "$log" | tail -n 1 || true)
+    if [[ -z $line ]]; then
+        echo "tests/run.sh: the runner ended with status $status and did not say what it ran"
+        failed=$((failed + 1))
+        return
+    fi
+    passed=$((passed + ${line%% passed*}))
+    local bad=${line##*, }
+    bad=${bad%% *}
+    ((status != 0 && bad == 0)) && bad=1
+    failed=$((failed + bad))
+}
+
+run_logged() {
+    local log=$1 status=0
+    shift
+    # The runner's own count is hidden: the last line of all is the one to read.
+    "$@" 2>&1 | tee "$log" | grep --line-buffered -vxE '[0-9]+ passed, [0-9]+ failed' || status=${PIPESTATUS[0]}
+    count "$log" "$status"
+}
+
+unit() {
+    heading unit
+    local log=build/unit-tests.log status=0 select=() name
+    for name in "$@"; do select+=("${select:+|}$name"); done
+    local pattern
+    pattern=$(IFS=; echo "${select[*]}")
+    # Of the tests that pass only the number is of interest.
+    ctest --test-dir build --output-on-failure --timeout 120 --parallel "$(nproc)" --no-tests=error ${pattern:+-R "$pattern"} 2>&1 |
+        tee "$log" | grep --line-buffered -vE '^ *Start +[0-9]+: |  Passed +[0-9.]+ sec$|^Internal ctest|^Test project' ||
+        status=${PIPESTATUS[0]}
+    local total bad skipped
+    read -r bad total < <(sed -nE 's/.* ([0-9]+) tests? failed out of ([0-9]+)$/\1 \2/p' "$log") || true
+    skipped=$(grep -cE '\*\*\*Skipped|\*\*\*Not Run \(Disabled\)' "$log" || true)
+    if [[ -z ${total:-} ]]; then
+        echo "tests/run.sh: ctest ended with status $status and did not say what it ran"
+        failed=$((failed + 1))
+        return
+    fi
+    ((status != 0 && bad == 0)) && bad=1
+    passed=$((passed + total - bad - skipped))
+    failed=$((failed + bad))
+}
+
+sim() {
+    heading simulation
+    local arguments=("$@")
+    ((${#arguments[@]} == 0)) && arguments=(--seeds 1..1000)
+    run_logged build/simulation-tests.log build/bin/logstream-sim "${arguments[@]}"
+}
+
+integration() {
+    heading integration
+    run_logged build/integration-tests.log python3 tests/integration/run.py "$@"
+}
+
+check_integration_arguments() {
+    local previous='' argument mode
+    for argument in "$@"; do
+        mode=''
+        [[ $previous == --mode ]] && mode=$argument
+        [[ $argument == --mode=* ]] && mode=${argument#--mode=}
+        case $mode in
+            '' | netns | loopback) ;;
+            docker | vagrant) wrong_usage "there is no mode '$mode' yet; there are netns and loopback" ;;
+            *) wrong_usage "unknown mode '$mode'; there are netns and loopback" ;;
+        esac
+        previous=$argument
+    done
+    [[ $previous != --mode ]] || wrong_usage "--mode expects netns or loopback"
+}
+
+kind=${1:-all}
+(($# > 0)) && shift
+case $kind in
+    -h | --help) usage; exit 0 ;;
+    all) ;;
+    unit | sim | integration | fuzz | bench)
+        has "$kind" || wrong_usage "there are no $kind tests yet; there are: $(kinds_there)"
+        ;;
+    *) usage >&2; wrong_usage "unknown kind '$kind'; there are: $(kinds_there)" ;;
+esac
+[[ $kind == integration ]] && check_integration_arguments "$@"
+
+prepare
+case $kind in
+    all)
+        unit
+        if has sim; then sim; fi
+        integration
+        ;;
+    unit) unit "$@" ;;
+    sim) sim "$@" ;;
+    integration) integration "$@" ;;
+    fuzz | bench) exec "$(runner_of "$kind")" "$@" ;;
+esac
+echo
+finish

@@ -1,0 +1,192 @@
+#include "tests/sim/cluster.h"
+
+#include <spdlog/sinks/stdout_sinks.h>
+
+#include <cstdlib>
+
+namespace logstream::sim {
+
+using protocol::Offset;
+using protocol::StreamId;
+
+namespace {
+
+// LOGSTREAM_SIM_TRACE=1 shows what the brokers log, by virtual time.
+std::shared_ptr<spdlog::logger> logger_of(Endpoint address) {
+    auto logger =
+        std::make_shared<spdlog::logger>(env::to_string(address), std::make_shared<spdlog::sinks::stdout_sink_st>());
+    logger->set_pattern("%n %L %v");
+    logger->set_level(std::getenv("LOGSTREAM_SIM_TRACE") != nullptr ? spdlog::level::debug : spdlog::level::off);
+    return logger;
+}
+
+}  // namespace
+
+Machine::Machine(World& world, Endpoint address, std::uint64_t seed, node::Settings settings)
+    : world_(world), address_(address), disk_(seed), settings_(std::move(settings)) {
+    disk_.set_on_work([this](storage::FakeDisk::Lane lane) {
+        const Duration latency = lane == storage::FakeDisk::Lane::kPost ? Duration{0} : std::chrono::microseconds(200);
+        world_.at(world_.now() + latency, [this, lane, run = run_] {
+            if (run == run_) disk_.step(lane);
+        });
+    });
+}
+
+Machine::~Machine() = default;
+
+void Machine::start() {
+    LS_ASSERT(!process_);
+    Host& host = world_.host(address_, logger_of(address_));
+    auto store = storage::Store::open(disk_, {.dir = "data"}, host.log());
+    LS_ASSERT(store.has_value());
+    process_ = std::make_unique<Process>(host, *std::move(store), settings_,
+                                         [this](const protocol::Error& error) { fatal_ = error.message; });
+    node::Node* node = &process_->node;
+    host.accept = [node](ConnectionId, Endpoint) { return node->on_accept(); };
+    host.frame = [node](const env::ReceivedFrame& frame) { node->on_frame(frame); };
+    node->start();
+}
+
+void Machine::crash(storage::FakeDisk::Crash kind) {
+    LS_ASSERT(process_);
+    ++run_;
+    world_.kill(process_->host);
+    disk_.crash(kind);
+    graveyard_.push_back(std::move(process_));
+}
+
+void Machine::leave() {
+    process_->node.leave([this] {
+        world_.at(world_.now(), [this, run = run_] {
+            if (run == run_ && process_) crash(storage::FakeDisk::Crash::kProcess);
+        });
+    });
+}
+
+Cluster::Cluster(std::uint64_t seed, std::size_t machines) : world_(seed) {
+    for (std::size_t i = 0; i < machines; ++i) {
+        const Endpoint address{0x0a000001 + static_cast<std::uint32_t>(i), 8001};
+        node::Settings settings;
+        settings.name = "n" + std::to_string(i);
+        settings.address = address;
+        settings.topic_defaults.set_partitions(1);
+        machines_.push_back(std::make_unique<Machine>(world_, address, seed * 31 + i, settings));
+    }
+}
+
+void Cluster::start_all() {
+    for (auto& machine : machines_)
+        if (!machine->running()) machine->start();
+}
+
+bool Cluster::one_view() {
+    protocol::ViewNumber number;
+    std::size_t running = 0;
+    for (auto& machine : machines_) {
+        if (!machine->running()) continue;
+        ++running;
+        if (!machine->node().serving()) return false;
+        const protocol::ViewNumber own = machine->node().current_view()->number;
+        if (number.value != 0 && own != number) return false;
+        number = own;
+    }
+    for (auto& machine : machines_)
+        if (machine->running() && machine->node().current_view()->members.size() != running) return false;
+    return running > 0;
+}
+
+Machine* Cluster::leader() {
+    for (auto& machine : machines_)
+        if (machine->running() && machine->node().is_leader()) return machine.get();
+    return nullptr;
+}
+
+void Cluster::cut(std::size_t a, std::size_t b) {
+    world_.cut(machines_[a]->address(), machines_[b]->address());
+    world_.cut(machines_[b]->address(), machines_[a]->address());
+}
+
+void Cluster::isolate(std::size_t i) {
+    for (std::size_t other = 0; other < machines_.size(); ++other)
+        if (other != i) cut(i, other);
+}
+
+StreamId Cluster::make_topic(const std::string& name) {
+    const auto known_everywhere = [&] {
+        for (auto& machine : machines_)
+            if (machine->running() && machine->node().topics().find(name) == nullptr) return false;
+        return true;
+    };
+    // A view change may come in between: asked again until it is there.
+    for (int attempt = 0; attempt < 50 && !known_everywhere(); ++attempt) {
+        if (Machine* at = leader())
+            at->node().create_topic(name, at->node().core().settings.topic_defaults,
+                                    [](const protocol::Result<void>&) {});
+        world_.run_until(known_everywhere, std::chrono::milliseconds(200));
+    }
+    LS_ASSERT(wait_for_one_view() && known_everywhere());
+    return {protocol::TopicId{leader()->node().topics().find(name)->topic()}, 0};
+}
+
+Machine* Cluster::owner(StreamId stream) {
+    // One that was cut off may still take itself for the owner in an older view.
+    Machine* newest = nullptr;
+    for (auto& machine : machines_) {
+        if (!machine->running() || !machine->node().serving()) continue;
+        const view::Member* owner = machine->node().owner_of(stream);
+        if (owner == nullptr || owner->id != machine->node().id()) continue;
+        if (newest == nullptr || machine->node().current_view()->number > newest->node().current_view()->number)
+            newest = machine.get();
+    }
+    return newest;
+}
+
+protocol::Result<Offset> Cluster::append(StreamId stream, const std::string& value, Duration limit) {
+    auto done = std::make_shared<std::optional<protocol::Result<Offset>>>();
+    Machine* at = owner(stream);
+    if (at == nullptr) return protocol::fail(protocol::ErrorCode::kNoQuorum, "nobody owns the stream");
+    if (const auto refused = at->node().refusal()) return std::unexpected(*refused);
+    protocol::BatchBuilder builder({});
+    builder.add(0, std::nullopt, std::string_view(value));
+    auto log = at->node().core().streams.open(stream);
+    LS_ASSERT(log.has_value());
+    at->node().replicator().produce(**log, *builder.finish(), proto::QUORUM,
+                                    [done](protocol::Result<Offset> r) { *done = r; });
+    if (!world_.run_until([&] { return done->has_value(); }, limit))
+        return protocol::fail(protocol::ErrorCode::kTimeout, "not acknowledged in time");
+    if (**done) acknowledged_[(**done)->value] = value;
+    return **done;
+}
+
+bool Cluster::append_soon(StreamId stream, const std::string& value) {
+    for (int attempt = 0; attempt < 50; ++attempt) {
+        if (append(stream, value)) return true;
+        world_.run_for(std::chrono::milliseconds(100));
+    }
+    return false;
+}
+
+std::map<std::int64_t, std::string> Cluster::read(std::size_t machine, StreamId stream) {
+    std::map<std::int64_t, std::string> out;
+    node::Stream* log = machines_[machine]->node().core().streams.find(stream);
+    if (log == nullptr) return out;
+    Offset next = log->log->log_start();
+    while (next < log->high_watermark) {
+        std::optional<protocol::Result<storage::Batches>> read;
+        log->log->read(next, log->high_watermark, 1u << 20,
+                       [&](protocol::Result<storage::Batches> r) { read = std::move(r); });
+        LS_ASSERT(world_.run_until([&] { return read.has_value(); }, std::chrono::seconds(5)) && read->has_value());
+        for (const Bytes& bytes : **read) {
+            auto batch = protocol::BatchView::parse(bytes);
+            auto each = batch->for_each(1u << 20, [&](const protocol::Record& record) {
+                out[record.offset.value] = std::string(record.value.value_or(""));
+                return true;
+            });
+            LS_ASSERT(each.has_value());
+            next = batch->next_offset();
+        }
+    }
+    return out;
+}
+
+}  // namespace logstream::sim

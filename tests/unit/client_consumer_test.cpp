@@ -1,0 +1,425 @@
+// The consumer's promises: nothing twice, nothing left out, whoever serves it.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "client_world.h"
+#include "internal/client/consumer.h"
+
+namespace logstream::client::test {
+
+namespace {
+
+using ::testing::HasSubstr;
+
+class ClientConsumer : public ::testing::Test {
+protected:
+    void open(int brokers, std::uint32_t partitions = 1) {
+        cluster = std::make_unique<FakeCluster>(env, brokers, partitions);
+        Bootstrap bootstrap;
+        bootstrap.brokers = cluster->endpoints();
+        router = std::make_unique<Router>(env, bootstrap);
+    }
+    void fill(int first, int last, std::uint32_t partition = 0) {
+        for (int i = first; i <= last; ++i) cluster->append(partition, std::to_string(i));
+    }
+    void start(ConsumerOptions options) {
+        options.topic = "t";
+        consumer = std::make_unique<Consumer>(
+            *router, options,
+            [this](const ConsumedRecord& record) {
+                values[record.partition].push_back(std::string(*record.record.value));
+                return room == 0 || --room > 0;
+            },
+            [this](Result<void> result) { finished = std::move(result); });
+        router->start();
+        consumer->start();
+    }
+    bool finish(Duration limit) {
+        return env.run_until([this] { return finished.has_value(); }, limit);
+    }
+    static std::vector<std::string> numbers(int first, int last) {
+        std::vector<std::string> out;
+        for (int i = first; i <= last; ++i) out.push_back(std::to_string(i));
+        return out;
+    }
+    static ConsumerOptions from(StartAt start, bool follow = false) {
+        ConsumerOptions options;
+        options.start = start;
+        options.follow = follow;
+        return options;
+    }
+
+    FakeEnv env;
+    std::unique_ptr<FakeCluster> cluster;
+    std::unique_ptr<Router> router;
+    std::unique_ptr<Consumer> consumer;
+    std::map<std::uint32_t, std::vector<std::string>> values;
+    std::optional<Result<void>> finished;
+    int room{};  // records until the output is full; 0: without bound
+};
+
+TEST_F(ClientConsumer, ReadsToTheEndThatStoodAtTheStart) {
+    open(3);
+    fill(1, 100);
+    start({});
+    env.run_for(1ms);
+    fill(101, 103);
+    ASSERT_TRUE(finish(2s));
+    EXPECT_TRUE(*finished);
+    EXPECT_EQ(values[0], numbers(1, 100));
+}
+
+TEST_F(ClientConsumer, EmptyTopicEndsAtOnce) {
+    open(1);
+    start({});
+    ASSERT_TRUE(finish(1s));
+    EXPECT_TRUE(*finished);
+    EXPECT_TRUE(values.empty());
+}
+
+TEST_F(ClientConsumer, BeginsWhereItIsTold) {
+    open(1);
+    fill(0, 99);
+    start(from({StartAt::Kind::kOffset, 95}));
+    ASSERT_TRUE(finish(1s));
+    EXPECT_EQ(values[0], numbers(95, 99));
+
+    values.clear();
+    finished.reset();
+    start(from({StartAt::Kind::kTail, 7}));
+    ASSERT_TRUE(finish(1s));
+    EXPECT_EQ(values[0], numbers(93, 99));
+
+    values.clear();
+    finished.reset();
+    start(from({StartAt::Kind::kLatest}));
+    ASSERT_TRUE(finish(1s));
+    EXPECT_TRUE(values.empty());
+}
+
+TEST_F(ClientConsumer, FollowsWhatComes) {
+    open(1);
+    fill(0, 9);
+    start(from({StartAt::Kind::kLatest}, true));
+    env.run_for(1s);
+    fill(10, 19);
+    ASSERT_TRUE(env.run_until([&] { return values[0].size() == 10; }, 2s));
+    EXPECT_EQ(values[0], numbers(10, 19));
+}
+
+TEST_F(ClientConsumer, FailOverNeitherSkipsNorRepeats) {
+    open(4);
+    fill(0, 499);
+    start({});
+    for (int killed = 0; killed < 3; ++killed) {
+        const std::size_t before = values[0].size();
+        ASSERT_TRUE(env.run_until([&] { return values[0].size() > before + 50; }, 1s));
+        const int victim = cluster->owner();
+        killed == 1 ? cluster->silence(victim) : cluster->kill(victim);
+        env.run_for(200ms);
+        cluster->remove(victim);
+    }
+    ASSERT_TRUE(finish(10s));
+    EXPECT_EQ(values[0], numbers(0, 499));
+}
+
+TEST_F(ClientConsumer, ReadsFromAnyReplicaWhenTheOwnerIsOutOfReach) {
+    open(3);
+    fill(0, 199);
+    cluster->quorum = false;
+    const int owner = cluster->owner();
+    start({});
+    ASSERT_TRUE(env.run_until([&] { return values[0].size() > 20; }, 1s));
+    cluster->silence(owner);
+    const TimePoint from = env.now();
+    ASSERT_TRUE(finish(10s));
+    EXPECT_LT(env.now() - from, 4s);
+    EXPECT_EQ(values[0], numbers(0, 199));
+    EXPECT_NE(cluster->fetched.back().first, owner);
+}
+
+TEST_F(ClientConsumer, FullOutputPausesAndGoesOn) {
+    open(1);
+    fill(0, 99);
+    room = 10;
+    start({});
+    env.run_for(1s);
+    EXPECT_EQ(values[0].size(), 10U);
+    const std::size_t asked = cluster->fetched.size();
+    env.run_for(5s);
+    EXPECT_EQ(cluster->fetched.size(), asked);
+    room = 0;
+    consumer->resume();
+    ASSERT_TRUE(finish(2s));
+    EXPECT_EQ(values[0], numbers(0, 99));
+}
+
+TEST_F(ClientConsumer, OffsetThatIsGoneIsAnErrorThatSaysWhereTheLogStarts) {
+    open(1);
+    fill(0, 99);
+    cluster->log_start = 50;
+    start(from({StartAt::Kind::kOffset, 10}));
+    ASSERT_TRUE(finish(2s));
+    ASSERT_FALSE(*finished);
+    EXPECT_THAT(finished->error().message, HasSubstr("the log starts at 50"));
+}
+
+TEST_F(ClientConsumer, RetentionThatOvertakesAReaderFromTheBeginningIsSkipped) {
+    open(1);
+    fill(0, 99);
+    room = 10;
+    start({});
+    env.run_for(100ms);
+    cluster->log_start = 51;
+    cluster->fetch_records = 10;
+    room = 0;
+    consumer->resume();
+    ASSERT_TRUE(finish(5s));
+    EXPECT_TRUE(*finished);
+    EXPECT_EQ(values[0].back(), "99");
+    EXPECT_EQ(values[0].end() - std::ranges::find(values[0], "51"), 49);
+}
+
+TEST_F(ClientConsumer, MissingTopicIsAClearError) {
+    open(1);
+    cluster->topic_exists = false;
+    start({});
+    ASSERT_TRUE(finish(5s));
+    ASSERT_FALSE(*finished);
+    EXPECT_THAT(finished->error().message, HasSubstr("no topic 't'"));
+}
+
+TEST_F(ClientConsumer, AnotherLineageIsNotTakenForThisOne) {
+    open(3);
+    fill(0, 9);
+    start(from({}, true));
+    ASSERT_TRUE(env.run_until([&] { return values[0].size() == 10; }, 1s));
+    const int owner = cluster->owner();
+    cluster->cluster_id = 0xdead;
+    cluster->kill(owner);
+    cluster->revive(owner);
+    ASSERT_TRUE(finish(20s));
+    ASSERT_FALSE(*finished);
+    EXPECT_EQ(finished->error().code, ErrorCode::kWrongCluster);
+    EXPECT_THAT(finished->error().message, HasSubstr("000000000000dead"));
+}
+
+TEST_F(ClientConsumer, PartitionsAreReadSideBySide) {
+    open(3, 5);
+    for (std::uint32_t partition = 0; partition < 5; ++partition) fill(0, 40, partition);
+    start({});
+    ASSERT_TRUE(finish(2s));
+    for (std::uint32_t partition = 0; partition < 5; ++partition) EXPECT_EQ(values[partition], numbers(0, 40));
+}
+
+TEST_F(ClientConsumer, FindsBrokersByBroadcast) {
+    cluster = std::make_unique<FakeCluster>(env, 2);
+    fill(0, 9);
+    router = std::make_unique<Router>(env, Bootstrap{});
+    int asked = 0;
+    env.on_broadcast = [&](const env::OutFrame& frame) {
+        if (++asked < 3) return;  // datagrams get lost
+        const auto decoded = protocol::decode_frame(frame.head.span());
+        ASSERT_TRUE(decoded);
+        proto::Join join;
+        ASSERT_TRUE(join.ParseFromArray(frame.head.data() + decoded->payload_begin,
+                                        static_cast<int>(frame.head.size() - decoded->payload_begin)));
+        EXPECT_TRUE(join.client());
+        proto::JoinResponse response;
+        response.set_cluster("logstream");
+        response.set_cluster_id(0xc1);
+        response.set_nonce(join.nonce());
+        response.set_serving(true);
+        response.mutable_responder()->set_ip(FakeCluster::endpoint(1).ip);
+        response.mutable_responder()->set_port(8001);
+        env::ReceivedFrame answer{
+            env::Channel::kUnicast, FakeCluster::endpoint(1), {}, Bytes::copy_of(response.SerializeAsString())};
+        answer.header.type = MessageType::kJoinResponse;
+        router->on_frame(answer);
+    };
+    start({});
+    ASSERT_TRUE(finish(3s));
+    EXPECT_TRUE(*finished);
+    EXPECT_EQ(values[0], numbers(0, 9));
+}
+
+TEST_F(ClientConsumer, TwoHistoriesOfOneNameAreAnError) {
+    cluster = std::make_unique<FakeCluster>(env, 2);
+    router = std::make_unique<Router>(env, Bootstrap{});
+    env.on_broadcast = [&](const env::OutFrame& frame) {
+        const auto decoded = protocol::decode_frame(frame.head.span());
+        proto::Join join;
+        ASSERT_TRUE(join.ParseFromArray(frame.head.data() + decoded->payload_begin,
+                                        static_cast<int>(frame.head.size() - decoded->payload_begin)));
+        for (const int broker : {1, 2}) {
+            proto::JoinResponse response;
+            response.set_cluster("logstream");
+            response.set_cluster_id(static_cast<std::uint64_t>(0xc0 + broker));
+            response.set_has_records(true);
+            response.set_nonce(join.nonce());
+            response.mutable_responder()->set_ip(FakeCluster::endpoint(broker).ip);
+            response.mutable_responder()->set_port(8001);
+            env::ReceivedFrame answer{env::Channel::kUnicast, {}, {}, Bytes::copy_of(response.SerializeAsString())};
+            answer.header.type = MessageType::kJoinResponse;
+            router->on_frame(answer);
+        }
+    };
+    start({});
+    ASSERT_TRUE(finish(3s));
+    ASSERT_FALSE(*finished);
+    EXPECT_THAT(finished->error().message, HasSubstr("merge"));
+}
+
+// The broker's side of groups, small and strict.
+class FakeGroup {
+public:
+    FakeGroup(FakeCluster& cluster, std::uint32_t partitions) : partitions_(partitions) {
+        cluster.other = [this](int, const Message& message) { return on_message(message); };
+    }
+    std::map<std::uint32_t, std::int64_t> committed;
+    std::map<std::string, std::set<std::uint32_t>> held;  // member -> partitions
+    std::uint64_t generation{};
+
+private:
+    std::optional<protocol::OutMessage> on_message(const Message& message) {
+        if (message.type == MessageType::kSubscribe) return on_subscribe(message);
+        if (message.type == MessageType::kCommitOffsets) return on_commit(message);
+        return std::nullopt;
+    }
+    std::set<std::uint32_t> share(const std::string& member) const {
+        std::set<std::uint32_t> out;
+        const auto index = static_cast<std::uint32_t>(std::distance(held.begin(), held.find(member)));
+        for (std::uint32_t p = 0; p < partitions_; ++p)
+            if (p % held.size() == index) out.insert(p);
+        return out;
+    }
+    protocol::OutMessage on_subscribe(const Message& message) {
+        proto::Subscribe request;
+        EXPECT_TRUE(message.parse(request));
+        proto::SubscribeResponse response;
+        if (request.leave()) {
+            held.erase(request.member());
+            ++generation;
+            return protocol::respond(message, response);
+        }
+        const bool joined = held.try_emplace(request.member()).second;
+        if (joined) ++generation;
+        std::set<std::uint32_t>& mine = held[request.member()];
+        const auto wanted = share(request.member());
+        // Confirmed: it has stopped what it is not to have.
+        if (request.generation() == generation) std::erase_if(mine, [&](auto p) { return !wanted.contains(p); });
+        response.set_generation(generation);
+        for (const std::uint32_t p : wanted) {
+            const bool elsewhere = std::ranges::any_of(
+                held, [&](const auto& other) { return other.first != request.member() && other.second.contains(p); });
+            if (elsewhere) continue;
+            mine.insert(p);
+            auto* assigned = response.add_assigned();
+            assigned->set_topic("t");
+            assigned->set_partition(p);
+            assigned->set_offset(committed.contains(p) ? committed[p] : -1);
+        }
+        return protocol::respond(message, response);
+    }
+    protocol::OutMessage on_commit(const Message& message) {
+        proto::CommitOffsets request;
+        EXPECT_TRUE(message.parse(request));
+        proto::CommitOffsetsResponse response;
+        for (const auto& offset : request.offsets()) {
+            if (!held[request.member()].contains(offset.partition())) {
+                response.mutable_error()->set_code(static_cast<std::uint32_t>(ErrorCode::kRebalance));
+            } else {
+                EXPECT_GE(offset.offset(), committed[offset.partition()]);
+                committed[offset.partition()] = offset.offset();
+            }
+        }
+        return protocol::respond(message, response);
+    }
+    std::uint32_t partitions_;
+};
+
+TEST_F(ClientConsumer, GroupCommitsWhatWasWrittenAndResumesThere) {
+    open(3, 2);
+    FakeGroup group(*cluster, 2);
+    fill(0, 49, 0);
+    fill(0, 49, 1);
+    ConsumerOptions options;
+    options.group = "g";
+    start(options);
+    ASSERT_TRUE(finish(20s));
+    EXPECT_EQ(values[0].size() + values[1].size(), 100U);
+    consumer->written(0, Offset{50});
+    consumer->written(1, Offset{20});  // the rest did not reach the reader of our output
+    bool left = false;
+    consumer->stop([&] { left = true; });
+    ASSERT_TRUE(env.run_until([&] { return left; }, 5s));
+    EXPECT_EQ(group.committed, (std::map<std::uint32_t, std::int64_t>{{0, 50}, {1, 20}}));
+    EXPECT_TRUE(group.held.empty());
+
+    values.clear();
+    finished.reset();
+    start(options);
+    ASSERT_TRUE(finish(20s));
+    EXPECT_TRUE(values[0].empty());
+    EXPECT_EQ(values[1], numbers(20, 49));
+}
+
+TEST_F(ClientConsumer, TwoMembersShareThePartitionsAndNoRecordIsReadTwice) {
+    open(3, 4);
+    FakeGroup group(*cluster, 4);
+    struct Member {
+        std::unique_ptr<Router> router;
+        std::unique_ptr<Consumer> consumer;
+    };
+    std::map<std::pair<std::uint32_t, std::int64_t>, int> seen;
+    const auto join = [&] {
+        Member member;
+        Bootstrap bootstrap;
+        bootstrap.brokers = cluster->endpoints();
+        member.router = std::make_unique<Router>(env, bootstrap);
+        ConsumerOptions options;
+        options.topic = "t";
+        options.group = "g";
+        options.follow = true;
+        auto self = std::make_shared<Consumer*>();
+        member.consumer = std::make_unique<Consumer>(
+            *member.router, options,
+            [&, self](const ConsumedRecord& record) {
+                ++seen[{record.partition, record.offset.value}];
+                // Written a little later, as by a thread.
+                env.set_timer(3ms, [self, p = record.partition, next = record.offset + 1] {
+                    if (*self != nullptr) (*self)->written(p, next);
+                });
+                return true;
+            },
+            [](Result<void>) {});
+        *self = member.consumer.get();
+        member.router->start();
+        member.consumer->start();
+        return member;
+    };
+    const auto load = [&](int rounds) {
+        for (int i = 0; i < rounds; ++i) {
+            for (std::uint32_t p = 0; p < 4; ++p) cluster->append(p, std::to_string(i));
+            env.run_for(20ms);
+        }
+    };
+    Member first = join();
+    load(50);
+    Member second = join();
+    load(300);
+    ASSERT_EQ(group.held.size(), 2U);
+    for (const auto& [name, partitions] : group.held) EXPECT_EQ(partitions.size(), 2U);
+    bool left = false;
+    first.consumer->stop([&] { left = true; });
+    ASSERT_TRUE(env.run_until([&] { return left; }, 5s));
+    load(200);
+    env.run_for(5s);
+    EXPECT_EQ(seen.size(), 4U * 550U);
+    for (const auto& [record, times] : seen) EXPECT_EQ(times, 1) << record.first << "/" << record.second;
+}
+
+}  // namespace
+}  // namespace logstream::client::test

@@ -1,0 +1,124 @@
+// The small parts: partitioner, histogram, back-off, topic names, requests.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "client_world.h"
+#include "internal/client/backoff.h"
+#include "internal/client/histogram.h"
+#include "internal/client/partitioner.h"
+#include "internal/client/requests.h"
+#include "internal/client/topic_name.h"
+
+namespace logstream::client::test {
+
+namespace {
+
+// The values of Kafka's own UtilsTest.
+TEST(ClientPartitioner, Murmur2IsKafkas) {
+    EXPECT_EQ(static_cast<std::int32_t>(murmur2("21")), -973932308);
+    EXPECT_EQ(static_cast<std::int32_t>(murmur2("foobar")), -790332482);
+    EXPECT_EQ(static_cast<std::int32_t>(murmur2("a-little-bit-long-string")), -985981536);
+    EXPECT_EQ(static_cast<std::int32_t>(murmur2("a-little-bit-longer-string")), -1486304829);
+    EXPECT_EQ(static_cast<std::int32_t>(murmur2("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8")), -58897971);
+    EXPECT_EQ(static_cast<std::int32_t>(murmur2("abc")), 479470107);
+}
+
+TEST(ClientHistogram, QuantilesAreWithinTheStep) {
+    Histogram histogram;
+    for (std::uint64_t value = 1; value <= 100'000; ++value) histogram.record(value);
+    EXPECT_EQ(histogram.count(), 100'000U);
+    EXPECT_NEAR(static_cast<double>(histogram.quantile(0.5)), 50'000, 800);
+    EXPECT_NEAR(static_cast<double>(histogram.quantile(0.99)), 99'000, 1600);
+    EXPECT_EQ(histogram.quantile(1), 100'000U);
+    EXPECT_EQ(histogram.max(), 100'000U);
+}
+
+TEST(ClientHistogram, TakesEveryValue) {
+    Histogram histogram;
+    EXPECT_EQ(histogram.quantile(0.5), 0U);
+    histogram.record(0);
+    histogram.record(~std::uint64_t{0});
+    EXPECT_EQ(histogram.quantile(0), 0U);
+    EXPECT_EQ(histogram.quantile(1), ~std::uint64_t{0});
+    for (unsigned bit = 0; bit < 64; ++bit) {
+        Histogram one;
+        one.record(std::uint64_t{1} << bit);
+        EXPECT_EQ(one.quantile(0.5), std::uint64_t{1} << bit);
+    }
+}
+
+TEST(ClientBackoff, IsFastFirstAndThenSlow) {
+    Backoff backoff;
+    FakeEnv env;
+    for (int i = 0; i < 20; ++i) {
+        const Duration wait = backoff.next(env.now(), env.random());
+        EXPECT_GE(wait, 10ms);
+        EXPECT_LE(wait, 50ms);
+        env.run_for(wait);
+    }
+    env.run_for(3s);
+    Duration longest{};
+    for (int i = 0; i < 20; ++i) longest = std::max(longest, backoff.next(env.now(), env.random()));
+    EXPECT_GT(longest, 250ms);
+    EXPECT_LE(longest, 500ms);
+}
+
+TEST(ClientTopicName, RuleIsKafkas) {
+    for (const char* good : {"a", "app.log-2_x", "..."}) EXPECT_TRUE(check_topic_name(good)) << good;
+    EXPECT_TRUE(check_topic_name(std::string(249, 'a')));
+    for (const char* bad : {"", ".", "..", "a b", "a/b", "ä", "a\n"}) EXPECT_FALSE(check_topic_name(bad)) << bad;
+    EXPECT_FALSE(check_topic_name(std::string(250, 'a')));
+}
+
+class ClientRequests : public ::testing::Test {
+protected:
+    RequestId ask(Endpoint to, Duration timeout = 1s) {
+        return requests.send(to, MessageType::kMetadata, proto::Metadata{}.SerializeAsString(), {}, timeout,
+                             [this](const Result<Message>& answer) {
+                                 answers.push_back(answer ? ErrorCode::kNone : answer.error().code);
+                             });
+    }
+    FakeEnv env;
+    FakeCluster cluster{env, 2};
+    Requests requests{env};
+    std::vector<ErrorCode> answers;
+};
+
+TEST_F(ClientRequests, OneConnectionServesMany) {
+    for (int i = 0; i < 10; ++i) ask(FakeCluster::endpoint(1));
+    env.run_for(1s);
+    EXPECT_EQ(answers, std::vector<ErrorCode>(10, ErrorCode::kNone));
+}
+
+TEST_F(ClientRequests, RefusedConnectionFailsThemAll) {
+    cluster.kill(1);
+    ask(FakeCluster::endpoint(1));
+    ask(FakeCluster::endpoint(1));
+    env.run_for(10ms);
+    EXPECT_EQ(answers, std::vector<ErrorCode>(2, ErrorCode::kNetwork));
+    cluster.revive(1);
+    ask(FakeCluster::endpoint(1));
+    env.run_for(10ms);
+    EXPECT_EQ(answers.back(), ErrorCode::kNone);
+}
+
+TEST_F(ClientRequests, SilenceIsATimeout) {
+    ask(FakeCluster::endpoint(1));
+    env.run_for(10ms);
+    cluster.silence(1);
+    ask(FakeCluster::endpoint(1), 300ms);
+    env.run_for(299ms);
+    EXPECT_EQ(answers.size(), 1U);
+    env.run_for(2ms);
+    EXPECT_EQ(answers.back(), ErrorCode::kTimeout);
+}
+
+TEST_F(ClientRequests, CancelledRequestIsNeverAnswered) {
+    const RequestId id = ask(FakeCluster::endpoint(1));
+    requests.cancel(id);
+    env.run_for(2s);
+    EXPECT_TRUE(answers.empty());
+}
+
+}  // namespace
+}  // namespace logstream::client::test

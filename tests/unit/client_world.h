@@ -1,0 +1,178 @@
+// A small world for the client's tests: virtual time, brokers that share one true log, and faults by hand.
+#pragma once
+
+#include <spdlog/sinks/null_sink.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <queue>
+#include <string>
+#include <vector>
+
+#include "internal/client/cluster_view.h"
+#include "internal/env/env.h"
+#include "internal/protocol/record_batch.h"
+
+namespace logstream::client::test {
+
+using namespace std::chrono_literals;
+using env::ConnectionId;
+using env::Endpoint;
+using protocol::Bytes;
+using protocol::Duration;
+using protocol::Error;
+using protocol::ErrorCode;
+using protocol::Message;
+using protocol::MessageType;
+using protocol::Offset;
+using protocol::TimePoint;
+
+// Virtual time; messages take `kLatency` each way.
+class FakeEnv final : public env::Env {
+public:
+    static constexpr Duration kLatency = 100us;
+    using Deliver = std::function<void(ConnectionId, Message)>;
+
+    // What a broker that listens at an endpoint does.
+    struct Listener {
+        bool up = true;       // else connects are refused
+        bool silent = false;  // takes everything, answers nothing (stopped process, or cut cable)
+        Deliver deliver;
+    };
+
+    TimePoint now() override { return now_; }
+    std::int64_t wall_clock_ms() override { return 1'700'000'000'000 + now_.time_since_epoch() / 1ms; }
+    std::uint64_t random() override { return seed_ = seed_ * 6364136223846793005ULL + 1442695040888963407ULL; }
+    spdlog::logger& log() override { return log_; }
+
+    env::TimerId set_timer(Duration after, std::move_only_function<void()> task) override {
+        const env::TimerId id{++last_id_};
+        timers_.emplace(std::pair(now_ + std::max(after, Duration{0}), id.value), std::move(task));
+        return id;
+    }
+    void cancel_timer(env::TimerId timer) override {
+        std::erase_if(timers_, [timer](const auto& entry) { return entry.first.second == timer.value; });
+    }
+
+    ConnectionId connect(Endpoint to, Duration timeout, env::ConnectionHandler& handler) override;
+    env::SendStatus send(ConnectionId connection, protocol::OutMessage message) override;
+    std::size_t queued_bytes(ConnectionId) override { return 0; }
+    void pause_reading(ConnectionId) override {}
+    void resume_reading(ConnectionId) override {}
+    void close(ConnectionId connection) override { connections_.erase(connection); }
+    Endpoint peer_of(ConnectionId connection) override { return connections_.at(connection).to; }
+    void broadcast(env::OutFrame frame) override {
+        if (on_broadcast) set_timer(kLatency, [this, frame] { on_broadcast(frame); });
+    }
+    void multicast(std::span<const env::OutFrame>) override {}
+    void send_datagram(Endpoint, env::OutFrame) override {}
+    env::DatagramLimits datagram_limits() override { return {}; }
+
+    // The brokers' side.
+    Listener& listener(Endpoint at) { return listeners_[at]; }
+    void reply(ConnectionId connection, const protocol::OutMessage& message);
+    // Ends every connection to `at`.
+    void break_connections(Endpoint at);
+    std::function<void(env::OutFrame)> on_broadcast;
+
+    void run_for(Duration time);
+    // Runs until `done`, at most `limit`; returns what it said last.
+    bool run_until(const std::function<bool()>& done, Duration limit);
+
+private:
+    struct Connection {
+        Endpoint to;
+        env::ConnectionHandler* handler{};
+        bool up{};
+    };
+    bool step(TimePoint limit);
+
+    TimePoint now_{1h};
+    std::uint64_t seed_{42};
+    std::uint64_t last_id_{};
+    std::map<std::pair<TimePoint, std::uint64_t>, std::move_only_function<void()>> timers_;
+    std::map<ConnectionId, Connection> connections_;
+    std::map<Endpoint, Listener> listeners_;
+    spdlog::logger log_{"test", std::make_shared<spdlog::sinks::null_sink_mt>()};
+};
+
+// Brokers 1..n at 10.0.0.<n>:8001. The log is one and true: whoever owns a partition appends to it. Acknowledgements
+// may be held back or lost, owners may change, requests may be refused; the log tells whether the client kept its
+// promises.
+class FakeCluster {
+public:
+    struct Stored {
+        std::string value;
+        std::optional<std::string> key;
+    };
+    struct Produced {
+        int broker{};
+        std::uint32_t partition{};
+        std::int16_t epoch{};
+        std::int32_t base_sequence{};
+        std::int32_t records{};
+    };
+
+    FakeCluster(FakeEnv& env, int brokers, std::uint32_t partitions = 1);
+
+    static Endpoint endpoint(int broker) { return {0x0a000000U + static_cast<std::uint32_t>(broker), 8001}; }
+    std::vector<Endpoint> endpoints() const;
+    // The broker (1..n) that owns the partition in the present view.
+    int owner(std::uint32_t partition = 0) const;
+
+    // Faults. `kill` ends its connections; it stays in the view until `remove` takes it out.
+    void kill(int broker);
+    void revive(int broker);
+    void silence(int broker) { env_.listener(endpoint(broker)).silent = true; }
+    void remove(int broker);  // from the view, which gets the next number
+    // Answers PRODUCE with this error, before the append.
+    std::function<std::optional<Error>(int broker, const protocol::BatchView& batch)> refuse;
+    // False: the batch is appended and its answer is lost.
+    std::function<bool(const protocol::BatchView& batch)> answers = [](const auto&) { return true; };
+
+    const std::vector<Stored>& log(std::uint32_t partition = 0) const { return logs_[partition]; }
+    std::vector<std::string> values(std::uint32_t partition = 0) const;
+    void append(std::uint32_t partition, const std::string& value);
+
+    std::vector<Produced> produced;  // every batch that reached a broker, in order
+    std::vector<std::pair<int, Offset>> fetched;
+    bool quorum = true;
+    std::string no_quorum = "no quorum: view 1 has 1 of 3 members in reach";
+    bool topic_exists = true;
+    bool auto_create = true;
+    std::int64_t log_start = 0;
+    std::uint64_t cluster_id = 0xc1;
+    std::size_t max_batch_bytes = 1u << 20;
+    std::size_t fetch_records = 10;  // of one answer
+    // For other requests (groups, …).
+    std::function<std::optional<protocol::OutMessage>(int broker, const Message& message)> other;
+
+private:
+    struct ProducerRecord {
+        std::int16_t epoch{};
+        std::int32_t next_sequence{};
+        std::map<std::int32_t, std::int64_t> offsets;  // of batches, by base sequence
+    };
+    void on_message(int broker, ConnectionId connection, const Message& message);
+    protocol::OutMessage on_metadata(const Message& message);
+    std::optional<protocol::OutMessage> on_produce(int broker, const Message& message);
+    protocol::OutMessage on_fetch(int broker, const Message& message);
+    protocol::OutMessage on_list_offsets(int broker, const Message& message);
+    protocol::OutMessage on_producer_state(const Message& message);
+    proto::View view() const;
+    template <class Response>
+    std::optional<protocol::OutMessage> not_owner(int broker, std::uint32_t partition, const Message& message) const;
+
+    FakeEnv& env_;
+    void rebuild_ring();
+
+    std::vector<int> members_;
+    ring::HashRing ring_;
+    std::uint64_t view_number_{1};
+    std::vector<std::vector<Stored>> logs_;
+    std::map<std::pair<std::uint32_t, std::int64_t>, ProducerRecord> producers_;
+};
+
+}  // namespace logstream::client::test

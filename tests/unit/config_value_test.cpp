@@ -1,0 +1,94 @@
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "internal/config/value.h"
+
+namespace logstream::config {
+namespace {
+
+using namespace std::chrono_literals;
+
+TEST(Durations, InEveryUnit) {
+    EXPECT_EQ(parse_duration("1ns"), 1ns);
+    EXPECT_EQ(parse_duration("20us"), 20us);
+    EXPECT_EQ(parse_duration("100ms"), 100ms);
+    EXPECT_EQ(parse_duration("15s"), 15s);
+    EXPECT_EQ(parse_duration("3m"), 3min);
+    EXPECT_EQ(parse_duration("2h"), 2h);
+    EXPECT_EQ(parse_duration("7d"), 168h);
+    EXPECT_EQ(parse_duration("0s"), 0s);
+}
+
+TEST(Durations, WithoutUnitOrNumberOrWithMoreAreRefused) {
+    for (const auto text : {"", "15", "s", "-1s", "+1s", "1.5s", "1 s", "1s ", " 1s", "1h30m", "1S", "1w", "0x1s",
+                            "106752d", "18446744073709551615d", "99999999999999999999s"})
+        EXPECT_FALSE(parse_duration(text)) << text;
+}
+
+TEST(Durations, AreShownAsTheyCanBeRead) {
+    EXPECT_EQ(show_duration(90s), "90s");
+    EXPECT_EQ(show_duration(120s), "2m");
+    EXPECT_EQ(show_duration(1500ms), "1500ms");
+    EXPECT_EQ(show_duration(0s), "0s");
+    for (const Duration each : std::vector<Duration>{0ns, 1ns, 999us, 100ms, 59s, 61min, 25h, 240h})
+        EXPECT_EQ(parse_duration(show_duration(each)), each);
+}
+
+TEST(Sizes, InEveryUnit) {
+    EXPECT_EQ(parse_size("0"), 0u);
+    EXPECT_EQ(parse_size("4096"), 4096u);
+    EXPECT_EQ(parse_size("7B"), 7u);
+    EXPECT_EQ(parse_size("512KiB"), 512u << 10);
+    EXPECT_EQ(parse_size("64MiB"), 64u << 20);
+    EXPECT_EQ(parse_size("3GiB"), 3ULL << 30);
+    EXPECT_EQ(parse_size("1TiB"), 1ULL << 40);
+    EXPECT_EQ(parse_size("10GB"), 10'000'000'000u);
+    EXPECT_EQ(parse_size("1kb"), 1000u);
+    EXPECT_EQ(parse_size("1mib"), 1u << 20);
+}
+
+TEST(Sizes, WithAnUnknownUnitOrSignOrTooGreatAreRefused) {
+    for (const auto text : {"", "MiB", "-1", "1.5GiB", "1 MiB", "1M", "1Mib/s", "8388608TiB", "99999999999999999999"})
+        EXPECT_FALSE(parse_size(text)) << text;
+}
+
+TEST(Sizes, AreShownAsTheyCanBeRead) {
+    EXPECT_EQ(show_size(64u << 20), "64MiB");
+    EXPECT_EQ(show_size(1000), "1000");
+    EXPECT_EQ(show_size(1536), "1536");
+    for (const std::uint64_t each : {0ULL, 1ULL, 1000ULL, 1024ULL, 10'000'000'000ULL, 1ULL << 50})
+        EXPECT_EQ(parse_size(show_size(each)), each);
+}
+
+TEST(Numbers, AndNothingElse) {
+    EXPECT_EQ(parse_number("8"), 8.0);
+    EXPECT_EQ(parse_number("8.25"), 8.25);
+    for (const auto text : {"", "8,5", "8 ", "inf", "nan", "1e999", "x"}) EXPECT_FALSE(parse_number(text)) << text;
+}
+
+TEST(Booleans, AsYamlAndPeopleWriteThem) {
+    for (const auto text : {"true", "yes", "on", "True"}) EXPECT_EQ(parse_bool(text), true) << text;
+    for (const auto text : {"false", "no", "off", "FALSE"}) EXPECT_EQ(parse_bool(text), false) << text;
+    for (const auto text : {"", "1", "0", "y"}) EXPECT_FALSE(parse_bool(text)) << text;
+}
+
+TEST(Seeds, AreAListThatMayHaveSpacesAndBeEmpty) {
+    EXPECT_EQ(parse_seeds("")->size(), 0u);
+    EXPECT_EQ(parse_seeds(" a:1 , b:2"), (std::vector<HostPort>{{"a", 1}, {"b", 2}}));
+    for (const auto text : {"a", "a:", ":1", "a:1,", ",a:1", "a:1,,b:2", "a:0", "a b:1", "a:1;b:2", "a/b:1"})
+        EXPECT_FALSE(parse_seeds(text)) << text;
+    std::string many = "a:1";
+    for (int i = 0; i < 64; ++i) many += ",a:1";
+    EXPECT_FALSE(parse_seeds(many));
+}
+
+TEST(HttpAddresses, OffOrAnAddressOrTheDefault) {
+    EXPECT_EQ(parse_http("")->mode, HttpAddress::Mode::kDefault);
+    EXPECT_EQ(parse_http("off")->mode, HttpAddress::Mode::kOff);
+    EXPECT_EQ(parse_http("0.0.0.0:80")->at, (env::Endpoint{0, 80}));
+    for (const auto text : {"80", "localhost:80", "1.2.3.4", "1.2.3.4:0"}) EXPECT_FALSE(parse_http(text)) << text;
+}
+
+}  // namespace
+}  // namespace logstream::config

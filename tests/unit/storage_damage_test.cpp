@@ -1,0 +1,311 @@
+// Torn tails, rot and repair: what is damaged is never served, never forgotten, and told from what was never finished.
+#include <gmock/gmock.h>
+
+#include "internal/storage/entry.h"
+#include "tests/unit/storage_testing.h"
+
+namespace logstream::storage {
+namespace {
+
+const std::string kDir = "/data/streams/0000000000001234-0";
+const std::string kSegment = kDir + "/00000000000000000000.log";
+
+class StorageDamageTest : public StoreFixture {
+protected:
+    // Ten records in one segment, flushed; no snapshot, as after a crash early in a stream's life.
+    void ten_records() {
+        open();
+        append(log(), 10, ViewNumber(3));
+        ASSERT_TRUE(flush());
+        {
+            auto all = read_all(log());
+            ASSERT_TRUE(all);
+            originals_ = std::move(*all);
+        }
+    }
+    std::uint64_t entry_bytes(int i) const {
+        return kEntryHeaderBytes + originals_[static_cast<std::size_t>(i)].size();
+    }
+    std::uint64_t position(int i) const {
+        std::uint64_t at = 0;
+        for (int k = 0; k < i; ++k) at += entry_bytes(k);
+        return at;
+    }
+    void expect_beginning(StreamLog& l) {
+        for (Offset at; at < l.log_end(); ++at) {
+            const auto one = read(l, at.value, {}, 1);
+            if (!one) {
+                EXPECT_EQ(one.error().code, ErrorCode::kCorrupt) << one.error().message;
+                continue;
+            }
+            ASSERT_FALSE(one->empty());
+            EXPECT_TRUE(same_bytes((*one)[0], originals_[static_cast<std::size_t>(at.value)])) << "at " << at.value;
+        }
+    }
+    Result<void> repair(StreamLog& l, const Bytes& batches) {
+        return await([&](FlushCallback done) { l.repair(batches, std::move(done)); });
+    }
+    Batches originals_;
+};
+
+TEST_F(StorageDamageTest, ATailTornAtAnyByteIsCutOff) {
+    ten_records();
+    const std::uint64_t from = position(9);
+    const auto whole = disk_.content(kSegment);
+    for (const auto kind : {FakeDisk::Crash::kProcess, FakeDisk::Crash::kMachine}) {
+        for (std::uint64_t size = from; size < from + entry_bytes(9); ++size) {
+            crash(kind);
+            disk_.remove(kDir + "/tail.0");
+            disk_.remove(kDir + "/tail.1");
+            disk_.put(kSegment, {whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size)});
+            open();
+            ASSERT_FALSE(store_->damaged()) << size;
+            ASSERT_EQ(log().log_end(), Offset(9)) << size;
+            expect_beginning(log());
+            append(log(), 1, ViewNumber(4));
+            ASSERT_TRUE(flush());
+            ASSERT_EQ(read_all(log())->size(), 10u);
+        }
+    }
+}
+
+TEST_F(StorageDamageTest, ZerosBehindTheTailAreCutOffAfterAPowerCut) {
+    ten_records();
+    crash(FakeDisk::Crash::kMachine);
+    disk_.resize(kSegment, position(10) + 10000);
+    open();
+    EXPECT_FALSE(store_->damaged());
+    EXPECT_EQ(log().log_end(), Offset(10));
+    expect_beginning(log());
+}
+
+TEST_F(StorageDamageTest, AFlippedBitIsNeverServed) {
+    ten_records();
+    const std::uint64_t bits = disk_.content(kSegment).size() * 8;
+    for (std::uint64_t bit = 0; bit < bits; bit += 1) {
+        // Found by a read: nothing is in memory, and the whole file was flushed.
+        store_.reset();
+        disk_.stop();
+        disk_.flip(kSegment, bit);
+        open();
+        const int entry = [&] {
+            int i = 0;
+            while (position(i + 1) * 8 <= bit) ++i;
+            return i;
+        }();
+        expect_beginning(log());
+        // It is damage: entry i was flushed before the later ones were written, or the process alone had died.
+        ASSERT_TRUE(log().damage()) << "bit " << bit;
+        ASSERT_EQ(log().damage()->from, Offset(entry)) << "bit " << bit;
+        store_.reset();
+        disk_.stop();
+        disk_.flip(kSegment, bit);
+        for (const char* slot : {"/tail.0", "/tail.1"}) disk_.remove(kDir + slot);
+    }
+}
+
+TEST_F(StorageDamageTest, DamageBelowWhatWasFlushedIsToldFromATornTailAfterAPowerCut) {
+    open();
+    append(log(), 5);
+    ASSERT_TRUE(flush());
+    append(log(), 5);  // says that the first five were flushed
+    ASSERT_TRUE(flush());
+    {
+        auto all = read_all(log());
+        ASSERT_TRUE(all);
+        originals_ = std::move(*all);
+    }
+    crash(FakeDisk::Crash::kMachine);
+    disk_.flip(kSegment, (position(3) + 60) * 8);
+    open();
+    ASSERT_TRUE(log().damage());
+    EXPECT_EQ(*log().damage(), (DamageRange{Offset(3), Offset(4)}));
+    EXPECT_EQ(log().log_end(), Offset(10));
+    EXPECT_TRUE(store_->damaged());
+    expect_beginning(log());
+    EXPECT_EQ(log().append(make_batch({Offset(10), ViewNumber(9)})).error().code, ErrorCode::kCorrupt);
+}
+
+TEST_F(StorageDamageTest, DamageIsRememberedAcrossRestarts) {
+    open();
+    append(log(), 5);
+    ASSERT_TRUE(flush());
+    append(log(), 5);
+    ASSERT_TRUE(flush());
+    crash(FakeDisk::Crash::kMachine);
+    originals_.clear();
+    disk_.flip(kSegment, 60 * 8);
+    open();
+    ASSERT_TRUE(log().damage());
+    const DamageRange found = *log().damage();
+    close();
+    open();
+    EXPECT_EQ(log().damage(), found);
+    EXPECT_TRUE(flush());
+    reopen_after(FakeDisk::Crash::kMachine);
+    EXPECT_EQ(log().damage(), found);
+}
+
+TEST_F(StorageDamageTest, DamageInTheMiddleIsRepairedFromAPeer) {
+    ten_records();
+    const EpochTable epochs = log().epochs();
+    crash(FakeDisk::Crash::kProcess);
+    disk_.flip(kSegment, (position(3) + 60) * 8);
+    disk_.flip(kSegment, (position(4) + 10) * 8);
+    open();
+    ASSERT_EQ(*log().damage(), (DamageRange{Offset(3), Offset(5)}));
+    EXPECT_EQ(repair(log(), originals_[2]).error().code, ErrorCode::kInvalid);
+    EXPECT_EQ(repair(log(), concat({originals_[3], originals_[4], originals_[5]})).error().code, ErrorCode::kInvalid);
+    ASSERT_TRUE(repair(log(), originals_[3]));
+    EXPECT_EQ(*log().damage(), (DamageRange{Offset(4), Offset(5)})) << "what was not covered stays damaged";
+    const auto repaired = repair(log(), originals_[4]);
+    ASSERT_TRUE(repaired) << repaired.error().message;
+    EXPECT_FALSE(log().damage());
+    EXPECT_FALSE(store_->damaged());
+    EXPECT_EQ(log().epochs(), epochs);
+    append(log(), 3, ViewNumber(4));
+    ASSERT_TRUE(flush());
+    for (const auto kind : {FakeDisk::Crash::kProcess, FakeDisk::Crash::kMachine}) {
+        reopen_after(kind);
+        EXPECT_FALSE(store_->damaged());
+        EXPECT_EQ(log().log_end(), Offset(13));
+        const auto all = read_all(log());
+        ASSERT_TRUE(all) << all.error().message;
+        for (std::size_t i = 0; i < 10; ++i) EXPECT_TRUE(same_bytes((*all)[i], originals_[i]));
+    }
+}
+
+TEST_F(StorageDamageTest, DamageAtTheEndIsRepairedFromAPeer) {
+    ten_records();
+    crash(FakeDisk::Crash::kProcess);
+    disk_.flip(kSegment, (position(8) + 60) * 8);
+    disk_.flip(kSegment, (position(9) + 60) * 8);
+    open();
+    ASSERT_TRUE(log().damage());
+    EXPECT_EQ(log().damage()->from, Offset(8));
+    EXPECT_EQ(log().log_end(), Offset(8));
+    EXPECT_EQ(log().append(make_batch({Offset(8), ViewNumber(9)})).error().code, ErrorCode::kCorrupt);
+    // Damage stays known when the machine goes down before it is repaired.
+    ASSERT_TRUE(flush());
+    reopen_after(FakeDisk::Crash::kMachine);
+    ASSERT_TRUE(log().damage());
+    const auto repaired = repair(log(), concat({originals_[8], originals_[9]}));
+    ASSERT_TRUE(repaired) << repaired.error().message;
+    EXPECT_FALSE(log().damage());
+    EXPECT_EQ(log().log_end(), Offset(10));
+    reopen_after(FakeDisk::Crash::kMachine);
+    EXPECT_FALSE(log().damage());
+    EXPECT_EQ(read_all(log())->size(), 10u);
+    expect_beginning(log());
+}
+
+TEST_F(StorageDamageTest, TruncateGivesDamageUp) {
+    ten_records();
+    crash(FakeDisk::Crash::kProcess);
+    disk_.flip(kSegment, (position(8) + 60) * 8);
+    open();
+    ASSERT_TRUE(log().damage());
+    ASSERT_TRUE(truncate(log(), 8));
+    EXPECT_FALSE(log().damage());
+    append(log(), 4, ViewNumber(9));
+    ASSERT_TRUE(flush());
+    reopen_after(FakeDisk::Crash::kMachine);
+    EXPECT_FALSE(log().damage());
+    EXPECT_EQ(log().log_end(), Offset(12));
+}
+
+TEST_F(StorageDamageTest, ALostFileIsDamage) {
+    options_.segment_bytes = 300;
+    open();
+    for (int i = 0; i < 20; ++i) {
+        append(log(), 1);
+        ASSERT_TRUE(flush());
+    }
+    close();
+    std::string second;
+    for (const std::string& file : disk_.files()) {
+        if (file.starts_with(kDir) && file.ends_with(".log") && file != kSegment && second.empty()) second = file;
+    }
+    ASSERT_FALSE(second.empty());
+    disk_.remove(second);
+    open();
+    for (const char* slot : {"/tail.0", "/tail.1"}) disk_.remove(kDir + slot);
+    for (const std::string& file : disk_.files()) {
+        if (file.ends_with(".tables")) disk_.remove(file);
+    }
+    reopen_after(FakeDisk::Crash::kMachine);
+    ASSERT_TRUE(log().damage());
+    EXPECT_EQ(log().log_end(), Offset(20));
+}
+
+TEST_F(StorageDamageTest, RotInAClosedSegmentIsFoundByTheReadAndDoesNotHideTheRest) {
+    options_.segment_bytes = 1000;
+    options_.cache_bytes = 0;
+    open();
+    append(log(), 50);
+    ASSERT_TRUE(flush());
+    disk_.flip(kSegment, 300 * 8);
+    int damaged = 0;
+    for (int at = 0; at < 50; ++at) {
+        const auto one = read(log(), at, {}, 1);
+        if (one) {
+            ASSERT_FALSE(one->empty());
+            EXPECT_EQ(protocol::BatchView::parse((*one)[0])->base_offset(), Offset(at));
+        } else {
+            EXPECT_EQ(one.error().code, ErrorCode::kCorrupt);
+            ++damaged;
+        }
+    }
+    EXPECT_EQ(damaged, 1);
+    ASSERT_TRUE(log().damage());
+    append(log(), 1);  // the tables know all of it, so the log goes on
+    ASSERT_TRUE(flush());
+    reopen_after(FakeDisk::Crash::kMachine);
+    EXPECT_TRUE(log().damage());
+}
+
+TEST_F(StorageDamageTest, AnEntryOfAnotherStreamIsNotTaken) {
+    ten_records();
+    crash(FakeDisk::Crash::kProcess);
+    disk_.put("/data/streams/0000000000001234-0/00000000000000000000.log", {});
+    open();
+    StreamLog& other = log(StreamId{protocol::TopicId{9}, 0});
+    for (int i = 0; i < 10; ++i) ASSERT_TRUE(other.append(originals_[static_cast<std::size_t>(i)]));
+    ASSERT_TRUE(flush());
+    crash(FakeDisk::Crash::kMachine);
+    disk_.put(kSegment, disk_.content("/data/streams/0000000000000009-0/00000000000000000000.log"));
+    for (const char* slot : {"/tail.0", "/tail.1"}) disk_.remove(kDir + slot);
+    open();
+    EXPECT_EQ(log().log_end(), Offset(0));
+}
+
+TEST_F(StorageDamageTest, AStateFileTornOrFlippedAnywhereIsReported) {
+    open();
+    ASSERT_TRUE(
+        await([this](FlushCallback done) { store_->save_state(Bytes::copy_of("promised 7"), std::move(done)); }));
+    crash(FakeDisk::Crash::kProcess);
+    const auto whole = disk_.content("/data/state");
+    for (std::size_t size = 0; size < whole.size(); ++size) {
+        disk_.put("/data/state", {whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size)});
+        open();
+        EXPECT_TRUE(store_->state_damaged()) << size;
+        EXPECT_FALSE(store_->state());
+        crash(FakeDisk::Crash::kProcess);
+    }
+    for (std::uint64_t bit = 0; bit < whole.size() * 8; ++bit) {
+        disk_.put("/data/state", whole);
+        disk_.flip("/data/state", bit);
+        open();
+        EXPECT_TRUE(store_->state_damaged()) << bit;
+        crash(FakeDisk::Crash::kProcess);
+    }
+}
+
+TEST_F(StorageDamageTest, StreamsWithoutAStateFileAreReported) {
+    ten_records();
+    reopen_after(FakeDisk::Crash::kProcess);
+    EXPECT_TRUE(store_->state_damaged());
+}
+
+}  // namespace
+}  // namespace logstream::storage

@@ -1,0 +1,525 @@
+// The store as its user sees it: appending, flushing, reading, recovering, the node state.
+#include <gmock/gmock.h>
+
+#include "tests/unit/storage_testing.h"
+
+namespace logstream::storage {
+namespace {
+
+class StoreTest : public StoreFixture {};
+
+TEST_F(StoreTest, NewDirectoryIsEmpty) {
+    open();
+    EXPECT_EQ(store_->last_stop(), LastStop::kNone);
+    EXPECT_TRUE(store_->streams().empty());
+    EXPECT_FALSE(store_->state());
+    EXPECT_FALSE(store_->state_damaged());
+    EXPECT_EQ(store_->find(kStream), nullptr);
+}
+
+TEST_F(StoreTest, AppendedBatchesAreReadBackAtOnce) {
+    open();
+    StreamLog& l = log();
+    const Bytes first = make_batch({Offset(0), ViewNumber(1), 3});
+    const Bytes second = make_batch({Offset(3), ViewNumber(2), 2});
+    ASSERT_TRUE(l.append(concat({first, second})));
+    EXPECT_EQ(l.log_end(), Offset(5));
+    EXPECT_EQ(l.durable_end(), Offset(0));
+    auto all = read_all(l);
+    ASSERT_TRUE(all);
+    ASSERT_EQ(all->size(), 2u);
+    EXPECT_TRUE(same_bytes((*all)[0], first));
+    EXPECT_TRUE(same_bytes((*all)[1], second));
+    EXPECT_EQ(l.epochs().view_at(Offset(2)), ViewNumber(1));
+    EXPECT_EQ(l.epochs().view_at(Offset(3)), ViewNumber(2));
+    ASSERT_TRUE(flush());
+    EXPECT_EQ(l.durable_end(), Offset(5));
+}
+
+TEST_F(StoreTest, FlushedRecordsSurviveAPowerCut) {
+    open();
+    append(log(), 10);
+    ASSERT_TRUE(flush());
+    reopen_after(FakeDisk::Crash::kMachine);
+    EXPECT_EQ(store_->last_stop(), LastStop::kMachine);
+    ASSERT_NE(store_->find(kStream), nullptr);
+    EXPECT_EQ(log().log_end(), Offset(10));
+    EXPECT_EQ(log().durable_end(), Offset(10));
+    EXPECT_EQ(read_all(log())->size(), 10u);
+    EXPECT_FALSE(store_->damaged());
+}
+
+TEST_F(StoreTest, StateIsReplacedAsAWhole) {
+    open();
+    const auto save = [this](std::string_view text) {
+        return await([&](FlushCallback done) { store_->save_state(Bytes::copy_of(text), std::move(done)); });
+    };
+    ASSERT_TRUE(save("one"));
+    ASSERT_TRUE(save("two"));
+    reopen_after(FakeDisk::Crash::kMachine);
+    ASSERT_TRUE(store_->state());
+    EXPECT_EQ(store_->state()->view(), "two");
+}
+
+TEST_F(StoreTest, StateSavesThatWaitTogetherShareOneWrite) {
+    open();
+    std::vector<int> done;
+    const auto groups = disk_.groups();
+    for (int i = 0; i < 10; ++i) {
+        store_->save_state(Bytes::copy_of(std::to_string(i)), [&done, i](Result<void> result) {
+            ASSERT_TRUE(result);
+            done.push_back(i);
+        });
+    }
+    disk_.run();
+    EXPECT_EQ(done, (std::vector<int>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}));
+    EXPECT_EQ(disk_.groups() - groups, 2u);
+    EXPECT_EQ(store_->state()->view(), "9");
+}
+
+TEST_F(StoreTest, AStateSaveWaitsForOneGroupOnly) {
+    options_.group_bytes = 1000;
+    open();
+    StreamLog& l = log();
+    append(l, 200);
+    bool flushed = false;
+    bool saved = false;
+    store_->flush([&](const Result<void>&) { flushed = true; });
+    store_->save_state(Bytes::copy_of("x"), [&](const Result<void>&) { saved = true; });
+    EXPECT_TRUE(disk_.step(FakeDisk::Lane::kWrite));  // the group in flight
+    EXPECT_TRUE(disk_.step(FakeDisk::Lane::kWrite));  // the state
+    EXPECT_TRUE(saved);
+    EXPECT_FALSE(flushed);
+    disk_.run();
+    EXPECT_TRUE(flushed);
+}
+
+TEST_F(StoreTest, NothingIsAcknowledgedBeforeItsFlush) {
+    open();
+    StreamLog& l = log();
+    ASSERT_TRUE(flush());
+    append(l, 3);
+    bool first = false;
+    bool second = false;
+    store_->flush([&](const Result<void>&) { first = true; });
+    append(l, 3);
+    store_->flush([&](const Result<void>&) { second = true; });
+    EXPECT_FALSE(first);
+    EXPECT_EQ(l.durable_end(), Offset(0));
+    EXPECT_TRUE(disk_.step(FakeDisk::Lane::kWrite));
+    EXPECT_TRUE(first);
+    EXPECT_FALSE(second) << "its records were not in the group in flight";
+    EXPECT_EQ(l.durable_end(), Offset(3));
+    disk_.run();
+    EXPECT_TRUE(second);
+}
+
+TEST_F(StoreTest, CallsThatWaitTogetherShareOneFlush) {
+    open();
+    StreamLog& l = log();
+    ASSERT_TRUE(flush());
+    int done = 0;
+    const auto flushes = disk_.flushes();
+    for (int i = 0; i < 100; ++i) {
+        append(l, 1);
+        store_->flush([&](const Result<void>&) { ++done; });
+    }
+    disk_.run();
+    EXPECT_EQ(done, 100);
+    EXPECT_EQ(disk_.flushes() - flushes, 2u);
+}
+
+TEST_F(StoreTest, AGroupCostsABoundedNumberOfFlushes) {
+    open();
+    for (std::uint64_t i = 0; i < 100; ++i) append(log({protocol::TopicId{100 + i}, 0}), 1);
+    ASSERT_TRUE(flush());
+    auto flushes = disk_.flushes();
+    for (std::uint64_t i = 0; i < 100; ++i) append(log({protocol::TopicId{100 + i}, 0}), 1);
+    ASSERT_TRUE(flush());
+    EXPECT_LE(disk_.flushes() - flushes, 2u);
+    flushes = disk_.flushes();
+    for (std::uint64_t i = 0; i < 5; ++i) append(log({protocol::TopicId{100 + i}, 0}), 1);
+    ASSERT_TRUE(flush());
+    EXPECT_LE(disk_.flushes() - flushes, 2 * kMaxSeparateFlushes);
+}
+
+TEST_F(StoreTest, AFailedFlushIsFinal) {
+    open();
+    StreamLog& l = log();
+    append(l, 3);
+    ASSERT_TRUE(flush());
+    append(l, 3);
+    bool fail_once = true;
+    disk_.set_fault([&](const DiskOp& op) -> Result<void> {
+        if (!std::holds_alternative<SyncOp>(op) || !std::exchange(fail_once, false)) return {};
+        return protocol::fail(ErrorCode::kDisk, "cannot flush: input/output error");
+    });
+    int errors = 0;
+    for (int i = 0; i < 3; ++i) {
+        store_->flush([&](const Result<void>& result) { errors += result ? 0 : 1; });
+    }
+    disk_.run();
+    EXPECT_EQ(errors, 3);
+    EXPECT_TRUE(store_->failed());
+    EXPECT_EQ(l.durable_end(), Offset(3));
+    EXPECT_EQ(flush().error().code, ErrorCode::kDisk) << "the next flush would succeed, and mean nothing";
+    EXPECT_EQ(l.append(make_batch({Offset(6)})).error().code, ErrorCode::kDisk);
+    EXPECT_EQ(
+        await([this](FlushCallback done) { store_->save_state(Bytes::copy_of("x"), std::move(done)); }).error().code,
+        ErrorCode::kDisk);
+    EXPECT_EQ(truncate(l, 3).error().code, ErrorCode::kDisk);
+    disk_.set_fault({});
+    reopen_after(FakeDisk::Crash::kMachine);
+    EXPECT_GE(log().log_end(), Offset(3));
+}
+
+TEST_F(StoreTest, WhatAFailedFlushLeftInTheCacheIsWrittenAgainAfterARestart) {
+    open();
+    append(log(), 3);
+    ASSERT_TRUE(flush());
+    append(log(), 3);
+    disk_.set_fault([](const DiskOp& op) -> Result<void> {
+        if (!std::holds_alternative<SyncOp>(op)) return {};
+        return protocol::fail(ErrorCode::kDisk, "cannot flush");
+    });
+    EXPECT_FALSE(flush());
+    disk_.set_fault({});
+    reopen_after(FakeDisk::Crash::kProcess);
+    EXPECT_EQ(log().durable_end(), Offset(6));
+    reopen_after(FakeDisk::Crash::kMachine);
+    EXPECT_EQ(log().log_end(), Offset(6)) << "it was said to be durable";
+}
+
+TEST_F(StoreTest, AFullDiskRefusesAndLosesNothing) {
+    open();
+    StreamLog& l = log();
+    append(l, 10);
+    ASSERT_TRUE(flush());
+    append(l, 10);  // taken, and then the disk turns out full
+    disk_.set_capacity(disk_.content("/data/streams/0000000000001234-0/00000000000000000000.log").size() + 300);
+    std::optional<Result<void>> flushed;
+    store_->flush([&](Result<void> result) { flushed = std::move(result); });
+    disk_.run();
+    EXPECT_FALSE(flushed) << "neither done nor failed";
+    EXPECT_TRUE(store_->disk_full());
+    EXPECT_FALSE(store_->failed());
+    EXPECT_EQ(l.append(make_batch({Offset(20)})).error().code, ErrorCode::kDiskFull);
+    EXPECT_EQ(l.log_end(), Offset(20));
+    EXPECT_EQ(read_all(l)->size(), 20u);
+    store_->tick(TimePoint{});
+    disk_.run();
+    EXPECT_FALSE(flushed);
+    disk_.set_capacity(1u << 30);
+    store_->tick(TimePoint{});
+    disk_.run();
+    ASSERT_TRUE(flushed);
+    EXPECT_TRUE(*flushed);
+    EXPECT_FALSE(store_->disk_full());
+    append(l, 1);
+    ASSERT_TRUE(flush());
+    reopen_after(FakeDisk::Crash::kMachine);
+    EXPECT_EQ(log().log_end(), Offset(21));
+    EXPECT_FALSE(store_->damaged());
+}
+
+TEST_F(StoreTest, RemovingAStreamMakesRoomOnAFullDisk) {
+    open();
+    StreamLog& l = log();
+    StreamLog& other = log({protocol::TopicId{7}, 0});
+    append(l, 10);
+    append(other, 10);
+    ASSERT_TRUE(flush());
+    append(l, 10);
+    append(other, 10);
+    disk_.set_capacity(3000);
+    bool flushed = false;
+    store_->flush([&](const Result<void>& result) { flushed = result.has_value(); });
+    disk_.run();
+    EXPECT_TRUE(store_->disk_full());
+    ASSERT_TRUE(await([this](FlushCallback done) { store_->remove({protocol::TopicId{7}, 0}, std::move(done)); }));
+    store_->tick(TimePoint{});
+    disk_.run();
+    EXPECT_TRUE(flushed);
+    EXPECT_EQ(store_->streams(), std::vector<StreamId>{kStream});
+}
+
+TEST_F(StoreTest, AFullDiskIsSeenBeforeItIsHit) {
+    open();
+    disk_.set_capacity(100'000);
+    StreamLog& l = log();
+    Result<void> result;
+    int appended = 0;
+    while ((result = l.append(make_batch({l.log_end(), ViewNumber(1), 1, std::string(1000, 'x')})))) {
+        ++appended;
+        ASSERT_LT(appended, 200);
+    }
+    EXPECT_EQ(result.error().code, ErrorCode::kDiskFull);
+    EXPECT_TRUE(flush()) << "what was taken has room";
+    EXPECT_GT(appended, 50);
+    // A state save still works: that is what the reserve is for.
+    EXPECT_TRUE(await([this](FlushCallback done) { store_->save_state(Bytes::copy_of("x"), std::move(done)); }));
+}
+
+TEST_F(StoreTest, AppendIsBounded) {
+    options_.unwritten_bytes = 10'000;
+    open();
+    StreamLog& l = log();
+    Result<void> result;
+    while ((result = l.append(make_batch({l.log_end(), ViewNumber(1), 1, std::string(1000, 'x')})))) {
+    }
+    EXPECT_EQ(result.error().code, ErrorCode::kBusy);
+    EXPECT_LE(store_->unwritten_bytes(), 11'000u);
+    ASSERT_TRUE(flush());
+    EXPECT_TRUE(l.append(make_batch({l.log_end()})));
+}
+
+TEST_F(StoreTest, AppendRefusesWhatDoesNotFollow) {
+    open();
+    StreamLog& l = log();
+    append(l, 2, ViewNumber(5));
+    EXPECT_EQ(l.append(make_batch({Offset(3), ViewNumber(5)})).error().code, ErrorCode::kInvalid);
+    EXPECT_EQ(l.append(make_batch({Offset(1), ViewNumber(5)})).error().code, ErrorCode::kInvalid);
+    EXPECT_EQ(l.append(make_batch({Offset(2), ViewNumber(4)})).error().code, ErrorCode::kInvalid);
+    EXPECT_EQ(
+        l.append(concat({make_batch({Offset(2), ViewNumber(5)}), make_batch({Offset(4), ViewNumber(5)})})).error().code,
+        ErrorCode::kInvalid);
+    const Bytes good = make_batch({Offset(2), ViewNumber(5)});
+    EXPECT_EQ(l.append(good.slice(0, good.size() - 1)).error().code, ErrorCode::kInvalid);
+    EXPECT_EQ(l.log_end(), Offset(2));
+    EXPECT_TRUE(l.append(good));
+}
+
+TEST_F(StoreTest, EveryOffsetIsFoundAcrossSegmentsFromDiskAndFromMemory) {
+    for (const std::uint64_t cache : {std::uint64_t{0}, std::uint64_t{5000}, std::uint64_t{1} << 20}) {
+        SCOPED_TRACE(cache);
+        options_.dir = "/data" + std::to_string(cache);
+        options_.segment_bytes = 3000;
+        options_.index_interval_bytes = 400;
+        options_.cache_bytes = cache;
+        open();
+        StreamLog& l = log();
+        for (int i = 0; i < 100; ++i) {
+            ASSERT_TRUE(l.append(make_batch({l.log_end(), ViewNumber(1), 1 + i % 3, "v", {}, 1000 + i})));
+        }
+        ASSERT_TRUE(flush());
+        for (int round = 0; round < 2; ++round) {
+            StreamLog& held = log();  // the store is opened anew after each round
+            for (Offset at; at < held.log_end(); at += 1) {
+                const auto batches = read(held, at.value, {}, 500);
+                ASSERT_TRUE(batches) << batches.error().message;
+                ASSERT_FALSE(batches->empty()) << at.value;
+                Offset next = protocol::BatchView::parse(batches->front())->base_offset();
+                ASSERT_LE(next, at);
+                ASSERT_GT(protocol::BatchView::parse(batches->front())->next_offset(), at);
+                for (const Bytes& batch : *batches) {
+                    ASSERT_EQ(protocol::BatchView::parse(batch)->base_offset(), next);
+                    next = protocol::BatchView::parse(batch)->next_offset();
+                }
+            }
+            close();
+            open();  // with indexes from their files
+            ASSERT_EQ(log().log_end(), Offset(199));
+        }
+        StreamLog& again = log();
+        EXPECT_EQ(read(again, 200).error().code, ErrorCode::kOffsetOutOfRange);
+        EXPECT_TRUE(read(again, 199)->empty());
+        EXPECT_TRUE(read(again, 10, 10)->empty());
+        EXPECT_TRUE(read(again, 4, 5)->empty()) << "a batch above the limit is not given in part";
+        crash(FakeDisk::Crash::kProcess);
+    }
+}
+
+TEST_F(StoreTest, ALostOrDamagedIndexIsMadeAgain) {
+    options_.segment_bytes = 3000;
+    options_.cache_bytes = 0;
+    open();
+    append(log(), 100);
+    ASSERT_TRUE(flush());
+    close();
+    int indexes = 0;
+    for (const std::string& file : disk_.files()) {
+        if (!file.ends_with(".index")) continue;
+        if (indexes++ % 2 == 0) {
+            disk_.remove(file);
+        } else {
+            disk_.flip(file, 100);
+        }
+    }
+    ASSERT_GT(indexes, 2);
+    open();
+    EXPECT_EQ(read_all(log())->size(), 100u);
+    EXPECT_FALSE(store_->damaged());
+}
+
+TEST_F(StoreTest, ACleanStopLeavesNothingToScan) {
+    open();
+    append(log(), 100);
+    ASSERT_TRUE(flush());
+    close();
+    int reads_of_logs = 0;
+    disk_.set_read_fault([&](const std::string& path) -> Result<void> {
+        if (path.ends_with(".log")) ++reads_of_logs;
+        return {};
+    });
+    const auto flushes = disk_.flushes();
+    open();
+    EXPECT_EQ(store_->last_stop(), LastStop::kClean);
+    EXPECT_EQ(log().log_end(), Offset(100));
+    EXPECT_EQ(reads_of_logs, 1) << "of no bytes";
+    EXPECT_LE(disk_.flushes() - flushes, 8u);
+}
+
+TEST_F(StoreTest, RetentionDropsWholeSegmentsBelowTheHighWatermark) {
+    options_.segment_bytes = 1000;
+    open();
+    StreamLog& l = log();
+    append(l, 100);
+    ASSERT_TRUE(flush());
+    store_->tick(TimePoint{});  // writes the tables of the new segments
+    disk_.run();
+    const EpochTable epochs = l.epochs();
+    l.retain(Offset(50), {0, {}});
+    disk_.run();
+    EXPECT_GT(l.log_start(), Offset(0));
+    EXPECT_LE(l.log_start(), Offset(50));
+    EXPECT_EQ(l.epochs(), epochs) << "epochs outlive segments";
+    EXPECT_EQ(read(l, 0).error().code, ErrorCode::kOffsetOutOfRange);
+    const Offset start = l.log_start();
+    reopen_after(FakeDisk::Crash::kMachine);
+    EXPECT_EQ(log().log_start(), start);
+    EXPECT_EQ(log().epochs(), epochs);
+    // By time: the records' timestamps are 1000 + offset.
+    log().retain(Offset(100), {{}, 1080});
+    disk_.run();
+    log().retain(Offset(100), {{}, 1080});
+    disk_.run();
+    for (int i = 0; i < 20; ++i) {
+        log().retain(Offset(100), {{}, 1080});
+        disk_.run();
+    }
+    EXPECT_GT(log().log_start(), Offset(60));
+    EXPECT_LE(log().log_start(), Offset(80));
+}
+
+TEST_F(StoreTest, AnOffsetIsFoundByTime) {
+    options_.segment_bytes = 1000;
+    options_.index_interval_bytes = 300;
+    options_.cache_bytes = 500;
+    open();
+    append(log(), 60);
+    ASSERT_TRUE(flush());
+    close();
+    open();
+    const auto find = [this](std::int64_t time) {
+        std::optional<Result<Offset>> result;
+        log().offset_for_timestamp(time, [&](Result<Offset> r) { result = std::move(r); });
+        disk_.run();
+        return **result;
+    };
+    EXPECT_EQ(find(0), Offset(0));
+    for (int i = 0; i < 60; ++i) EXPECT_EQ(find(1000 + i), Offset(i));
+    EXPECT_EQ(find(5000), Offset(60));
+}
+
+TEST_F(StoreTest, ChecksumsAreEqualHoweverSegmentsAreCut) {
+    const auto sum = [this](std::int64_t from, std::int64_t to) {
+        std::optional<Result<std::uint64_t>> result;
+        log().checksum(Offset(from), Offset(to), [&](Result<std::uint64_t> r) { result = std::move(r); });
+        disk_.run();
+        return *result;
+    };
+    options_.segment_bytes = 700;
+    open();
+    append(log(), 50);
+    ASSERT_TRUE(flush());
+    const auto whole = sum(0, 50);
+    const auto part = sum(10, 40);
+    ASSERT_TRUE(whole && part);
+    EXPECT_NE(*whole, *part);
+    EXPECT_FALSE(sum(0, 51));
+    crash(FakeDisk::Crash::kProcess);
+    options_.dir = "/other";
+    options_.segment_bytes = 1u << 20;
+    options_.cache_bytes = 0;
+    open();
+    append(log(), 50);
+    ASSERT_TRUE(flush());
+    EXPECT_EQ(*sum(0, 50), *whole);
+    EXPECT_EQ(*sum(10, 40), *part);
+}
+
+TEST_F(StoreTest, ALearnerStartsWhereItsPeerDoes) {
+    options_.segment_bytes = 1000;
+    open();
+    StreamLog& peer = log();
+    for (int i = 0; i < 60; ++i) {
+        ASSERT_TRUE(
+            peer.append(make_batch({peer.log_end(), ViewNumber(1 + i / 10), 1, "v", {ProducerId(5), 0, i, i}})));
+    }
+    ASSERT_TRUE(flush());
+    store_->tick(TimePoint{});
+    disk_.run();
+    peer.retain(Offset(40), {0, {}});
+    disk_.run();
+    std::optional<Result<Bytes>> tables;
+    peer.start_tables([&](Result<Bytes> bytes) { tables = std::move(bytes); });
+    disk_.run();
+    ASSERT_TRUE(tables && *tables);
+    StreamLog& learner = log({protocol::TopicId{9}, 0});
+    append(learner, 3);
+    ASSERT_TRUE(await([&](FlushCallback done) { learner.reset(peer.log_start(), **tables, std::move(done)); }));
+    EXPECT_EQ(learner.log_start(), peer.log_start());
+    EXPECT_EQ(learner.log_end(), peer.log_start());
+    const auto peer_batches = read_all(peer);
+    for (const Bytes& batch : *peer_batches) ASSERT_TRUE(learner.append(batch));
+    EXPECT_EQ(learner.epochs(), peer.epochs());
+    EXPECT_EQ(learner.producers(), peer.producers());
+    ASSERT_TRUE(flush());
+    const Offset start = learner.log_start();
+    reopen_after(FakeDisk::Crash::kMachine);
+    EXPECT_EQ(log({protocol::TopicId{9}, 0}).log_start(), start);
+    EXPECT_EQ(log({protocol::TopicId{9}, 0}).epochs(), log().epochs());
+}
+
+TEST_F(StoreTest, TruncateWithinABatchIsRefused) {
+    options_.cache_bytes = 0;
+    open();
+    StreamLog& l = log();
+    ASSERT_TRUE(l.append(make_batch({Offset(0), ViewNumber(1), 5})));
+    ASSERT_TRUE(flush());
+    EXPECT_EQ(truncate(l, 3).error().code, ErrorCode::kInvalid);
+    EXPECT_EQ(truncate(l, 6).error().code, ErrorCode::kInvalid);
+    EXPECT_EQ(l.log_end(), Offset(5));
+    EXPECT_TRUE(truncate(l, 5));
+    EXPECT_TRUE(truncate(l, 0));
+    EXPECT_EQ(l.log_end(), Offset(0));
+    append(l, 1);
+}
+
+TEST_F(StoreTest, ARemovedStreamStaysAway) {
+    options_.segment_bytes = 500;
+    open();
+    append(log(), 20);
+    ASSERT_TRUE(flush());
+    append(log(), 20);
+    bool flushed = false;
+    store_->flush([&](const Result<void>& result) { flushed = result.has_value(); });
+    ASSERT_TRUE(await([this](FlushCallback done) { store_->remove(kStream, std::move(done)); }));
+    EXPECT_TRUE(flushed);
+    EXPECT_EQ(store_->find(kStream), nullptr);
+    for (const std::string& file : disk_.files()) EXPECT_FALSE(file.starts_with("/data/streams/")) << file;
+    append(log(), 1);
+    ASSERT_TRUE(flush());
+    reopen_after(FakeDisk::Crash::kMachine);
+    EXPECT_EQ(log().log_end(), Offset(1));
+}
+
+TEST_F(StoreTest, ADirectoryInUseIsRefused) {
+    open();
+    const auto second = Store::open(disk_, options_, quiet());
+    ASSERT_FALSE(second);
+    EXPECT_EQ(second.error().code, ErrorCode::kExists);
+}
+
+}  // namespace
+}  // namespace logstream::storage

@@ -1,0 +1,276 @@
+// The tables that follow from a log alone: views, producers, orphan keys.
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "internal/storage/log_tables.h"
+#include "internal/storage/table_history.h"
+
+namespace logstream::storage {
+namespace {
+
+EpochTable table(std::initializer_list<std::pair<int, int>> entries) {
+    EpochTable t;
+    for (const auto& [view, first] : entries) t.append(ViewNumber(static_cast<std::uint64_t>(view)), Offset(first));
+    return t;
+}
+
+TEST(EpochTable, TellsWhichViewWroteAnOffset) {
+    const EpochTable t = table({{2, 0}, {5, 10}, {9, 12}});
+    EXPECT_EQ(t.view_at(Offset(0)), ViewNumber(2));
+    EXPECT_EQ(t.view_at(Offset(9)), ViewNumber(2));
+    EXPECT_EQ(t.view_at(Offset(10)), ViewNumber(5));
+    EXPECT_EQ(t.view_at(Offset(1000)), ViewNumber(9));
+    EXPECT_EQ(table({{3, 7}}).view_at(Offset(6)), std::nullopt);
+    EXPECT_EQ(t.last_view(), ViewNumber(9));
+}
+
+TEST(EpochTable, TruncateForgetsViewsThatBeganAbove) {
+    EpochTable t = table({{2, 0}, {5, 10}, {9, 12}});
+    t.truncate(Offset(12));
+    EXPECT_EQ(t, table({{2, 0}, {5, 10}}));
+    t.truncate(Offset(10));
+    EXPECT_EQ(t, table({{2, 0}}));
+    t.truncate(Offset(0));
+    EXPECT_TRUE(t.empty());
+}
+
+struct DivergenceCase {
+    const char* name;
+    EpochTable a;
+    int a_end;
+    EpochTable b;
+    int b_end;
+    int expected;
+};
+
+TEST(EpochTable, DivergenceIsTheFirstOffsetThatMayDiffer) {
+    const DivergenceCase cases[] = {
+        {"equal", table({{1, 0}}), 10, table({{1, 0}}), 10, 10},
+        {"prefix", table({{1, 0}}), 5, table({{1, 0}}), 10, 5},
+        {"both empty", {}, 0, {}, 0, 0},
+        {"one empty", {}, 0, table({{1, 0}}), 10, 0},
+        {"new view on one side only", table({{1, 0}}), 10, table({{1, 0}, {2, 6}}), 12, 6},
+        {"the old side is shorter than the new view's start", table({{1, 0}}), 4, table({{1, 0}, {2, 6}}), 12, 4},
+        {"different views after a shared one", table({{1, 0}, {2, 5}}), 9, table({{1, 0}, {3, 5}}), 9, 5},
+        {"the same later view does not make up for an earlier difference", table({{1, 0}, {3, 5}}), 9,
+         table({{2, 0}, {3, 5}}), 9, 0},
+        {"the same view from another offset on", table({{1, 0}, {2, 5}}), 9, table({{1, 0}, {2, 7}}), 9, 5},
+        {"a learner's table begins later, within a view", table({{1, 0}, {2, 5}}), 20, table({{2, 8}}), 20, 20},
+        {"a learner's table begins later and differs", table({{1, 0}, {2, 5}, {3, 15}}), 20, table({{2, 8}}), 20, 15},
+        {"empty learner past the other's end", table({{1, 0}}), 5, {}, 100, 5},
+    };
+    for (const DivergenceCase& c : cases) {
+        EXPECT_EQ(divergence(c.a, Offset(c.a_end), c.b, Offset(c.b_end)), Offset(c.expected)) << c.name;
+        EXPECT_EQ(divergence(c.b, Offset(c.b_end), c.a, Offset(c.a_end)), Offset(c.expected)) << c.name << " (swapped)";
+    }
+}
+
+TEST(EpochTable, DivergenceMatchesAComparisonOffsetByOffset) {
+    std::mt19937_64 random(1);
+    for (int round = 0; round < 2000; ++round) {
+        EpochTable tables[2];
+        Offset ends[2];
+        for (int side = 0; side < 2; ++side) {
+            std::int64_t at = 0;
+            std::uint64_t view = 0;
+            for (auto n = random() % 5; n-- > 0;) {
+                view += 1 + random() % 2;
+                tables[side].append(ViewNumber(view), Offset(at));
+                at += 1 + static_cast<std::int64_t>(random() % 3);
+            }
+            ends[side] = Offset(at);
+        }
+        Offset expected = std::min(ends[0], ends[1]);
+        for (Offset at; at < expected; ++at) {
+            if (tables[0].view_at(at) != tables[1].view_at(at)) expected = at;
+        }
+        ASSERT_EQ(divergence(tables[0], ends[0], tables[1], ends[1]), expected);
+    }
+}
+
+constexpr ProducerId kP{77};
+ProducerBatch batch(std::int16_t epoch, std::int32_t first, std::int32_t last) { return {kP, epoch, first, last}; }
+
+TEST(ProducerTable, KnowsTheNextARetryAGapAndAFencedEpoch) {
+    ProducerTable t;
+    EXPECT_EQ(t.check(batch(0, 0, 4)).verdict, SequenceCheck::kNew);
+    EXPECT_EQ(t.check(batch(0, 5, 5)).verdict, SequenceCheck::kGap) << "an unknown producer begins at 0";
+    t.apply(batch(0, 0, 4), Offset(100));
+    t.apply(batch(0, 5, 9), Offset(200));
+    EXPECT_EQ(t.check(batch(0, 10, 10)).verdict, SequenceCheck::kNew);
+    const CheckResult retry = t.check(batch(0, 0, 4));
+    EXPECT_EQ(retry.verdict, SequenceCheck::kDuplicate);
+    EXPECT_EQ(retry.duplicate_of, Offset(100));
+    EXPECT_EQ(t.check(batch(0, 11, 12)).verdict, SequenceCheck::kGap);
+    EXPECT_EQ(t.check(batch(0, 8, 12)).verdict, SequenceCheck::kGap) << "an overlap is no retry";
+    t.apply(batch(1, 0, 0), Offset(300));
+    EXPECT_EQ(t.check(batch(0, 10, 10)).verdict, SequenceCheck::kFenced);
+    EXPECT_EQ(t.check({protocol::kNoProducer, -1, -1, -1}).verdict, SequenceCheck::kNew);
+}
+
+TEST(ProducerTable, ANewEpochBeginsAtZeroOrGoesOn) {
+    ProducerTable t;
+    t.apply(batch(0, 0, 9), Offset(0));
+    EXPECT_EQ(t.check(batch(1, 0, 3)).verdict, SequenceCheck::kNew);
+    EXPECT_EQ(t.check(batch(1, 10, 13)).verdict, SequenceCheck::kNew);
+    EXPECT_EQ(t.check(batch(1, 11, 13)).verdict, SequenceCheck::kGap);
+    t.apply(batch(1, -1, -1), Offset(10));  // a fence
+    EXPECT_EQ(t.check(batch(0, 10, 10)).verdict, SequenceCheck::kFenced);
+    EXPECT_EQ(t.check(batch(1, 10, 13)).verdict, SequenceCheck::kNew);
+    EXPECT_EQ(t.last_sequence_of(kP), 9);
+    EXPECT_EQ(t.epoch_of(kP), 1);
+}
+
+TEST(ProducerTable, OnlyTheLastFiveBatchesGiveTheirOffset) {
+    ProducerTable t;
+    for (int i = 0; i < 7; ++i) t.apply(batch(0, i, i), Offset(i * 10));
+    EXPECT_EQ(t.check(batch(0, 1, 1)).verdict, SequenceCheck::kDuplicate);
+    EXPECT_FALSE(t.check(batch(0, 1, 1)).duplicate_of);
+    EXPECT_EQ(t.check(batch(0, 2, 2)).duplicate_of, Offset(20));
+}
+
+TEST(ProducerTable, AnOrphanFillsItsGapAndNeverMovesBack) {
+    ProducerTable t;
+    t.apply(batch(0, 0, 4), Offset(0));
+    t.apply(batch(0, 10, 14), Offset(5));  // 5..9 were dropped by a view change
+    EXPECT_FALSE(t.contains(batch(0, 5, 9)));
+    EXPECT_FALSE(t.contains(batch(0, 4, 6)));
+    EXPECT_TRUE(t.contains(batch(0, 0, 4)));
+    EXPECT_EQ(t.check(batch(0, 5, 9)).verdict, SequenceCheck::kGap) << "too late for order";
+    t.apply(batch(0, 7, 9), Offset(10));
+    EXPECT_FALSE(t.contains(batch(0, 5, 9)));
+    EXPECT_TRUE(t.contains(batch(0, 7, 9)));
+    t.apply(batch(0, 5, 6), Offset(13));
+    EXPECT_TRUE(t.contains(batch(0, 0, 14)));
+    EXPECT_EQ(t.check(batch(0, 15, 15)).verdict, SequenceCheck::kNew);
+}
+
+TEST(ProducerTable, RemembersOlderEpochs) {
+    ProducerTable t;
+    t.apply(batch(3, 0, 4), Offset(0));
+    t.apply(batch(3, 8, 9), Offset(5));
+    for (std::int16_t epoch = 4; epoch < 4 + static_cast<int>(ProducerTable::kOlderEpochs); ++epoch) {
+        t.apply(batch(epoch, 0, 0), Offset(100 + epoch));
+    }
+    EXPECT_TRUE(t.contains(batch(3, 0, 4)));
+    EXPECT_FALSE(t.contains(batch(3, 5, 7)));
+    t.apply(batch(3, 5, 7), Offset(500));  // an orphan of an old epoch
+    EXPECT_TRUE(t.contains(batch(3, 0, 9)));
+    EXPECT_EQ(t.epoch_of(kP), 11);
+    t.apply(batch(12, 0, 0), Offset(600));
+    EXPECT_FALSE(t.contains(batch(3, 0, 4))) << "forgotten: taken for not appended";
+}
+
+TEST(ProducerTable, SequencesGoOnPastTheirMaximum) {
+    ProducerTable t;
+    const std::int32_t max = std::numeric_limits<std::int32_t>::max();
+    t.apply(batch(0, 0, 0), Offset(0));
+    for (std::int64_t at = 1; at < max; at += 500'000'000) {
+        const auto last = static_cast<std::int32_t>(std::min<std::int64_t>(at + 499'999'999, max - 1));
+        t.apply(batch(0, static_cast<std::int32_t>(at), last), Offset(at));
+    }
+    EXPECT_EQ(t.check(batch(0, max, 1)).verdict, SequenceCheck::kNew);
+    t.apply(batch(0, max, 1), Offset(std::int64_t{1} << 40));
+    EXPECT_EQ(t.check(batch(0, 2, 2)).verdict, SequenceCheck::kNew);
+    EXPECT_EQ(t.check(batch(0, max, 1)).verdict, SequenceCheck::kDuplicate);
+    EXPECT_TRUE(t.contains(batch(0, max - 5, max)));
+    EXPECT_FALSE(t.contains(batch(0, 2, 2)));
+}
+
+TEST(ProducerTable, GapsAndProducersAreBounded) {
+    ProducerTable t(3);
+    for (int i = 0; i < 40; ++i) t.apply(batch(0, i * 2, i * 2), Offset(i));
+    EXPECT_TRUE(t.contains(batch(0, 1, 1))) << "the oldest gaps are forgotten";
+    EXPECT_FALSE(t.contains(batch(0, 77, 77)));
+    for (int i = 0; i < 10; ++i) t.apply({ProducerId(i), 0, 0, 0}, Offset(1000 + i));
+    EXPECT_EQ(t.size(), 3u);
+    EXPECT_TRUE(t.epoch_of(ProducerId(9)));
+    EXPECT_FALSE(t.epoch_of(ProducerId(6)));
+}
+
+std::vector<BatchInfo> random_batches(std::mt19937_64& random, int count) {
+    std::vector<BatchInfo> batches;
+    Offset at;
+    std::uint64_t view = 1;
+    for (int i = 0; i < count; ++i) {
+        if (random() % 8 == 0) ++view;
+        BatchInfo info{at, at + 1 + static_cast<std::int64_t>(random() % 4), ViewNumber(view), {}, {}};
+        if (random() % 4 != 0) {
+            const auto first = static_cast<std::int32_t>(random() % 60);
+            info.producer = {ProducerId(static_cast<std::int64_t>(random() % 6)),
+                             static_cast<std::int16_t>(random() % 12), first,
+                             first + static_cast<std::int32_t>(random() % 4)};
+        }
+        if (random() % 6 == 0)
+            info.orphan = OrphanKey{protocol::ClusterId(random() % 3), ViewNumber(random() % 5),
+                                    Offset(static_cast<std::int64_t>(random() % 50))};
+        at = info.next;
+        batches.push_back(info);
+    }
+    return batches;
+}
+
+LogTables built_from(const std::vector<BatchInfo>& batches, std::size_t count) {
+    LogTables tables(TableLimits{4, 10});
+    for (std::size_t i = 0; i < count; ++i) tables.apply(batches[i]);
+    return tables;
+}
+
+TEST(LogTables, AfterTruncateTheyAreThoseOfALogThatNeverHadTheTail) {
+    std::mt19937_64 random(5);
+    for (int round = 0; round < 300; ++round) {
+        const auto batches = random_batches(random, 60);
+        TableHistory history(TableLimits{4, 10});
+        history.start(LogTables(TableLimits{4, 10}), Offset(0));
+        for (const BatchInfo& batch : batches) history.append(batch);
+        const std::size_t keep = random() % (batches.size() + 1);
+        ASSERT_TRUE(history.truncate(keep == 0 ? Offset(0) : batches[keep - 1].next));
+        ASSERT_EQ(history.current(), built_from(batches, keep));
+        for (std::size_t i = keep; i < batches.size(); ++i) history.append(batches[i]);
+        ASSERT_EQ(history.current(), built_from(batches, batches.size()));
+    }
+}
+
+TEST(LogTables, TooFarBackIsSaidAndChangesNothing) {
+    std::mt19937_64 random(6);
+    const auto batches = random_batches(random, static_cast<int>(TableHistory::kMaxRecent) + 10);
+    TableHistory history(TableLimits{4, 10});
+    for (const BatchInfo& batch : batches) history.append(batch);
+    EXPECT_FALSE(history.truncate(batches[3].next));
+    EXPECT_EQ(history.current(), built_from(batches, batches.size()));
+    EXPECT_TRUE(history.truncate(batches[9].next));
+    EXPECT_EQ(history.current(), built_from(batches, 10));
+}
+
+TEST(LogTables, EncodingKeepsEverything) {
+    std::mt19937_64 random(7);
+    for (int round = 0; round < 100; ++round) {
+        const LogTables tables = built_from(random_batches(random, 50), 50);
+        ByteWriter out;
+        tables.encode(out);
+        LogTables decoded(TableLimits{4, 10});
+        ByteReader in(out.span());
+        ASSERT_TRUE(decoded.decode(in));
+        ASSERT_TRUE(in.at_end());
+        ASSERT_EQ(decoded, tables);
+        // Cut short it is refused.
+        for (std::size_t cut = 0; cut < out.size(); cut += 7) {
+            LogTables broken(TableLimits{4, 10});
+            ByteReader part(out.span().first(cut));
+            ASSERT_FALSE(broken.decode(part));
+        }
+    }
+}
+
+TEST(OrphanKeys, TheOldestAreForgottenFirst) {
+    OrphanKeys keys(2);
+    const auto key = [](int i) { return OrphanKey{protocol::ClusterId(1), ViewNumber(1), Offset(i)}; };
+    for (int i = 0; i < 3; ++i) keys.add(key(i), Offset(100 + i));
+    EXPECT_FALSE(keys.contains(key(0)));
+    EXPECT_TRUE(keys.contains(key(1)));
+    EXPECT_TRUE(keys.contains(key(2)));
+}
+
+}  // namespace
+}  // namespace logstream::storage

@@ -1,0 +1,295 @@
+// Exchange, merge and install of one attempt (DESIGN §7, steps 1, 3 and 4).
+#include <gmock/gmock.h>
+
+#include "tests/unit/view_cases.h"
+
+namespace logstream::view {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+// ---- Exchange
+
+TEST(ViewExchange, IsOverWhenEverybodyAnsweredRefusedOrIsOutOfReach) {
+    const View v1 = view_of(1, "ABC");
+    Change next = change(2, "ABC", {answer('A', v1, v1)});
+    EXPECT_FALSE(next.all_heard());
+    EXPECT_THAT(next.silent(), ElementsAre(node('B'), node('C')));
+    next.on_unreachable(node('B'));
+    EXPECT_FALSE(next.all_heard());
+    next.on_refusal(node('C'), ViewNumber{7});
+    EXPECT_TRUE(next.all_heard());
+    next.on_answer(answer('B', v1, v1));  // late, and welcome
+    EXPECT_TRUE(next.has_quorum());
+}
+
+TEST(ViewExchange, RefusalSaysWhatToBeat) {
+    Change next = change(2, "AB", {answer('A')});
+    EXPECT_FALSE(next.refused());
+    EXPECT_EQ(next.greatest_number_seen(), ViewNumber{2});
+    next.on_refusal(node('B'), ViewNumber{9});
+    EXPECT_TRUE(next.refused());
+    EXPECT_EQ(next.greatest_number_seen(), ViewNumber{9});
+    next.on_refusal(node('B'), ViewNumber{4});
+    EXPECT_EQ(next.greatest_number_seen(), ViewNumber{9});
+}
+
+TEST(ViewExchange, NumbersInAnswersAreSeen) {
+    Change next = change(2, "AB", {answer('A')});
+    next.on_answer(answer('B', {}, view_of(12, "BC")));
+    EXPECT_EQ(next.greatest_number_seen(), ViewNumber{12});
+}
+
+TEST(ViewExchange, StrangersAndLateAnswersChangeNothing) {
+    const View v1 = view_of(1, "ABC");
+    Change next = change(2, "AB", {answer('A', v1, v1)});
+    next.on_answer(answer('C', v1, v1));
+    next.on_refusal(node('C'), ViewNumber{50});
+    EXPECT_FALSE(next.has_quorum()) << "C was not invited";
+    EXPECT_FALSE(next.refused());
+    next.on_answer(answer('B', v1, v1));
+    const View planned = next.plan().view;
+    next.on_answer(answer('B', view_of(3, "BC", {v1}), v1));
+    EXPECT_EQ(next.plan().view, planned) << "a number has one content";
+}
+
+TEST(ViewExchange, UnreachableAfterItsAnswerStillCounts) {
+    const View v1 = view_of(1, "ABC");
+    Change next = change(2, "AB", {answer('A', v1, v1), answer('B', v1, v1)});
+    next.on_unreachable(node('B'));
+    EXPECT_TRUE(next.has_quorum());
+}
+
+// ---- Merge
+
+const StreamPlan& only_stream(Change& change) {
+    EXPECT_THAT(change.plan().streams, SizeIs(1));
+    return change.plan().streams.front();
+}
+
+TEST(ViewMerge, TakesTheLongestLogOfTheGreatestAcceptedView) {
+    const View v1 = view_of(1, "ABC");
+    Change next = change(2, "ABC",
+                         {answer('A', v1, v1, {holding(5, {{1, 0}})}), answer('B', v1, v1, {holding(8, {{1, 0}})}),
+                          answer('C', v1, v1, {holding(8, {{1, 0}})})});
+    const StreamPlan& base = only_stream(next);
+    EXPECT_EQ(base.log_end, Offset{8});
+    EXPECT_THAT(base.sources, ElementsAre(node('B'), node('C')));
+    EXPECT_THAT(base.epochs, ElementsAre(EpochStart{ViewNumber{1}, Offset{0}}));
+}
+
+TEST(ViewMerge, LongerTailOfAStaleMemberReplacesNothing) {
+    const View v1 = view_of(1, "ABC");
+    const View v2 = view_of(2, "BC", {v1});
+    // A went on appending alone after 10 while 2 committed other records there.
+    Change next =
+        change(3, "ABC",
+               {answer('A', v1, v1, {holding(99, {{1, 0}})}), answer('B', v2, v2, {holding(12, {{1, 0}, {2, 10}})}),
+                answer('C', v2, v2, {holding(11, {{1, 0}, {2, 10}})})});
+    const StreamPlan& base = only_stream(next);
+    EXPECT_EQ(base.log_end, Offset{12});
+    EXPECT_THAT(base.sources, ElementsAre(node('B')));
+    EXPECT_THAT(base.epochs, SizeIs(2));
+}
+
+// View 2 wrote a record on A alone. View 3, of B and C, passed it over and committed others, but wrote nothing yet to
+// the log of whoever answers now. The last record's epoch says A; the accepted view says C.
+TEST(ViewMerge, GreatestAcceptedViewIsNotTheGreatestEpoch) {
+    const View v2 = view_of(2, "ABC", {view_of(1, "ABC")});
+    const View v3 = view_of(3, "BC", {v2});
+    Change next = change(4, "CAB",
+                         {answer('A', v2, v2, {holding(11, {{1, 0}, {2, 10}})}),
+                          answer('C', v3, v3, {holding(10, {{1, 0}})}), answer('B', v3, v3, {holding(10, {{1, 0}})})});
+    const StreamPlan& base = only_stream(next);
+    EXPECT_EQ(base.log_end, Offset{10});
+    EXPECT_THAT(base.sources, ElementsAre(node('B'), node('C')));
+}
+
+TEST(ViewMerge, AcceptorsOfALeftOutViewStillGiveTheBaseLog) {
+    const View v1 = view_of(1, "ABC");
+    const View v2 = view_of(2, "ABC", {v1});
+    Change next = change(3, "ABC",
+                         {answer('A', v2, v1, {holding(7, {{1, 0}})}), answer('B', v1, v1, {holding(9, {{1, 0}})}),
+                          answer('C', v1, v1, {holding(7, {{1, 0}})})});
+    EXPECT_THAT(numbers_of(next.plan().view.bases), ElementsAre(1)) << "two of three never accepted 2";
+    EXPECT_EQ(only_stream(next).log_end, Offset{7}) << "B's tail becomes orphans";
+}
+
+TEST(ViewMerge, EveryStreamHasItsOwnSource) {
+    const StreamId other{protocol::TopicId{17}, 3};
+    const View v1 = view_of(1, "ABC");
+    StreamHolding trimmed = holding(8, {{1, 0}});
+    trimmed.log_start = Offset{3};
+    Change next = change(2, "AB",
+                         {answer('A', v1, v1, {holding(8, {{1, 0}}), holding(1, {{1, 0}}, other)}),
+                          answer('B', v1, v1, {trimmed, holding(2, {{1, 0}}, other)})});
+    const std::vector<StreamPlan>& streams = next.plan().streams;
+    ASSERT_THAT(streams, SizeIs(2));
+    EXPECT_EQ(streams[0].stream, kStream);
+    EXPECT_EQ(streams[0].log_start, Offset{0}) << "the least among the sources";
+    EXPECT_THAT(streams[0].sources, ElementsAre(node('A'), node('B')));
+    EXPECT_THAT(streams[1].sources, ElementsAre(node('B')));
+}
+
+TEST(ViewMerge, StreamThatOnlyStaleMembersHoldIsNotInTheBaseLog) {
+    const View v1 = view_of(1, "ABC");
+    const View v2 = view_of(2, "BC", {v1});
+    Change next =
+        change(3, "BCA", {answer('A', v1, v1, {holding(4, {{1, 0}})}), answer('B', v2, v2), answer('C', v2, v2)});
+    EXPECT_THAT(next.plan().streams, IsEmpty());
+}
+
+// ---- Who becomes a member
+
+TEST(ViewMembers, BlankJoinerIsTakenIn) {
+    const View v1 = view_of(1, "AB");
+    Change next =
+        change(2, "ABD",
+               {answer('A', v1, v1, {holding(5, {{1, 0}})}), answer('B', v1, v1, {holding(5, {{1, 0}})}), answer('D')});
+    EXPECT_EQ(members_of(next.plan().view), nodes("ABD"));
+    EXPECT_EQ(next.plan().view.coordinator, node('A'));
+    EXPECT_THAT(next.plan().view.bases, ElementsAre(v1.base()));
+}
+
+TEST(ViewMembers, NewRunOfAMemberReplacesTheOld) {
+    const View v1 = view_of(1, "AB");
+    Answer restarted = answer('B', v1, v1);
+    restarted.member = member('B', 2);
+    Change next = change(2, "AB", {answer('A', v1, v1), restarted});
+    EXPECT_TRUE(next.plan().view.has(node('B'), run_of('B', 2)));
+    EXPECT_FALSE(next.plan().view.has(node('B'), run_of('B', 1)));
+}
+
+TEST(ViewMembers, LeavingMemberGivesWhatItHoldsAndGoes) {
+    const View v1 = view_of(1, "ABC");
+    Change next = change(2, "ABC",
+                         {answer('A', v1, v1, {holding(4, {{1, 0}})}), answer('B', v1, v1, {holding(4, {{1, 0}})}),
+                          leaving(answer('C', v1, v1, {holding(6, {{1, 0}})}))});
+    EXPECT_EQ(members_of(next.plan().view), nodes("AB"));
+    EXPECT_EQ(only_stream(next).log_end, Offset{6});
+    EXPECT_THAT(only_stream(next).sources, ElementsAre(node('C')));
+    EXPECT_THAT(next.plan().holders, SizeIs(3)) << "it can still be fetched from";
+}
+
+TEST(ViewMembers, LeavingMemberStaysWhenTheQuorumNeedsIt) {
+    const View v1 = view_of(1, "CBA");
+    Change next = change(2, "AB", {answer('A', v1, v1), leaving(answer('B', v1, v1))});
+    EXPECT_EQ(members_of(next.plan().view), nodes("AB"));
+}
+
+TEST(ViewMembers, LeavingCoordinatorIsAMember) {
+    const View v1 = view_of(1, "ABC");
+    Change next = change(2, "ABC", {leaving(answer('A', v1, v1)), answer('B', v1, v1), answer('C', v1, v1)});
+    EXPECT_EQ(members_of(next.plan().view), nodes("ABC"));
+}
+
+TEST(ViewMembers, FarBehindMemberIsLeftOutUnlessNeeded) {
+    const View v1 = view_of(1, "ABC");
+    const Change::Options options{.max_behind_bytes = 1000};
+    const Answer near = answer('B', v1, v1, {holding(95, {{1, 0}})});
+    const Answer far = answer('C', v1, v1, {holding(10, {{1, 0}})});
+    const Answer full = answer('A', v1, v1, {holding(100, {{1, 0}})});
+    Change next = change(2, "ABC", {full, near, far}, options);
+    EXPECT_EQ(members_of(next.plan().view), nodes("AB"));
+    Change needed = change(2, "AC", {full, far}, options);
+    EXPECT_EQ(members_of(needed.plan().view), nodes("AC"));
+    Change blank = change(2, "ABD", {full, near, answer('D')}, options);
+    EXPECT_EQ(members_of(blank.plan().view), nodes("AB")) << "who holds nothing lacks everything";
+    // A log that begins where retention has come to is not as far away as its offsets say.
+    StreamHolding trimmed = holding(100, {{1, 0}});
+    trimmed.log_start = Offset{95};
+    trimmed.bytes = 500;
+    Change young = change(2, "AD", {answer('A', view_of(1, "A"), view_of(1, "A"), {trimmed}), answer('D')}, options);
+    EXPECT_EQ(members_of(young.plan().view), nodes("AD"));
+}
+
+TEST(ViewMembers, WithoutAVoteDoesNotSpareALeavingMember) {
+    const View v1 = view_of(1, "ABC");
+    // A and the leaving B are the voters; C gives what it holds and cannot stand in for B.
+    Change next =
+        change(2, "ABC", {answer('A', v1, v1), leaving(answer('B', v1, v1)), without_vote(answer('C', v1, v1))});
+    EXPECT_EQ(members_of(next.plan().view), nodes("ABC"));
+}
+
+// ---- Transport
+
+std::vector<NodeId> ids(std::string_view letters) {
+    const NodeSet set = nodes(letters);
+    return {set.begin(), set.end()};
+}
+
+TEST(ViewTransport, MulticastOnlyWhenEveryMemberHearsEveryOther) {
+    Answer a = answer('A');
+    Answer b = answer('B');
+    Answer c = answer('C');
+    a.multicast_heard = ids("BC");
+    b.multicast_heard = ids("AC");
+    c.multicast_heard = ids("AB");
+    EXPECT_TRUE(change(1, "ABC", {a, b, c}).plan().view.multicast);
+    c.multicast_heard = ids("A");
+    EXPECT_FALSE(change(1, "ABC", {a, b, c}).plan().view.multicast);
+    EXPECT_TRUE(change(1, "ABC", {a, b, c}, {.multicast_required = true}).plan().view.multicast);
+    c.multicast_heard = ids("AB");
+    EXPECT_FALSE(change(1, "ABC", {a, b, c}, {.multicast_allowed = false}).plan().view.multicast);
+    EXPECT_TRUE(change(1, "ABC", {a, b, leaving(answer('C'))}).plan().view.multicast) << "members count, others do not";
+    EXPECT_TRUE(change(1, "A", {answer('A')}).plan().view.multicast);
+}
+
+TEST(ViewTransport, LeastWindowAndFrameOfTheMembers) {
+    Answer b = answer('B');
+    b.member.window_bytes = 4096;
+    Answer c = answer('C');
+    c.member.frame_bytes = 576;
+    Change first = change(1, "ABC", {answer('A'), b, c});
+    EXPECT_EQ(first.plan().view.window_bytes, 4096u);
+    EXPECT_EQ(first.plan().view.frame_bytes, 576u);
+}
+
+// ---- Install
+
+TEST(ViewInstall, NeedsAMajorityOfItsOwnMembers) {
+    const View v1 = view_of(1, "A");
+    Change next = change(2, "ABCD", {answer('A', v1, v1), answer('B'), answer('C'), answer('D')});
+    ASSERT_TRUE(next.has_quorum());
+    next.on_accepted(node('A'));
+    EXPECT_FALSE(next.is_chosen()) << "nothing is planned yet";
+    (void)next.plan();
+    accept(next, "AB");
+    EXPECT_FALSE(next.is_chosen()) << "half with the coordinator is a quorum, but no majority";
+    accept(next, "BX");
+    EXPECT_FALSE(next.is_chosen()) << "duplicates and strangers do not count";
+    accept(next, "D");
+    EXPECT_TRUE(next.is_chosen());
+    EXPECT_TRUE(next.accepted_by(node('D')));
+    EXPECT_FALSE(next.accepted_by(node('C')));
+}
+
+TEST(ViewInstall, NeedsAQuorumOfEveryBase) {
+    const View v1 = view_of(1, "ABC");
+    const View v2 = view_of(2, "BCD", {v1});
+    // 2 may have been chosen: C of it is silent.
+    Change next =
+        change(3, "ABDEF", {answer('A', v1, v1), answer('B', v2, v1), answer('D', v2), answer('E'), answer('F')});
+    ASSERT_TRUE(next.has_quorum());
+    ASSERT_THAT(numbers_of(next.plan().view.bases), ElementsAre(1, 2));
+    accept(next, "AEF");
+    EXPECT_FALSE(next.is_chosen()) << "a majority of its own, a quorum of neither base";
+    accept(next, "B");
+    EXPECT_FALSE(next.is_chosen()) << "A and B of 1, but only B of 2";
+    accept(next, "D");
+    EXPECT_TRUE(next.is_chosen());
+}
+
+TEST(ViewInstall, PlanNamesWhatIsChosen) {
+    const View v1 = view_of(1, "ABC");
+    const View v2 = view_of(2, "ABC", {v1});
+    Change next = change(3, "AB", {answer('A', v2, v2), answer('B', v2, v1)});
+    EXPECT_EQ(next.plan().chosen, v2);
+    EXPECT_EQ(next.plan().view.bases.front(), v2.base());
+    EXPECT_EQ(next.plan().view.number, ViewNumber{3});
+}
+
+}  // namespace
+}  // namespace logstream::view
