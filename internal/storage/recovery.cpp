@@ -47,6 +47,7 @@ private:
 
     Result<void> find_files();
     Result<void> read_snapshots();
+    std::size_t segments_with_tables();
     std::optional<Snapshot> read_tables(Offset base);
     Result<void> scan();
     void decide();
@@ -112,6 +113,17 @@ std::optional<Snapshot> Recovery::read_tables(Offset base) {
     return snapshot;
 }
 
+// How many segments from the first on have tables, the first one aside: the scan begins no later than in the last of
+// them and makes those that lack. Only after a crash of the machine can a snapshot be there and tables before it not
+// be.
+std::size_t Recovery::segments_with_tables() {
+    const std::deque<Segment>& segments = result_.segments;
+    if (stop_ != LastStop::kMachine) return segments.size();
+    std::size_t n = 1;
+    while (n < segments.size() && read_tables(segments[n].base)) ++n;
+    return n;
+}
+
 Result<void> Recovery::read_snapshots() {
     std::deque<Segment>& segments = result_.segments;
     if (segments.empty()) {
@@ -121,6 +133,8 @@ Result<void> Recovery::read_snapshots() {
         repairs_.emplace_back(CreateOp{first.log_path()});
     }
     result_.snapshot_slots = {kNothing, kNothing};
+    const std::size_t usable = segments_with_tables();
+    std::optional<Snapshot> newest;
     std::optional<Snapshot> best;
     for (unsigned slot = 0; slot < 2; ++slot) {
         const auto bytes = context_.disk.read_now(snapshot_slot_path(dir_, slot), 0, kMaxSmallFileBytes);
@@ -130,8 +144,10 @@ Result<void> Recovery::read_snapshots() {
         known_end_ = std::max(known_end_, snapshot->known_end);
         result_.snapshot_slots[slot] = snapshot->offset;
         result_.snapshot_serial = std::max(result_.snapshot_serial, snapshot->serial);
-        const auto at = std::ranges::find(segments, snapshot->segment_base, &Segment::base);
-        const bool fits = at != segments.end() && at->generation == snapshot->segment_generation &&
+        const auto end = segments.begin() + static_cast<std::ptrdiff_t>(usable);
+        const auto at = std::ranges::find(segments.begin(), end, snapshot->segment_base, &Segment::base);
+        if (!newest || newest->serial < snapshot->serial) newest = snapshot;
+        const bool fits = at != end && at->generation == snapshot->segment_generation &&
                           at->size >= snapshot->position && snapshot->offset >= snapshot->segment_base;
         if (!fits || (best && best->serial > snapshot->serial)) continue;
         start_segment_ = static_cast<std::size_t>(at - segments.begin());
@@ -141,7 +157,7 @@ Result<void> Recovery::read_snapshots() {
         start_ = std::move(*best);
     } else {
         // The newest segment with tables of its own; the first one of a stream that began at 0 needs none.
-        start_segment_ = segments.size();
+        start_segment_ = usable;
         std::optional<Snapshot> tables;
         while (!tables && start_segment_ > 0) tables = read_tables(segments[--start_segment_].base);
         const Segment& segment = segments[start_segment_];
@@ -159,9 +175,11 @@ Result<void> Recovery::read_snapshots() {
         start_.segment_generation = segment.generation;
         start_.index = SparseIndex(segment.base, context_.options.index_interval_bytes);
     }
+    // The scan finds what lies after its start by itself.
+    if (newest) start_.damage = std::move(newest->damage);
     for (const Snapshot::Damage& damage : start_.damage) {
         const auto at = std::ranges::find(segments, damage.segment_base, &Segment::base);
-        if (at != segments.end()) at->damage.push_back(damage.range);
+        if (at != segments.end() && damage.range.from < start_.offset) at->damage.push_back(damage.range);
     }
     result_.tables_incomplete = start_.tables_incomplete;
     return {};

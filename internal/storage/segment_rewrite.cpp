@@ -64,7 +64,7 @@ void SegmentRewrite::write_next() {
 void SegmentRewrite::give_name() {
     const auto log = log_.lock();
     // From here to the swap nothing may cut the log: the new file could come back after a crash, longer than the log.
-    log->swapping_ = true;
+    ++log->swaps_;
     std::vector<DiskOp> ops;
     ops.emplace_back(SyncOp{{temporary_}, {}});
     ops.emplace_back(CreateOp{stem_ + ".index"});

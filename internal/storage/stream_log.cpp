@@ -12,6 +12,8 @@ namespace {
 
 // Offsets and positions within a segment fit in 32 bits (the index), with room for a last batch.
 constexpr std::int64_t kMaxSegmentOffsets = std::int64_t{1} << 30;
+// Segments that one call of `retain` drops: a state save waits for no more.
+constexpr std::size_t kRetainAtOnce = 8;
 
 }  // namespace
 
@@ -173,6 +175,7 @@ Snapshot StreamLog::snapshot_at_end() {
 void StreamLog::save_snapshot() {
     due_snapshot_.reset();
     bytes_since_snapshot_ = 0;
+    write_due_tables(log_end_);  // recovery takes them for written when a snapshot lies behind them
     write_slot(log_end_, encode_snapshot(snapshot_at_end()));
 }
 
@@ -217,13 +220,17 @@ void StreamLog::on_synced(std::uint64_t version, Offset end) {
     if (version != version_) return;
     synced_end_ = end;
     // Only now: a file with tables says that everything before them is flushed, and recovery begins there.
-    while (!due_tables_.empty() && due_tables_.front().offset <= synced_end_) {
-        write_tables(std::move(due_tables_.front()));
-        due_tables_.pop_front();
-    }
+    write_due_tables(synced_end_);
     if (due_snapshot_ && due_snapshot_->offset <= synced_end_) {
         write_slot(due_snapshot_->offset, std::move(due_snapshot_->bytes));
         due_snapshot_.reset();
+    }
+}
+
+void StreamLog::write_due_tables(Offset end) {
+    while (!due_tables_.empty() && due_tables_.front().offset <= end) {
+        write_tables(std::move(due_tables_.front()));
+        due_tables_.pop_front();
     }
 }
 
@@ -256,34 +263,44 @@ std::optional<DamageRange> StreamLog::damage() const {
 }
 
 void StreamLog::retain(Offset below, const RetainLimits& limits) {
-    if (changing_ || compacting_ || swapping_ || tail_damage_ || tables_incomplete_) return;
-    while (segments_.size() > 1) {
-        const Segment& oldest = segments_.front();
-        const Offset end = segments_[1].base;
-        if (end > below || end > synced_end_ || !segments_[1].tables_written) return;
-        const bool too_large = limits.max_bytes && size_bytes() > *limits.max_bytes;
-        bool too_old = false;
-        if (limits.min_timestamp_ms && !too_large) {
-            if (!oldest.timestamp_known) {
-                with_index(oldest.base, [](const auto&) {});  // the next call knows
-                return;
-            }
-            too_old = oldest.max_timestamp_ms < *limits.min_timestamp_ms;
-        }
-        if (!too_large && !too_old) return;
-        std::vector<DiskOp> ops;
+    if (changing_ || compacting_ || swaps_ > 0 || tail_damage_ || tables_incomplete_) return;
+    std::vector<DiskOp> ops = take_owed_removals();
+    for (std::size_t dropped = 0; dropped < kRetainAtOnce && may_drop_oldest(below, limits); ++dropped) {
         // The tables as of the new start must be safe before what they were made of goes.
-        ops.emplace_back(SyncOp{{segment_tables_path(dir_, end)}, {dir_}});
-        remove_segment_files(oldest, ops);
-        // One group for each, oldest first, so that a crash leaves no hole.
-        context_.commit.background(std::move(ops), [self = weak_from_this()](const Result<void>& status) {
-            const auto log = self.lock();
-            if (log && !status)
-                log->context_.log.warn("STORAGE retention stream={} {}", to_string(log->id_), status.error().message);
-        });
+        ops.emplace_back(SyncOp{{segment_tables_path(dir_, segments_[1].base)}, {dir_}});
+        // Oldest first, each for good before the next: the log never gets a hole.
+        remove_segment_files(segments_.front(), ops);
         segments_.pop_front();
         ++layout_;
     }
+    if (ops.empty()) return;
+    ++swaps_;
+    auto again = ops;
+    context_.commit.background(std::move(ops),
+                               [self = weak_from_this(), again = std::move(again)](const Result<void>& status) mutable {
+                                   const auto log = self.lock();
+                                   if (!log) return;
+                                   if (!status) {
+                                       log->context_.log.warn("STORAGE retention stream={} {}; it is tried again",
+                                                              to_string(log->id_), status.error().message);
+                                       log->owed_removals_ = std::move(again);
+                                   }
+                                   log->end_swap();
+                               });
+}
+
+bool StreamLog::may_drop_oldest(Offset below, const RetainLimits& limits) {
+    if (segments_.size() < 2) return false;
+    const Segment& oldest = segments_.front();
+    const Offset end = segments_[1].base;
+    if (end > below || end > synced_end_ || !segments_[1].tables_written) return false;
+    if (limits.max_bytes && size_bytes() > *limits.max_bytes) return true;
+    if (!limits.min_timestamp_ms) return false;
+    if (!oldest.timestamp_known) {
+        with_index(oldest.base, [](const auto&) {});  // the next call knows
+        return false;
+    }
+    return oldest.max_timestamp_ms < *limits.min_timestamp_ms;
 }
 
 void StreamLog::remove_segment_files(const Segment& segment, std::vector<DiskOp>& ops) const {

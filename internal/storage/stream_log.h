@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "internal/protocol/bytes.h"
@@ -157,7 +158,10 @@ private:
     void take_batches(const Bytes& bytes, const std::vector<ParsedBatch>& batches);
     void roll();
     Segment& add_segment(Offset base);
+    bool may_drop_oldest(Offset below, const RetainLimits& limits);
     Snapshot snapshot_at_end();
+    // Those that are due below `end`, which is flushed.
+    void write_due_tables(Offset end);
     void write_tables(DueSnapshot tables);
     void write_slot(Offset offset, Bytes bytes);
     // Data first, then the tables that were waiting for it.
@@ -170,6 +174,7 @@ private:
     void end_change(FlushCallback callback, const Result<void>& status);
     void end_change_after_flush(FlushCallback callback);
     void end_swap();
+    std::vector<DiskOp> take_owed_removals() { return std::exchange(owed_removals_, {}); }
     void repair_tail(Bytes bytes, std::vector<ParsedBatch> batches, FlushCallback callback);
     void repair_segment(Offset base, Bytes bytes, std::vector<ParsedBatch> batches, FlushCallback callback);
     void rebuild_tables(FlushCallback callback);
@@ -200,9 +205,12 @@ private:
     bool cutting_{false};   // of these a truncate or reset: segment rewrites give up
     bool compacting_{false};
     Offset compacted_end_;  // closed segments below it were compacted
-    // A rewritten segment is getting its name: what cuts the log waits for the end of it.
-    bool swapping_{false};
-    std::vector<std::move_only_function<void()>> after_swap_;
+    // Changes of which files there are, by rewrites and retention, under way: what cuts the log waits for the end of
+    // them.
+    unsigned swaps_{0};
+    std::vector<std::move_only_function<void()>> after_swaps_;
+    // Removals that retention owes, after an error: nothing behind them may go before they are done.
+    std::vector<DiskOp> owed_removals_;
     std::optional<DamageRange> tail_damage_;  // from log_end on
     bool tables_incomplete_{false};           // batches that the tables should know could not be read
     std::uint64_t bytes_since_snapshot_{0};

@@ -20,8 +20,9 @@ void StreamLog::end_change(FlushCallback callback, const Result<void>& status) {
 }
 
 void StreamLog::end_swap() {
-    swapping_ = false;
-    for (auto& task : std::exchange(after_swap_, {})) task();
+    LS_ASSERT(swaps_ > 0);
+    if (--swaps_ > 0) return;
+    for (auto& task : std::exchange(after_swaps_, {})) task();
 }
 
 void StreamLog::truncate(Offset to, FlushCallback callback) {
@@ -36,8 +37,8 @@ void StreamLog::truncate(Offset to, FlushCallback callback) {
                                                         to, log_start(), log_end_)});
     }
     changing_ = true;
-    if (swapping_) {
-        after_swap_.push_back([this, to, callback = std::move(callback)]() mutable {
+    if (swaps_ > 0) {
+        after_swaps_.push_back([this, to, callback = std::move(callback)]() mutable {
             changing_ = false;
             truncate(to, std::move(callback));
         });
@@ -154,7 +155,7 @@ void StreamLog::drop_snapshots_above(Offset to, std::vector<DiskOp>& ops) {
 void StreamLog::cut(Offset to, TruncatePoint point, FlushCallback callback) {
     ++version_;
     ++layout_;
-    std::vector<DiskOp> ops;
+    std::vector<DiskOp> ops = take_owed_removals();
     // Damage that snapshots know of may lie above; they are written anew when it matters.
     const bool damaged = damage().has_value();
     drop_snapshots_above(damaged ? kNothing : to, ops);
@@ -199,6 +200,7 @@ void StreamLog::cut(Offset to, TruncatePoint point, FlushCallback callback) {
                 s.tables_written =
                     std::ranges::find(log->due_tables_, s.base, &DueSnapshot::offset) == log->due_tables_.end();
             }
+            log->write_due_tables(to);  // the news of their flush was of the version before
             if (snapshot) log->save_snapshot();
         }
         log->end_change(std::move(callback), status);
@@ -212,9 +214,9 @@ void StreamLog::reset(Offset start, Bytes tables, FlushCallback callback) {
         });
     };
     if (changing_) return refuse({ErrorCode::kBusy, "stream " + to_string(id_) + " is being cut back already"});
-    if (swapping_) {
+    if (swaps_ > 0) {
         changing_ = true;
-        after_swap_.push_back([this, start, tables = std::move(tables), callback = std::move(callback)]() mutable {
+        after_swaps_.push_back([this, start, tables = std::move(tables), callback = std::move(callback)]() mutable {
             changing_ = false;
             reset(start, std::move(tables), std::move(callback));
         });
@@ -233,7 +235,7 @@ void StreamLog::reset(Offset start, Bytes tables, FlushCallback callback) {
     changing_ = cutting_ = true;
     ++version_;
     ++layout_;
-    std::vector<DiskOp> ops;
+    std::vector<DiskOp> ops = take_owed_removals();
     drop_snapshots_above(kNothing, ops);
     due_tables_.clear();
     while (!segments_.empty()) {
