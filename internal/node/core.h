@@ -13,12 +13,12 @@ namespace logstream::node {
 using protocol::ClusterId;
 using protocol::Error;
 using protocol::ErrorCode;
+using protocol::milliseconds;
 using protocol::NodeId;
 using protocol::Result;
 using protocol::ViewNumber;
 
 inline Endpoint address_of(const view::Member& member) { return Endpoint{member.ip, member.port}; }
-inline double milliseconds(Duration d) { return std::chrono::duration<double, std::milli>(d).count(); }
 
 inline proto::Failure to_proto(const Error& error) {
     proto::Failure out;

@@ -77,8 +77,7 @@ void World::deliver_datagram(Endpoint from, Host& to, env::Channel channel, Byte
         });
 }
 
-// ---- Host
-// ------------------------------------------------------------------------------------------------------------
+// ---- Host ----------------------------------------------------------------------------------------------------------
 
 std::int64_t Host::wall_clock_ms() {
     return kEpochMs + std::chrono::duration_cast<std::chrono::milliseconds>(world_.now().time_since_epoch()).count();

@@ -1,5 +1,8 @@
 // The store as its user sees it: appending, flushing, reading, recovering, the node state.
 #include <gmock/gmock.h>
+#include <spdlog/sinks/ostream_sink.h>
+
+#include <sstream>
 
 #include "tests/unit/storage_testing.h"
 
@@ -112,6 +115,23 @@ TEST_F(StoreTest, NothingIsAcknowledgedBeforeItsFlush) {
     EXPECT_EQ(l.durable_end(), Offset(3));
     disk_.run();
     EXPECT_TRUE(second);
+}
+
+TEST_F(StoreTest, ASlowDiskIsNamed) {
+    std::ostringstream said;
+    spdlog::logger log("test", std::make_shared<spdlog::sinks::ostream_sink_mt>(said));
+    auto store = Store::open(disk_, options_, log);
+    ASSERT_TRUE(store);
+    StreamLog& stream = **(*store)->create(kStream);
+    ASSERT_TRUE(stream.append(make_batch({Offset(0)})));
+    (*store)->flush([](const Result<void>&) {});
+    const TimePoint start{};
+    for (int ms = 0; ms < 200; ms += 50) (*store)->tick(start + std::chrono::milliseconds(ms));
+    EXPECT_EQ(said.str(), "");
+    for (int ms = 200; ms < 1000; ms += 50) (*store)->tick(start + std::chrono::milliseconds(ms));
+    EXPECT_THAT(said.str(), ::testing::HasSubstr("DISK slow"));
+    EXPECT_EQ(std::ranges::count(said.str(), '\n'), 1);
+    disk_.run();
 }
 
 TEST_F(StoreTest, CallsThatWaitTogetherShareOneFlush) {

@@ -5,6 +5,7 @@ from . import basics
 from . import producer_consumer
 from . import topics
 from . import ctl
+from . import recover
 from . import flags
 from . import bad_input
 from . import loopback
