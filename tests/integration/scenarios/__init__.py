@@ -20,6 +20,10 @@ from . import restart_all
 from . import partition
 from . import loss
 from . import storm
+from . import survivors
+from . import resume
+from . import union
+from . import garbage
 from . import no_multicast
 from . import view_sync
 from . import state_exchange
