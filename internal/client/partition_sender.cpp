@@ -96,6 +96,7 @@ void PartitionSender::pump() {
         if (!find_target()) return;
         if (in_flight_ == queue_.size()) close_batch();
         if (in_flight_ == 0 && hole_ && !queue_.front().sent) renumber();
+        if (in_flight_ == queue_.size()) return;
         if (router_.requests().queued_bytes(target_) > kSendQueueBytes) return;  // on_drained or an answer goes on
         transmit(queue_[in_flight_]);
     }
@@ -245,6 +246,16 @@ void PartitionSender::renumber() {
     }
     ++epoch_;
     next_sequence_ = 0;
+    // One that may stand in an earlier owner's log comes back from there as an orphan, under the numbers that it had:
+    // with new ones nobody would know it again.
+    for (Batch& batch : std::exchange(queue_, {})) {
+        if (!batch.unknown) {
+            queue_.push_back(std::move(batch));
+            continue;
+        }
+        Error outcome = honest(batch, best_reason());
+        report(std::move(batch), std::unexpected(std::move(outcome)));
+    }
     for (Batch& batch : queue_) {
         // The old bytes may still wait in a socket: what is sent stays as it is.
         Bytes bytes = Bytes::copy_of(batch.bytes.span());
@@ -329,6 +340,11 @@ Error PartitionSender::too_late(const Batch& batch) const {
     if (!one_try())
         error.message = fmt::format("not acknowledged within {:g} s: {}",
                                     std::chrono::duration<double>(options_.timeout).count(), error.message);
+    return honest(batch, std::move(error));
+}
+
+// A batch that may stand in a log is never reported as refused.
+Error PartitionSender::honest(const Batch& batch, Error error) {
     if (batch.unknown || batch.in_flight) {
         error.code = ErrorCode::kUnknown;
         error.message += " (it was sent, and whether it stands in the log is not known)";
@@ -343,7 +359,8 @@ void PartitionSender::fail_all(const Error& error) {
     phase_ = Phase::kFlowing;
     for (Batch& batch : std::exchange(queue_, {})) {
         router_.requests().cancel(batch.request);
-        report(std::move(batch), std::unexpected(error));
+        Error outcome = honest(batch, error);
+        report(std::move(batch), std::unexpected(std::move(outcome)));
     }
 }
 

@@ -121,6 +121,7 @@ private:
     bool one_try() const { return options_.timeout <= Duration{0}; }
     Error best_reason() const;
     Error too_late(const Batch& batch) const;
+    static Error honest(const Batch& batch, Error error);
     void report(Batch batch, Result<Offset> outcome);
 
     Router& router_;

@@ -59,6 +59,8 @@ void Aligner::cut(const TaskPtr& task) {
     if (!stream) return finish(std::unexpected(stream.error()));
     storage::StreamLog& log = *(*stream)->log;
     const Offset departs = departure(*task, log);
+    const auto damage = log.damage();
+    if (damage && (damage->from < departs || departs >= log.log_end())) return mend(task, **stream, *damage);
     if (departs >= log.log_end()) return fill(task);
     if (departs < (*stream)->high_watermark) {
         core_.fatal(
@@ -83,7 +85,10 @@ void Aligner::cut(const TaskPtr& task) {
 }
 
 void Aligner::move_to_orphans(const TaskPtr& task, Stream& stream, Offset from) {
-    const Offset end = stream.log->log_end();
+    // What is damaged cannot be kept; what lies behind it can't be read in order.
+    const auto damage = stream.log->damage();
+    const Offset end = damage ? std::min(damage->from, stream.log->log_end()) : stream.log->log_end();
+    if (from >= end) return truncate(task, stream, from);
     stream.log->read(from, end, kFetchBytes, guarded([this, task, from, end](auto batches) {
                          Stream* again = core_.streams.find(task->target.plan.stream);
                          if (!batches) return finish(std::unexpected(batches.error()));
@@ -103,8 +108,7 @@ void Aligner::move_to_orphans(const TaskPtr& task, Stream& stream, Offset from) 
                                                        if (stream == nullptr) return;
                                                        if (next < end && next > from)
                                                            return move_to_orphans(task, *stream, next);
-                                                       const storage::StreamLog& log = *stream->log;
-                                                       truncate(task, *stream, departure(*task, log));
+                                                       truncate(task, *stream, departure(*task, *stream->log));
                                                    }));
                      }));
 }
@@ -114,6 +118,59 @@ void Aligner::truncate(const TaskPtr& task, Stream& stream, Offset to) {
                              if (!truncated) return finish(truncated);
                              fill(task);
                          }));
+}
+
+// Puts the base log's bytes in the place of the first damage, then looks again.
+void Aligner::mend(const TaskPtr& task, Stream& stream, storage::DamageRange damage) {
+    if (damage.from < task->target.fetch_to && damage.from >= task->target.plan.log_start)
+        return fetch(task, stream, What::kRepair);
+    // What is damaged is no part of the base log.
+    give_up_from(task, damage.from);
+}
+
+void Aligner::mended(const TaskPtr& task, const Bytes& answer) {
+    Stream* stream = core_.streams.find(task->target.plan.stream);
+    if (stream == nullptr) return task_done();
+    const auto damage = stream->log->damage();
+    auto batches = protocol::split_batches(answer);
+    if (!damage || !batches) return cut(task);
+    const storage::EpochTable base_log = table_of(task->target.plan);
+    const bool at_end = damage->from == stream->log->log_end();
+    std::size_t bytes = 0;
+    Offset next = damage->from;
+    for (const protocol::BatchView& batch : *batches) {
+        const Offset limit = at_end ? task->target.fetch_to : std::min(damage->to, task->target.fetch_to);
+        if (!batch.crc_ok() || batch.base_offset() != next || batch.next_offset() > limit ||
+            base_log.view_at(batch.base_offset()) != batch.leader_epoch())
+            break;
+        next = batch.next_offset();
+        bytes += batch.size_bytes();
+    }
+    if (bytes == 0) return give_up_from(task, damage->from);
+    core_.env.log().warn("REPAIR stream={} from={} to={}", protocol::to_string(stream->id), damage->from, next);
+    fetched_bytes_ += bytes;
+    stream->log->repair(answer.slice(0, bytes), guarded([this, task, from = damage->from](Result<void> repaired) {
+                            if (!repaired && repaired.error().code == ErrorCode::kInvalid)
+                                return give_up_from(task, from);
+                            if (!repaired) return finish(repaired);
+                            cut(task);
+                        }));
+}
+
+// Damage that no peer's batches fit (they were compacted otherwise, or nobody has them): all from there on is fetched
+// anew. What this broker acknowledged may be missing until then, so it has no vote; that is on disk first.
+void Aligner::give_up_from(const TaskPtr& task, Offset from) {
+    if (task->target.in_place)
+        return finish(protocol::fail(ErrorCode::kCorrupt, "stream {} cannot be repaired in place at offset {}",
+                                     protocol::to_string(task->target.plan.stream), from));
+    core_.env.log().warn("REPAIR stream={} is damaged at {}: everything from there on is fetched again",
+                         protocol::to_string(task->target.plan.stream), from);
+    core_.record.must_relearn = true;
+    core_.persist(guarded([this, task, from] {
+        Stream* stream = core_.streams.find(task->target.plan.stream);
+        if (stream == nullptr) return task_done();
+        truncate(task, *stream, from);
+    }));
 }
 
 // Fetches what lacks.
@@ -143,7 +200,8 @@ void Aligner::fetch(const TaskPtr& task, Stream& stream, What what) {
     request.set_cluster_id(cluster_.value);
     request.set_topic(plan.stream.topic.value);
     request.set_partition(plan.stream.partition);
-    request.set_offset(stream.log->log_end().value);
+    const auto damage = what == What::kRepair ? stream.log->damage() : std::nullopt;
+    request.set_offset((damage ? damage->from : stream.log->log_end()).value);
     request.set_max_bytes(kFetchBytes);
     request.set_catch_up_limit(task->target.fetch_to.value);
     request.set_start_tables(what == What::kStartTables);
@@ -166,6 +224,7 @@ void Aligner::fetched(const TaskPtr& task, What what, Result<Message> reply) {
                            }));
         return;
     }
+    if (what == What::kRepair) return mended(task, reply->body);
     auto batches = protocol::split_batches(reply->body);
     if (!batches || batches->empty())
         return source_failed(task, Error{ErrorCode::kCorrupt, "an answer without records"});
@@ -193,7 +252,7 @@ void Aligner::fetched(const TaskPtr& task, What what, Result<Message> reply) {
 void Aligner::source_failed(const TaskPtr& task, const Error& error) {
     ++task->source;
     if (++task->failures > kMaxFailures) return finish(std::unexpected(error));
-    core_.env.set_timer(std::chrono::milliseconds(10), guarded([this, task] { fill(task); }));
+    core_.env.set_timer(std::chrono::milliseconds(10), guarded([this, task] { cut(task); }));
 }
 
 void Aligner::task_done() {

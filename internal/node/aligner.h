@@ -1,5 +1,5 @@
-// Makes this node's logs agree with a given base log: what departs from it goes to the orphans, what lacks is fetched
-// by TCP from a member that has it, and nothing more than that.
+// Makes this node's logs agree with a given base log: what departs from it goes to the orphans, what lacks or is
+// damaged is fetched by TCP from a member that has it, and nothing more than that.
 #pragma once
 
 #include <deque>
@@ -16,11 +16,14 @@ struct AlignTarget {
     // Records of this view beyond plan.log_end stay: they may be committed though the one who made the plan has not
     // received them yet. 0: the plan's end is the end.
     ViewNumber current_view;
+    // A member of the view in which all this stands mends its log where it is and gives nothing up.
+    bool in_place{};
 };
 
 class Aligner {
 public:
     // Success: every target is reached and flushed. kNetwork, kTimeout: no source could be read; try again later.
+    // kCorrupt, in place only: damage that cannot be mended so.
     using DoneHandler = std::function<void(Result<void>)>;
     using AddressOf = std::function<std::optional<Endpoint>(NodeId)>;
 
@@ -44,8 +47,11 @@ private:
     Offset departure(const Task& task, const storage::StreamLog& log) const;
     void move_to_orphans(const TaskPtr& task, Stream& stream, Offset from);
     void truncate(const TaskPtr& task, Stream& stream, Offset to);
+    void mend(const TaskPtr& task, Stream& stream, storage::DamageRange damage);
+    void mended(const TaskPtr& task, const protocol::Bytes& answer);
+    void give_up_from(const TaskPtr& task, Offset from);
     void fill(const TaskPtr& task);
-    enum class What : std::uint8_t { kBatches, kStartTables };
+    enum class What : std::uint8_t { kBatches, kStartTables, kRepair };
     void fetch(const TaskPtr& task, Stream& stream, What what);
     void fetched(const TaskPtr& task, What what, Result<Message> reply);
     void source_failed(const TaskPtr& task, const Error& error);

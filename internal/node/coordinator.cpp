@@ -165,7 +165,10 @@ void Coordinator::on_install_answer(NodeId from, const proto::ViewInstallAck& ac
     const view::Plan plan = change_->plan();
     stop();
     core_.record.learn_chosen(plan.view);
-    core_.persist([this, plan] { announce(plan); });
+    // Not when this node has left the lineage, or begun another change, before the disk was done.
+    core_.persist([this, plan, attempt = attempt_] {
+        if (attempt == attempt_) announce(plan);
+    });
 }
 
 void Coordinator::announce(const view::Plan& plan) {

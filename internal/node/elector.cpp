@@ -63,9 +63,13 @@ void Elector::probed(std::uint64_t round, protocol::Result<Message> reply, Endpo
     if (round != round_ || !probing_) return;
     proto::ProbeResponse response;
     if (reply && reply->parse(response)) {
+        // One of another lineage has nothing to say here: neither its numbers nor its leader are ours.
+        const std::uint64_t own = events_.describe().cluster_id();
+        const bool stranger = own != 0 && response.cluster_id() != 0 && response.cluster_id() != own;
         const view::Member member = view::from_proto(response.node());
-        found_.greatest = std::max({found_.greatest, ViewNumber{response.promised()}, ViewNumber{response.chosen()}});
-        if (member.id.value != 0) {
+        if (!stranger && member.id.value != 0) {
+            found_.greatest =
+                std::max({found_.greatest, ViewNumber{response.promised()}, ViewNumber{response.chosen()}});
             found_.members[member.id] = member;
             if (response.serving()) claimed_leaders_.push_back(view::from_proto(response.leader()));
         }

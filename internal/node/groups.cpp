@@ -225,7 +225,13 @@ void Groups::on_commit(const proto::CommitOffsets& request, CommitReply reply) {
 
 void Groups::tick() {
     const protocol::TimePoint now = env_.now();
-    for (auto& [name, group] : groups_) {
+    std::vector<std::string> names;
+    for (const auto& [name, group] : groups_) names.push_back(name);
+    for (const std::string& name : names) {
+        // An append that is refused at once drops all that is in memory.
+        const auto found = groups_.find(name);
+        if (found == groups_.end()) return;
+        Group& group = found->second;
         const std::size_t ended =
             std::erase_if(group.members, [&](const auto& entry) { return entry.second.deadline < now; });
         if (ended == 0) continue;

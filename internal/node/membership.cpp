@@ -135,6 +135,7 @@ void Node::on_freeze() {
     replicator_.stop("the view is changing; the outcome is not known, retry");
     service_.on_freeze();
     orphans_.stop();
+    repair_.stop();
     arm_watchdog(kFrozenPatience);
 }
 

@@ -83,6 +83,13 @@ Node::Node(env::Env& env, storage::Store& store, Settings settings, FatalHandler
                   replicator_.produce(**stream, std::move(batch), proto::QUORUM, std::move(done));
               }),
       orphans_(core_, [this](StreamId stream) { return owner_of(stream); }),
+      repair_(core_,
+              [this](const std::string& why) {
+                  core_.env.log().error("REPAIR {}; leaving the view to catch up again", why);
+                  replicator_.stop(why);
+                  participant_.reset();
+                  seek("damage on disk");
+              }),
       service_(*this) {
     // A new topic is known everywhere at once, not at the next beat.
     streams_.on_advanced([this](Stream& stream) {
@@ -259,6 +266,7 @@ void Node::tick() {
     if (core_.store.failed()) return core_.fatal(Error{ErrorCode::kDisk, "the disk failed a write or a flush"});
     send_heartbeat(Beat::kRegular);
     replicator_.tick();
+    if (serving()) repair_.tick(*serving_);
     const view::Member* groups_owner = owner_of(protocol::kGroupsStream);
     if (serving() && groups_owner != nullptr && groups_owner->id == core_.self.id && groups_.reader().caught_up())
         groups_.tick();

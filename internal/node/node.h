@@ -21,6 +21,7 @@
 #include "internal/node/learner.h"
 #include "internal/node/orphans.h"
 #include "internal/node/participant.h"
+#include "internal/node/repair.h"
 #include "internal/node/replicator.h"
 #include "internal/node/service.h"
 #include "internal/node/topics.h"
@@ -149,6 +150,7 @@ private:
     Topics topics_;
     Groups groups_;
     Orphans orphans_;
+    Repair repair_;
     Service service_;
 
     // The accepted view once it is known to be chosen; kept while frozen, for those who ask.

@@ -27,9 +27,12 @@ PeerSession::PeerSession(Core& core, const view::View& view, const view::Member&
       applied_(replication::before(view.first_sequence)),
       flush_asked_(applied_) {}
 
-PeerSession::~PeerSession() {
+PeerSession::~PeerSession() { end(); }
+
+void PeerSession::end() {
     core_.env.cancel_timer(settle_timer_);
     core_.env.cancel_timer(deadline_timer_);
+    alive_.reset();
 }
 
 void PeerSession::on_frame(const protocol::FrameHeader& header, const protocol::Bytes& payload, Endpoint from) {

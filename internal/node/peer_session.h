@@ -23,6 +23,10 @@ public:
     PeerSession(const PeerSession&) = delete;
     PeerSession& operator=(const PeerSession&) = delete;
 
+    // The session is over: nothing of it that is still under way (a flush, a timer) does anything any more. Before the
+    // object goes, since it may be in the middle of a call.
+    void end();
+
     void on_frame(const protocol::FrameHeader& header, const protocol::Bytes& payload, Endpoint from);
     void on_nack_gone(Sequence first_available);
     // The sender's heartbeat: how far it is, what is committed.

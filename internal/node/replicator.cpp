@@ -57,7 +57,10 @@ void Replicator::stop(const std::string& reason) {
         const std::unique_ptr<OwnSession> own = std::move(s.own);
         own->abandon(reason);
     }
-    for (auto& [id, peer] : s.peers) s.ended.push_back(std::move(peer));
+    for (auto& [id, peer] : s.peers) {
+        peer->end();  // what was flushed after a promise is not acknowledged
+        s.ended.push_back(std::move(peer));
+    }
     s.peers.clear();
     s.core.env.set_timer(Duration{0}, [this] { state_->ended.clear(); });
 }

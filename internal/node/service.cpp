@@ -168,6 +168,12 @@ void Service::on_client(const Caller& caller, Message& message) {
     }
 }
 
+Error Service::unknown_topic() const {
+    if (!node_.topics().reader().caught_up())
+        return {ErrorCode::kBusy, "this broker is still reading what topics there are; retry"};
+    return {ErrorCode::kUnknownTopic, "there is no such topic or partition here"};
+}
+
 // ---- Writing --------------------------------------------------------------------------------------------------------
 
 void Service::on_produce(const Caller& caller, const proto::Produce& request, Bytes body) {

@@ -66,6 +66,8 @@ private:
     void on_group(const Caller& caller, const Message& message);
     void content_checksum(StreamId id, Offset to, std::function<void(Result<std::uint64_t>)> done);
 
+    // A topic is unknown for certain only when all that is committed of the metadata stream has been applied.
+    Error unknown_topic() const;
     // May this broker serve the stream's records to a reader? Answers the caller if not.
     template <class Response>
     Stream* readable(const Caller& caller, std::uint64_t cluster_id, StreamId id, bool any_replica);

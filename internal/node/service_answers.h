@@ -32,7 +32,7 @@ Stream* Service::writable(const Caller& caller, std::uint64_t cluster_id, Stream
     }
     const proto::TopicRecord* topic = node_.topics().find(id.topic);
     if (topic == nullptr || id.partition >= topic->settings().partitions()) {
-        refuse<Response>(caller, Error{ErrorCode::kUnknownTopic, "there is no such topic or partition here"});
+        refuse<Response>(caller, unknown_topic());
         return nullptr;
     }
     if (node_.owner_of(id)->id != core_.self.id) {
@@ -53,7 +53,7 @@ Stream* Service::readable(const Caller& caller, std::uint64_t cluster_id, Stream
     if (!protocol::is_internal(id)) {
         const proto::TopicRecord* topic = node_.topics().find(id.topic);
         if (topic == nullptr || id.partition >= topic->settings().partitions()) {
-            refuse<Response>(caller, Error{ErrorCode::kUnknownTopic, "there is no such topic or partition here"});
+            refuse<Response>(caller, unknown_topic());
             return nullptr;
         }
     }

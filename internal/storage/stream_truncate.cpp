@@ -123,12 +123,19 @@ void StreamLog::find_on_disk(Offset to, FlushCallback callback) {
                         ? end->info.base == to || (end == scan.entries.begin() ? base : std::prev(end)->info.next) == to
                         : scan.end == to;
                 const bool in_gap = std::ranges::any_of(scan.gaps, [to](const ScanGap& gap) { return gap.from < to; });
-                if (in_gap || !boundary) {
+                if (in_gap)  // damage that nobody had read before: from now on it is known
+                    return log->inspect(base, [self, to, callback = std::move(callback)](bool) mutable {
+                        if (const auto again = self.lock())
+                            again->end_change(
+                                std::move(callback),
+                                protocol::fail(ErrorCode::kCorrupt, "offset {} of stream {} lies behind damage", to,
+                                               to_string(again->id_)));
+                    });
+                if (!boundary)
                     return log->end_change(
                         std::move(callback),
-                        protocol::fail(in_gap ? ErrorCode::kCorrupt : ErrorCode::kInvalid, "offset {} of stream {} {}",
-                                       to, to_string(log->id_), in_gap ? "lies behind damage" : "lies within a batch"));
-                }
+                        protocol::fail(ErrorCode::kInvalid, "offset {} of stream {} lies within a batch", to,
+                                       to_string(log->id_)));
                 scan.entries.erase(end, scan.entries.end());
                 for (const ScannedEntry& entry : scan.entries) point.tables->apply(entry.info);
                 point.position = scan.entries.empty() ? 0 : scan.entries.back().end_position;

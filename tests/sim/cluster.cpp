@@ -1,82 +1,25 @@
 #include "tests/sim/cluster.h"
 
-#include <spdlog/sinks/stdout_sinks.h>
-
-#include <cstdlib>
-
 namespace logstream::sim {
 
 using protocol::Offset;
 using protocol::StreamId;
 
-namespace {
-
-// LOGSTREAM_SIM_TRACE=1 shows what the brokers log, by virtual time.
-std::shared_ptr<spdlog::logger> logger_of(Endpoint address) {
-    auto logger =
-        std::make_shared<spdlog::logger>(env::to_string(address), std::make_shared<spdlog::sinks::stdout_sink_st>());
-    logger->set_pattern("%n %L %v");
-    logger->set_level(std::getenv("LOGSTREAM_SIM_TRACE") != nullptr ? spdlog::level::debug : spdlog::level::off);
-    return logger;
-}
-
-}  // namespace
-
-Machine::Machine(World& world, Endpoint address, std::uint64_t seed, node::Settings settings)
-    : world_(world), address_(address), disk_(seed), settings_(std::move(settings)) {
-    disk_.set_on_work([this](storage::FakeDisk::Lane lane) {
-        const Duration latency = lane == storage::FakeDisk::Lane::kPost ? Duration{0} : std::chrono::microseconds(200);
-        world_.at(world_.now() + latency, [this, lane, run = run_] {
-            if (run == run_) disk_.step(lane);
-        });
-    });
-}
-
-Machine::~Machine() = default;
-
-void Machine::start() {
-    LS_ASSERT(!process_);
-    Host& host = world_.host(address_, logger_of(address_));
-    auto store = storage::Store::open(disk_, {.dir = "data"}, host.log());
-    LS_ASSERT(store.has_value());
-    process_ = std::make_unique<Process>(host, *std::move(store), settings_,
-                                         [this](const protocol::Error& error) { fatal_ = error.message; });
-    node::Node* node = &process_->node;
-    host.accept = [node](ConnectionId, Endpoint) { return node->on_accept(); };
-    host.frame = [node](const env::ReceivedFrame& frame) { node->on_frame(frame); };
-    node->start();
-}
-
-void Machine::crash(storage::FakeDisk::Crash kind) {
-    LS_ASSERT(process_);
-    ++run_;
-    world_.kill(process_->host);
-    disk_.crash(kind);
-    graveyard_.push_back(std::move(process_));
-}
-
-void Machine::leave() {
-    process_->node.leave([this] {
-        world_.at(world_.now(), [this, run = run_] {
-            if (run == run_ && process_) crash(storage::FakeDisk::Crash::kProcess);
-        });
-    });
-}
-
-Cluster::Cluster(std::uint64_t seed, std::size_t machines) : world_(seed) {
+Cluster::Cluster(std::uint64_t seed, std::size_t machines)
+    : world_(seed), transcript_(world_, Transcript::Detail::kNone, nullptr) {
     for (std::size_t i = 0; i < machines; ++i) {
         const Endpoint address{0x0a000001 + static_cast<std::uint32_t>(i), 8001};
-        node::Settings settings;
-        settings.name = "n" + std::to_string(i);
-        settings.address = address;
-        settings.topic_defaults.set_partitions(1);
-        machines_.push_back(std::make_unique<Machine>(world_, address, seed * 31 + i, settings));
+        MachineOptions options;
+        options.settings.name = "n" + std::to_string(i);
+        options.settings.address = address;
+        options.settings.topic_defaults.set_partitions(1);
+        machines_.push_back(std::make_unique<Machine>(world_, transcript_, address, i, seed * 31 + i, options));
     }
 }
 
 void Cluster::start_all() {
     for (auto& machine : machines_)
-        if (!machine->running()) machine->start();
+        if (!machine->running()) LS_ASSERT(machine->start());
 }
 
 bool Cluster::one_view() {

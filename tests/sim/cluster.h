@@ -6,51 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "internal/node/node.h"
-#include "internal/storage/fake_disk.h"
-#include "tests/sim/world.h"
+#include "tests/sim/machine.h"
 
 namespace logstream::sim {
-
-// One machine: a disk that outlives the processes that run on it, and at most one process.
-class Machine {
-public:
-    Machine(World& world, Endpoint address, std::uint64_t seed, node::Settings settings);
-    ~Machine();
-    Machine(const Machine&) = delete;
-    Machine& operator=(const Machine&) = delete;
-
-    void start();
-    // kill -9, or the power goes.
-    void crash(storage::FakeDisk::Crash kind);
-    // SIGTERM; the process is gone some virtual time later.
-    void leave();
-    bool running() const { return process_ != nullptr; }
-    node::Node& node() { return process_->node; }
-    Endpoint address() const { return address_; }
-    // Why the process ended itself; empty while it did not.
-    const std::string& fatal() const { return fatal_; }
-    storage::FakeDisk& disk() { return disk_; }
-
-private:
-    struct Process {
-        Host& host;
-        std::unique_ptr<storage::Store> store;
-        node::Node node;
-        Process(Host& h, std::unique_ptr<storage::Store> s, node::Settings settings, node::FatalHandler fatal)
-            : host(h), store(std::move(s)), node(h, *store, std::move(settings), std::move(fatal)) {}
-    };
-
-    World& world_;
-    Endpoint address_;
-    storage::FakeDisk disk_;
-    node::Settings settings_;
-    std::unique_ptr<Process> process_;
-    // Ended processes: what they left in the world's queue still names them.
-    std::vector<std::unique_ptr<Process>> graveyard_;
-    std::uint64_t run_{};
-    std::string fatal_;
-};
 
 class Cluster {
 public:
@@ -88,6 +46,7 @@ public:
 
 private:
     World world_;
+    Transcript transcript_;
     std::vector<std::unique_ptr<Machine>> machines_;
     std::map<std::int64_t, std::string> acknowledged_;
 };

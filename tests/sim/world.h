@@ -3,17 +3,15 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
 #include <queue>
-#include <random>
 #include <set>
-#include <string>
 #include <vector>
 
 #include "internal/env/env.h"
+#include "tests/sim/random.h"
 
 namespace logstream::sim {
 
@@ -26,12 +24,26 @@ using protocol::TimePoint;
 
 class Host;
 
-// What the network does to what is sent.
+// What the network does to what is sent. Probabilities are 0 to 1.
 struct NetworkFaults {
     Duration min_delay = std::chrono::microseconds(50);
     Duration max_delay = std::chrono::microseconds(300);
-    double datagram_loss = 0;  // 0 to 1
+    double datagram_loss = 0;
     double datagram_duplication = 0;
+    double datagram_reorder = 0;  // comes up to 20 ms late
+    double datagram_corrupt = 0;  // one bit flips
+};
+
+// What happened in the network, for the report of a run.
+struct NetworkCounts {
+    std::uint64_t events{};
+    std::uint64_t datagrams{};
+    std::uint64_t lost{};
+    std::uint64_t duplicated{};
+    std::uint64_t reordered{};
+    std::uint64_t corrupted{};
+    std::uint64_t deaf{};  // multicast that one receiver missed
+    std::uint64_t cut{};
 };
 
 class World {
@@ -42,32 +54,54 @@ public:
     World& operator=(const World&) = delete;
 
     TimePoint now() const { return now_; }
-    std::uint64_t random() { return random_(); }
-    bool chance(double probability) { return std::uniform_real_distribution<>(0, 1)(random_) < probability; }
+    Random& chance_of() { return random_; }
+    std::uint64_t random() { return random_.next(); }
+    bool chance(double probability) { return random_.chance(probability); }
     NetworkFaults faults;
+    NetworkCounts counts;
+    // Sees every message that a process hands to a connection, before it travels.
+    std::function<void(Host& from, Endpoint to, const protocol::OutMessage& message)> on_send;
+    // Runs after every event that ran in a process.
+    std::function<void(Host& host)> on_event;
+    // Every event's time, place and order went into it: two runs that differ anywhere differ here.
+    std::uint64_t fingerprint() const { return fingerprint_; }
 
     // A machine with this address. A second call for the same one is the process started again.
     Host& host(Endpoint address, std::shared_ptr<spdlog::logger> log);
     // The process is gone: no callback of it runs any more, its connections close at the other side.
     void kill(Host& host);
+    // The process stands still for a while; what comes in waits.
+    void pause(Host& host, Duration time);
 
     // Nothing sent from `a` to `b` arrives, until healed. One way.
     void cut(Endpoint a, Endpoint b) { cut_.insert({a, b}); }
-    void heal() { cut_.clear(); }
+    void mend(Endpoint a, Endpoint b) { cut_.erase({a, b}); }
+    // Multicast from `a` does not arrive at `b`; all else does.
+    void deafen(Endpoint a, Endpoint b) { deaf_.insert({a, b}); }
+    // Datagrams pass, and what is sent on connections from `a` to `b` waits.
+    void hang(Endpoint a, Endpoint b) { hung_.insert({a, b}); }
+    // Everything from `a` to `b` takes so much longer.
+    void slow(Endpoint a, Endpoint b, Duration by) { slow_[{a, b}] = by; }
+    // All connections between the two are reset.
+    void reset_connections(Endpoint a, Endpoint b);
+    void heal();
+    bool healed() const { return cut_.empty() && deaf_.empty() && hung_.empty() && slow_.empty(); }
+    bool passes(Endpoint from, Endpoint to) const { return !cut_.contains({from, to}); }
 
     // Runs events until `done`, which is asked after each, or until `limit` has passed. True if done.
     bool run_until(const std::function<bool()>& done, Duration limit);
-    void run_for(Duration time) {
-        run_until([] { return false; }, time);
-    }
+    void run_for(Duration time);
 
-    void at(TimePoint when, std::move_only_function<void()> task);
+    // `owner`: the process it runs in; it does not run once that is gone, and waits while it is paused.
+    void at(TimePoint when, std::move_only_function<void()> task, Host* owner = nullptr);
+    void after(Duration time, std::move_only_function<void()> task) { at(now_ + time, std::move(task)); }
 
 private:
     friend class Host;
     struct Event {
         TimePoint when;
         std::uint64_t order;
+        Host* owner;
         std::move_only_function<void()> task;
     };
     struct Later {
@@ -75,71 +109,26 @@ private:
             return std::pair(a->when, a->order) > std::pair(b->when, b->order);
         }
     };
-    Duration delay();
-    bool passes(Endpoint from, Endpoint to) const { return !cut_.contains({from, to}); }
-    void deliver_datagram(Endpoint from, Host& to, env::Channel channel, Bytes datagram);
+    // Runs the next event that is due by `end`; false if there is none.
+    bool step(TimePoint end);
+    Duration delay(Endpoint from, Endpoint to);
+    bool stream_passes(Endpoint from, Endpoint to) const { return passes(from, to) && !hung_.contains({from, to}); }
+    void deliver_datagram(Endpoint from, Host& to, env::Channel channel, const Bytes& datagram);
+    void arrive(Endpoint from, Host& to, env::Channel channel, Bytes datagram, Duration after);
 
+    using Pair = std::pair<Endpoint, Endpoint>;
     TimePoint now_{};
     std::uint64_t order_{};
-    std::mt19937_64 random_;
+    std::uint64_t fingerprint_{14695981039346656037ULL};
+    Random random_;
     std::priority_queue<std::unique_ptr<Event>, std::vector<std::unique_ptr<Event>>, Later> events_;
     std::map<Endpoint, std::unique_ptr<Host>> hosts_;
     std::vector<std::unique_ptr<Host>> dead_;  // kept, since events may still name them
-    std::set<std::pair<Endpoint, Endpoint>> cut_;
+    std::set<Pair> cut_;
+    std::set<Pair> deaf_;
+    std::set<Pair> hung_;
+    std::map<Pair, Duration> slow_;
     std::uint64_t last_connection_{};
-};
-
-// One process: its Env.
-class Host final : public env::Env {
-public:
-    Host(World& world, Endpoint address, std::shared_ptr<spdlog::logger> log)
-        : world_(world), address_(address), log_(std::move(log)) {}
-
-    env::AcceptHandler accept;
-    env::FrameHandler frame;
-    bool alive() const { return alive_; }
-    Endpoint address() const { return address_; }
-    // Runs `task` from the loop of this process, if it still lives.
-    void post(std::move_only_function<void()> task) { set_timer(Duration{0}, std::move(task)); }
-
-    TimePoint now() override { return world_.now(); }
-    std::int64_t wall_clock_ms() override;
-    std::uint64_t random() override { return world_.random(); }
-    spdlog::logger& log() override { return *log_; }
-    TimerId set_timer(Duration after, std::move_only_function<void()> task) override;
-    void cancel_timer(TimerId timer) override { timers_.erase(timer); }
-    ConnectionId connect(Endpoint to, Duration timeout, env::ConnectionHandler& handler) override;
-    env::SendStatus send(ConnectionId connection, protocol::OutMessage message) override;
-    std::size_t queued_bytes(ConnectionId) override { return 0; }
-    void pause_reading(ConnectionId) override {}
-    void resume_reading(ConnectionId) override {}
-    void close(ConnectionId connection) override;
-    Endpoint peer_of(ConnectionId connection) override;
-    void broadcast(env::OutFrame frame) override;
-    void multicast(std::span<const env::OutFrame> frames) override;
-    void send_datagram(Endpoint to, env::OutFrame frame) override;
-    env::DatagramLimits datagram_limits() override { return {4u << 20, 1472}; }
-
-private:
-    friend class World;
-    struct Connection {
-        Endpoint peer;
-        ConnectionId peer_id;
-        env::ConnectionHandler* handler{};
-        bool up{};
-        TimePoint last_delivery{};  // messages of a connection stay in order
-        std::deque<protocol::Message> on_the_way;
-    };
-    void deliver_next(ConnectionId connection);
-    void closed_by_peer(ConnectionId connection, protocol::ErrorCode code, std::string reason);
-
-    World& world_;
-    Endpoint address_;
-    std::shared_ptr<spdlog::logger> log_;
-    bool alive_ = true;
-    std::uint64_t last_timer_{};
-    std::set<TimerId> timers_;
-    std::map<ConnectionId, Connection> connections_;
 };
 
 }  // namespace logstream::sim

@@ -1,0 +1,33 @@
+// Damage that a read found while this broker is a member: the bytes come from another member, into the same place.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "internal/node/aligner.h"
+#include "internal/node/core.h"
+
+namespace logstream::node {
+
+class Repair {
+public:
+    // `beyond_repair`: not in place; this broker must leave the view and catch up again.
+    Repair(Core& core, std::function<void(const std::string&)> beyond_repair)
+        : core_(core), beyond_repair_(std::move(beyond_repair)) {}
+
+    // Looks for damage. About every 100 ms while `view` serves.
+    void tick(const view::View& view);
+    // The view is changing.
+    void stop() { aligner_.reset(); }
+
+private:
+    void finished(const Result<void>& result);
+
+    Core& core_;
+    std::function<void(const std::string&)> beyond_repair_;
+    std::unique_ptr<Aligner> aligner_;
+    protocol::TimePoint next_;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace logstream::node
