@@ -289,6 +289,7 @@ void GroupCommit::data_done(GroupResult result) {
     const bool in_flush = result.rest.empty() || std::holds_alternative<SyncOp>(result.rest.front());
     if (result.status.error().code == ErrorCode::kDiskFull && !in_flush) {
         if (!full_) log_.error("DISK full: {}", result.status.error().message);
+        said_full_ = true;
         group_ops_ = std::move(result.rest);
         stalled_ = true;
         full_ = true;
@@ -378,9 +379,20 @@ void GroupCommit::watch_speed(TimePoint now) {
               protocol::milliseconds(busy));
 }
 
+void GroupCommit::watch_room() {
+    if (disk_full() == said_full_) return;
+    said_full_ = full_;
+    if (full_)
+        log_.error("DISK full: {} MiB are left on the disk of {}; writes are refused until there is room",
+                   disk_.free_bytes() >> 20, options_.dir);
+    else
+        log_.warn("DISK has room again; writes are accepted");
+}
+
 void GroupCommit::tick(TimePoint now) {
     if (failed()) return;
     watch_speed(now);
+    watch_room();
     if (options_.fsync == FsyncPolicy::kInterval && !(dirty_files_.empty() && dirty_dirs_.empty()) &&
         (!last_sync_ || now - *last_sync_ >= options_.fsync_interval)) {
         last_sync_ = now;

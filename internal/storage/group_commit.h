@@ -113,6 +113,7 @@ private:
     void other_done(InFlight kind, FlushCallback callback, const Result<void>& status);
     void fail_all(const Error& error);
     void watch_speed(TimePoint now);
+    void watch_room();
     void note_dirty(const DiskOp& op);
     // Files that are gone need no flush.
     void scrub(const std::function<bool(const std::string&)>& gone);
@@ -149,6 +150,7 @@ private:
     std::optional<TimePoint> said_slow_;
     std::optional<Error> failure_;
     mutable bool full_{false};
+    bool said_full_{false};
 };
 
 }  // namespace logstream::storage

@@ -24,6 +24,7 @@ from . import survivors
 from . import resume
 from . import union
 from . import garbage
+from . import disk
 from . import no_multicast
 from . import view_sync
 from . import state_exchange
