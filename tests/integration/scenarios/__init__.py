@@ -7,6 +7,7 @@ from . import topics
 from . import ctl
 from . import recover
 from . import flags
+from . import flags_broker
 from . import bad_input
 from . import loopback
 from . import split_start
