@@ -8,6 +8,7 @@ from . import ctl
 from . import recover
 from . import flags
 from . import flags_broker
+from . import flags_tools
 from . import bad_input
 from . import loopback
 from . import split_start

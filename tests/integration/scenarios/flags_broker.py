@@ -62,7 +62,7 @@ class Ground:
 
     def exit_of(self, *flags, env=None):
         """Exit code, stdout and stderr of a broker that must end at once."""
-        process = Started(self.run, self.place(1), *flags, env=env).process
+        process = self.start(1, *flags, env=env).process
         return process.wait(10), process.output().decode(), process.errors()
 
     def clear(self):
@@ -145,7 +145,7 @@ class Seeds:
         self._asked = set()
 
     def asked_by(self, ip):
-        """The addresses at which a broker of this host has asked to be let in."""
+        """The addresses that a broker of this host has asked for a cluster."""
         for address, listener in zip(self.addresses, self._listeners):
             while select.select([listener], [], [], 0)[0]:
                 connection, (caller, _) = listener.accept()
@@ -154,7 +154,8 @@ class Seeds:
                 with connection:
                     while wire.decode_message(data) is None and (part := connection.recv(1 << 16)):
                         data += part
-                check_equal(wire.decode_message(data).type, "JOIN", "what a seed is asked")
+                kind = wire.decode_message(data).type
+                check(kind in ("JOIN", "PROBE"), f"a seed is asked {kind}")
                 self._asked.add((caller, address))
         return ",".join(sorted(address for caller, address in self._asked if caller == ip))
 
@@ -409,7 +410,7 @@ def check_flag_set(ground):
         answer = broker.ask("METADATA", metadata).topics[0]
         return answer.settings.partitions, str(answer)
 
-    check_equal(wait_until(partitions, 10, "a topic is made"), 3, "partitions of a topic made by --set topics.partitions=3")
+    check_equal(wait_until(partitions, 10, "a topic is made"), 3, "partitions of a topic that is made")
 
 
 def check_flag_help_and_version(ground):
