@@ -30,6 +30,7 @@ NAMES = [
     ("log.level", "LOG_LEVEL", "--log-level"),
 ]
 DEFAULT_NAME = f"{re.sub('[^A-Za-z0-9._-]', '-', socket.gethostname())}-8001"
+FRAMES = "udp dport 9999 @th,104,8 4"  # of replication
 NO_BROADCAST = "ether type ip pkttype { broadcast, multicast }"
 
 
@@ -384,7 +385,7 @@ def check_flag_log_level_debug(ground):
         for status in _join(*brokers, names=names):
             check_equal(status["transport"], "multicast", "transport")
         for broker in brokers:
-            ground.network.lose(int(broker.place.name[1:]), "udp dport 9999 numgen inc mod 3 == 0")
+            ground.network.lose(int(broker.place.name[1:]), f"{FRAMES} numgen inc mod 3 == 0")
         words = ["--message", "x", "--count", 60, "--interval", 5, "--linger", 0, "--topic", "t"]
         brokers_flag = ["--brokers", f"{brokers[0].place.ip}:8001"]
         producer = [ground.run.program("producer"), *words, *brokers_flag, "--cluster", brokers[0].cluster]
