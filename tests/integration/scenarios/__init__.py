@@ -6,6 +6,7 @@ from . import producer_consumer
 from . import topics
 from . import ctl
 from . import recover
+from . import merge
 from . import flags
 from . import flags_broker
 from . import flags_tools

@@ -1,0 +1,220 @@
+"""Two clusters of one name that were started apart: they stay apart until a person merges them, or join by themselves."""
+
+import json
+import os
+import signal
+from collections import Counter
+
+import wire
+from checks import check, check_equal, wait_until
+from client import check_refused, compare_lines, wait_for_lines
+from scenario import scenario
+
+APART = "same name and records of its own; they stay apart: `logstreamctl merge --from"
+SLOW = "limit rate over 400 kbytes/second burst 40 kbytes"  # of the way from the source to the one who merges
+
+
+class Sides:
+    """Brokers of one cluster that start in two parts that do not reach each other. Clients reach both."""
+
+    def __init__(self, run, here, there, **settings):
+        self.cluster = run.cluster(here + there, **settings)
+        self.here, self.there = self.cluster.brokers[:here], self.cluster.brokers[here:]
+        for broker in self.there:
+            self.cluster.network.cut(broker.number, [each.number for each in self.here])
+        for broker in self.cluster.brokers:
+            broker.start()
+        for side in (self.here, self.there):
+            self.cluster.wait_for_view(side)
+
+    def lineages(self):
+        return [{broker.status()["cluster_id"] for broker in side} for side in (self.here, self.there)]
+
+    def heal(self):
+        """The network is whole, and both sides notice that they are two clusters."""
+        self.cluster.network.heal()
+
+        def all_say():
+            statuses = [broker.status() or {} for broker in self.cluster.brokers]
+            return all(APART in status.get("apart", "") for status in statuses), f"{statuses}"
+
+        self.cluster.wait_until(all_say, 20, "all brokers say that there is another cluster")
+
+    def merge(self, *flags, source=None):
+        words = ["merge", "--from", ",".join(each.address for each in source or self.there), "--json", *flags]
+        return self.cluster.start_ctl(*words, brokers=self.here)
+
+
+@scenario("merge-empty", namespaces=True)
+def merge_empty(run):
+    """Of two clusters without user records one joins the other; so does the one without where the other has some."""
+    neither = Sides(run, 2, 1, name="neither")
+    neither.cluster.network.heal()
+    neither.cluster.wait_for_view(neither.cluster.brokers)
+    one = Sides(run, 1, 2, name="one")
+    lines = run.numbered_lines(50)
+    (kept,), _ = one.lineages()
+    one.cluster.producer("kept", "--file", run.write("kept.in", lines), brokers=one.here).succeed(20)
+    one.cluster.network.heal()
+    status = one.cluster.wait_for_view(one.cluster.brokers)
+    check_equal(status["cluster_id"], kept, "lineage that both are of, where one side has records")
+    for broker in one.there:
+        check(broker.log_matches("ClusterState .*starts afresh"), f"{broker} does not log that it starts afresh")
+    compare_lines(one.cluster.read("kept"), lines, "the records of the side that has some")
+    one.cluster.verify()
+    return "two sides without records became one; a side without records joined the one that has some"
+
+
+@scenario("merge", namespaces=True)
+def merge(run):
+    sides = Sides(run, 3, 2)
+    ours, theirs = run.numbered_lines(300, "ours "), run.numbered_lines(20_000, "theirs ")
+    for side, lines in ((sides.here, ours), (sides.there, theirs)):
+        sides.cluster.producer("both", "--file", run.write("both.in", lines), brokers=side).succeed(30)
+    parts = _parts(sides)
+    _stay_apart(sides, ours, theirs)
+    kills = _kill_in_the_middle(sides, ours, theirs)
+    late = _merge_while_both_are_written(sides)
+    compare_lines(sides.cluster.read("both"), ours + theirs, "the records of both sides")
+    check_equal(sorted(sides.cluster.read("parts", *SHOWN)), parts, "partition, key, value and time of what was merged")
+    sides.cluster.verify()
+    return f"killed {kills} times, {len(theirs)} + {len(parts)} + {late} records of the other side are there once"
+
+
+SHOWN = ["--format", "%p %k=%v at %T"]
+
+
+def _parts(sides):
+    """Three partitions of records with keys, on the other side; what is to be seen of them."""
+    run, cluster = sides.cluster.run, sides.cluster
+    cluster.ctl("topics", "create", "parts", "--partitions", 3, brokers=sides.there)
+    for part in range(3):
+        path = run.write("parts.in", run.numbered_lines(100, f"{part}-"))
+        flags = ["--file", path, "--partition", part, "--key-separator", " "]
+        cluster.producer("parts", *flags, brokers=sides.there).succeed(20)
+    parts = sorted(cluster.read("parts", *SHOWN, brokers=sides.there))
+    check_equal(len(parts), 300, "records of three partitions")
+    return parts
+
+
+def _stay_apart(sides, ours, theirs):
+    cluster, lineages = sides.cluster, sides.lineages()
+    sides.heal()
+    for side in (sides.here, sides.there):
+        check(any(APART in broker.log() for broker in side), f"of {side} nobody logs that there is another cluster")
+        told = cluster.ctl("status", brokers=side)
+        check("APART" in told and "logstreamctl merge --from" in told, f"status does not tell it: {told}")
+    check_refused(cluster.producer("both", "--message", "x", "--timeout", 0, brokers=None), 15, "logstreamctl merge")
+    check_refused(cluster.start_ctl("merge", "--from", sides.here[1].address, brokers=sides.here), 15, "nothing to merge")
+    for side, lines in ((sides.here, ours), (sides.there, theirs)):
+        cluster.wait_for_view(side)
+        compare_lines(cluster.read("both", brokers=side), lines, f"what {side} serves, apart")
+    check_equal(sides.lineages(), lineages, "lineages after the heal")
+
+
+def _kill_in_the_middle(sides, ours, theirs):
+    """kill -9 of the merge, on a slow way so that there is a middle: after the first batch, and in each run a later one."""
+    cluster, network = sides.cluster, sides.cluster.network
+    for broker in sides.here:
+        network.lose(broker.number, f"ip saddr {cluster.client_place.ip} {SLOW}")
+    reader = cluster.consumer("both", "--follow", brokers=sides.here)
+    kills = 0
+    for share in (0.01, 0.3, 0.6):
+        goal = len(ours) + int(share * len(theirs))
+        wait_for_lines(reader, min(goal, len(ours)), 20)
+        process = sides.merge()
+        wait_until(lambda goal=goal: reader.line_count() >= goal or not process.running, 30, f"{goal} records are there")
+        check(process.running, f"the merge ended before it was killed: {process.last_words()}")
+        process.kill()
+        check(reader.line_count() < len(ours) + len(theirs), "all was copied before the kill")
+        kills += 1
+    reader.kill()
+    network.heal()
+    return kills
+
+
+class Writer:
+    """A producer of numbered lines to one side, which goes on until it is told to end."""
+
+    def __init__(self, sides, side, name):
+        run, self.name = sides.cluster.run, name
+        self.lines = run.numbered_lines(60_000, f"{name} ")
+        self._failed = os.path.join(run.folder, f"{name}.failed")
+        path = run.write(f"{name}.in", self.lines)
+        flags = ["--file", path, "--rate", 2000, "--timeout", 1000, "--failed", self._failed]
+        self._producer = sides.cluster.producer("late", *flags, brokers=side)
+        wait_for_lines(sides.cluster.consumer("late", "--follow", "--count", 500, brokers=side), 500, 20)
+
+    def end(self):
+        """The lines that were acknowledged; keeps all that were sent."""
+        self._producer.send_signal(signal.SIGINT)
+        self._producer.wait(30)
+        failed = set()
+        if os.path.exists(self._failed):
+            with open(self._failed, "rb") as file:
+                failed = set(file.read().split(b"\n")[:-1])
+        self.lines = self.lines[: self._producer.records + len(failed)]
+        return [line for line in self.lines if line not in failed]
+
+
+def _merge_while_both_are_written(sides):
+    """Both sides accept records until the other one's brokers join; those that were acknowledged are there, once."""
+    cluster = sides.cluster
+    writers = [Writer(sides, sides.here, "here"), Writer(sides, sides.there, "there")]
+    told = json.loads(sides.merge().succeed(60).output())
+    check(told["retired"] and told["records"] > 0, f"merge --json prints {told}")
+    cluster.wait_for_view(cluster.brokers)
+    for broker in cluster.brokers:
+        check("apart" not in broker.status(), f"{broker} still says that it is apart: {broker.status().get('apart')}")
+    acknowledged = [writer.end() for writer in writers]
+    found = cluster.read("late")
+    times = Counter(found)
+    for writer, lines in zip(writers, acknowledged):
+        lost = [line for line in lines if times[line] != 1]
+        check(
+            not lost,
+            f"{len(lost)} of {len(lines)} acknowledged {writer.name} are not there once, first {lost[:1]} of "
+            f"{lines[-1:]}",
+        )
+        sent = set(writer.lines)
+        ordered = [line for line in found if line in sent]
+        check(ordered == sorted(ordered), f"the records written {writer.name} are there in another order")
+    more = [line for line, count in times.items() if count > 1]
+    check(not more, f"{len(more)} records are there twice, first {more[:1]}")
+    return len(acknowledged[1])
+
+
+@scenario("merge-cut", namespaces=True)
+def merge_cut(run):
+    """A merge that ended between two brokers: told to the first that it is copied, not to the second."""
+    sides = Sides(run, 3, 3)
+    cluster = sides.cluster
+    ours, theirs = run.numbered_lines(30, "ours "), run.numbered_lines(3000, "theirs ")
+    for side, lines in ((sides.here, ours), (sides.there, theirs)):
+        cluster.producer("both", "--file", run.write("both.in", lines), brokers=side).succeed(30)
+    sides.heal()
+    lineages = sides.lineages()
+    told = json.loads(sides.merge("--keep").succeed(30).output())
+    check_equal((told["retired"], told["records"]), (False, len(theirs)), "merge --keep: retired and records")
+    check_equal(sides.lineages(), lineages, "lineages after merge --keep")
+    told = [_admin(broker, "SEAL") for broker in sides.there]
+    for left in (2, 1):  # all of the old view but one are needed for its quorum
+        retired = sides.there[:-left]
+        told.append(_admin(retired[-1], "RETIRE"))
+        check(not any(told), f"the brokers refuse: {told}")
+        check_refused(
+            cluster.producer("both", "--message", "x", "--timeout", 0, brokers=sides.there[-left:]), 10, "merged|quorum"
+        )
+        cluster.wait_for_view([*sides.here, *retired])
+    check_equal(json.loads(sides.merge(source=sides.there[-1:]).succeed(60).output())["retired"], True, "retired")
+    cluster.wait_for_view(cluster.brokers)
+    compare_lines(cluster.read("both"), ours + theirs, "the records of both sides")
+    cluster.verify()
+    return "--keep leaves both sides as they are; a merge that had told one of three brokers was ended by another run"
+
+
+def _admin(broker, action):
+    """Asks as logstreamctl does; the refusal."""
+    request = wire.protobuf("Admin")
+    request.action, request.cluster_id = request.Action.Value(action), int(broker.status()["cluster_id"], 16)
+    return broker.ask("ADMIN", request).parse().error.message
