@@ -14,6 +14,8 @@ namespace {
 // cut off go on where it stopped; sequences alone would not do, since retention moves the log's start.
 constexpr std::string_view kOriginHeader = "logstream.merged";
 constexpr Duration kRecordTimeout = std::chrono::minutes(2);
+constexpr Duration kCommitInterval = std::chrono::milliseconds(50);
+constexpr Duration kCommitPatience = std::chrono::seconds(1);  // before it says what it waits for
 constexpr std::int64_t kFirstTail = 4096;
 
 struct Origin {
@@ -52,30 +54,89 @@ public:
     }
 
     Result<void> tell_source(proto::Admin::Action action) {
-        const client::ClusterView view = source_.view();
         proto::Admin request;
         request.set_action(action);
-        request.set_cluster_id(view.cluster_id.value);
-        for (const Broker& broker : view.members) {
-            std::optional<Result<proto::AdminResponse>> answer;
-            source_.requests().send(broker.endpoint, MessageType::kAdmin, request.SerializeAsString(), {}, kAnswerLimit,
-                                    [&answer](const Result<protocol::Message>& message) {
-                                        answer = client::read_response<proto::AdminResponse>(message);
-                                    });
-            wait([&answer] { return answer.has_value(); });
-            // It left this lineage, when a run that was cut off told it so, and takes no records of it any more.
-            if (!*answer && answer->error().code == ErrorCode::kWrongCluster) continue;
-            if (!*answer)
-                return protocol::fail(answer->error().code, "{} at {}: {}", broker.name,
-                                      env::to_string(broker.endpoint), answer->error().message);
-        }
+        request.set_cluster_id(source_.view().cluster_id.value);
+        const auto answers = ask_source<proto::AdminResponse>(MessageType::kAdmin, request);
+        if (!answers) return std::unexpected(answers.error());
         return {};
+    }
+
+    // Waits until all that the sealed source took is committed. What is only appended may be acknowledged yet, and
+    // would be lost with the brokers that are retired.
+    Result<void> wait_for_commits() {
+        const auto began = session_.loop().now();
+        bool said = false;
+        while (true) {
+            const auto waiting = find_uncommitted();
+            if (!waiting) return std::unexpected(waiting.error());
+            if (waiting->empty()) return {};
+            const protocol::Duration waited = session_.loop().now() - began;
+            if (waited > kRecordTimeout)
+                return protocol::fail(
+                    ErrorCode::kTimeout,
+                    "{}: it is not known whether these were acknowledged. Its brokers are not retired; "
+                    "see logstreamctl status --brokers of them, and run the merge again",
+                    *waiting);
+            if (!said && waited > kCommitPatience) {
+                std::fprintf(stderr, "logstreamctl: waits for the other cluster to commit %s\n", waiting->c_str());
+                said = true;
+            }
+            session_.loop().run_until([] { return false; }, kCommitInterval);
+        }
     }
 
 private:
     void wait(const std::function<bool()>& done) {
         while (!session_.loop().run_until(done, std::chrono::hours(1))) {
         }
+    }
+
+    // Asks each broker of the source. One that left the lineage, when a run that was cut off told it so, takes no
+    // records of it any more, and is not among the answers.
+    template <class Response, class Proto>
+    Result<std::vector<Response>> ask_source(MessageType type, const Proto& request) {
+        std::vector<Response> answers;
+        const client::ClusterView view = source_.view();
+        for (const Broker& broker : view.members) {
+            std::optional<Result<Response>> answer;
+            source_.requests().send(broker.endpoint, type, request.SerializeAsString(), {}, kAnswerLimit,
+                                    [&answer](const Result<protocol::Message>& message) {
+                                        answer = client::read_response<Response>(message);
+                                    });
+            wait([&answer] { return answer.has_value(); });
+            if (*answer) {
+                answers.push_back(*std::move(*answer));
+            } else if (answer->error().code != ErrorCode::kWrongCluster) {
+                return protocol::fail(answer->error().code, "{} at {}: {}", broker.name,
+                                      env::to_string(broker.endpoint), answer->error().message);
+            }
+        }
+        return answers;
+    }
+
+    // A stream of which some broker of the source holds more than another knows to be committed, in words; or empty.
+    Result<std::string> find_uncommitted() {
+        proto::Verify request;
+        request.set_cluster_id(source_.view().cluster_id.value);
+        const auto answers = ask_source<proto::VerifyResponse>(MessageType::kVerify, request);
+        if (!answers) return std::unexpected(answers.error());
+        std::map<std::pair<std::uint64_t, std::uint32_t>, std::int64_t> ends;
+        for (const proto::VerifyResponse& answer : *answers) {
+            for (const proto::StreamDigest& digest : answer.streams()) {
+                std::int64_t& end = ends[{digest.summary().topic(), digest.summary().partition()}];
+                end = std::max(end, digest.summary().log_end());
+            }
+        }
+        for (const proto::VerifyResponse& answer : *answers) {
+            for (const proto::StreamDigest& digest : answer.streams()) {
+                const proto::StreamSummary& summary = digest.summary();
+                const std::int64_t missing = ends.at({summary.topic(), summary.partition()}) - summary.high_watermark();
+                if (missing > 0)
+                    return fmt::format("{} records of {}/{}", missing, digest.topic_name(), summary.partition());
+            }
+        }
+        return std::string();
     }
 
     // The number of partitions that the topic has here.
@@ -223,6 +284,7 @@ int merge(const Common& common, const MergeOptions& options) {
     if (!options.keep) {
         // What came in meanwhile is copied when nothing can come any more.
         if (auto sealed = merger.tell_source(proto::Admin::SEAL); !sealed) return complain(sealed.error());
+        if (auto settled = merger.wait_for_commits(); !settled) return complain(settled.error());
         if (auto copied = merger.copy_all(); !copied) return complain(copied.error());
         if (auto retired = merger.tell_source(proto::Admin::RETIRE); !retired) return complain(retired.error());
     }

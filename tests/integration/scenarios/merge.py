@@ -11,6 +11,7 @@ from client import check_refused, compare_lines, wait_for_lines
 from scenario import scenario
 
 APART = "same name and records of its own; they stay apart: `logstreamctl merge --from"
+FRAMES = "udp dport 9999 @th,104,8 4"  # of replication
 SLOW = "limit rate over 400 kbytes/second burst 40 kbytes"  # of the way from the source to the one who merges
 
 
@@ -211,6 +212,38 @@ def merge_cut(run):
     compare_lines(cluster.read("both"), ours + theirs, "the records of both sides")
     cluster.verify()
     return "--keep leaves both sides as they are; a merge that had told one of three brokers was ended by another run"
+
+
+@scenario("merge-uncommitted", namespaces=True)
+def merge_uncommitted(run):
+    """A record that the other side took, and can't commit when its brokers are told to take no more."""
+    sides = Sides(run, 1, 3, **{"replication.slow_member_timeout": "60s"})
+    cluster, there = sides.cluster, sides.there
+    cluster.producer("kept", "--message", "ours", brokers=sides.here).succeed(20)
+    cluster.producer("app", "--message", "committed", brokers=there).succeed(20)
+    sides.heal()
+    owner = cluster.by_id(json.loads(cluster.ctl("ring", "app", "--json", brokers=there))["owner"])
+    for broker in there:
+        if broker is not owner:
+            cluster.network.lose(broker.number, FRAMES)
+    producer = cluster.producer("app", "--message", "late", brokers=there)
+
+    def taken():
+        lines = cluster.ctl("query", "-t", "app", "--at", owner.name, brokers=there).splitlines()
+        return [line.split()[2] for line in lines] == ["committed", "UNCOMMITTED"], f"{lines}"
+
+    cluster.wait_until(taken, 20, "the owner holds a record that is not committed")
+    process = sides.merge()
+    process.wait_for_words("waits for the other cluster to commit 1 records of app/0", 20)
+    check("merged" in owner.status()["reason"], f"the owner is not sealed: {owner.status()}")
+    check(process.running, f"the merge ended: {process.last_words()}")
+    cluster.network.heal()
+    producer.succeed(20)
+    told = json.loads(process.succeed(30).output())
+    check_equal((told["retired"], told["records"]), (True, 2), "merge --json: retired and records")
+    cluster.wait_for_view(cluster.brokers)
+    compare_lines(cluster.read("app"), [b"committed", b"late"], "the records of the other side")
+    return "the merge waited until what the other side had taken was committed, and acknowledged, and copied it"
 
 
 def _admin(broker, action):
