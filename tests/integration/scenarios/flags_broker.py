@@ -450,6 +450,10 @@ def check_flag_wrong_usage(ground):
     code, _, said = ground.exit_of(env={"BROADCAST_PORT": "x"})
     check_equal(code, 1, "exit code with a bad variable")
     check("environment BROADCAST_PORT: expected a port" in said, said)
+    file = ground.run.write("bad.yaml", [b"failure:", b"  phi_fail: 7"])  # below phi_suspect
+    code, _, said = ground.exit_of("--config", file)
+    check_equal(code, 1, "exit code with a bad file")
+    check(f"{file}:2: expected phi_suspect to be at most phi_fail" in said, said)
     code, _, said = ground.exit_of("--config", "none.yaml")
     check_equal(code, 1, "exit code with a file that is not there")
     check("none.yaml" in said, said)

@@ -236,6 +236,7 @@ def check_flag_status(cluster):
         for member in told["members"]:
             wrong = {"id", "name", "address", "role", "phi", "lag_records", "disk", "reachable"} - member.keys()
             check(not wrong, f"status --json does not tell {wrong} of a member")
+    check_equal(_json(cluster, "status", brokers=None)["node"], leader.id, "who is asked when none is named")
     rows = _rows(cluster.ctl("status", brokers=[leader]))
     view = str(told["view"])
     for row in (["leader", leader.name], ["quorum", "yes"], ["view", view], ["told", "by", leader.address]):

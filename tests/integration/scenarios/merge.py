@@ -1,4 +1,4 @@
-"""Two clusters of one name that were started apart: they stay apart until a person merges them, or join by themselves."""
+"""Two clusters of one name that were started apart: they stay apart until a person merges them."""
 
 import json
 import os
@@ -77,25 +77,41 @@ def merge(run):
     kills = _kill_in_the_middle(sides, ours, theirs)
     late = _merge_while_both_are_written(sides)
     compare_lines(sides.cluster.read("both"), ours + theirs, "the records of both sides")
-    check_equal(sorted(sides.cluster.read("parts", *SHOWN)), parts, "partition, key, value and time of what was merged")
+    _check_parts(sides, parts)
     sides.cluster.verify()
-    return f"killed {kills} times, {len(theirs)} + {len(parts)} + {late} records of the other side are there once"
+    count = len(theirs) + len(parts) + 2 * NARROW + late
+    return f"{kills} kills -9, {count} records of the other side are there once"
 
 
 SHOWN = ["--format", "%p %k=%v at %T"]
+NARROW = 40  # records in each of two partitions over there, which has one partition here
 
 
 def _parts(sides):
-    """Three partitions of records with keys, on the other side; what is to be seen of them."""
+    """Topics of several partitions on the other side, of which one is here with fewer; what shows of the first."""
     run, cluster = sides.cluster.run, sides.cluster
-    cluster.ctl("topics", "create", "parts", "--partitions", 3, brokers=sides.there)
-    for part in range(3):
-        path = run.write("parts.in", run.numbered_lines(100, f"{part}-"))
-        flags = ["--file", path, "--partition", part, "--key-separator", " "]
-        cluster.producer("parts", *flags, brokers=sides.there).succeed(20)
+    cluster.ctl("topics", "create", "parts", "--partitions", 3, "--retention-ms", 86_400_000, brokers=sides.there)
+    cluster.ctl("topics", "create", "narrow", "--partitions", 2, brokers=sides.there)
+    cluster.ctl("topics", "create", "narrow", "--partitions", 1, brokers=sides.here)
+    for topic, partitions, count in (("parts", 3, 100), ("narrow", 2, NARROW)):
+        for part in range(partitions):
+            path = run.write("parts.in", run.numbered_lines(count, f"{part}-"))
+            flags = ["--file", path, "--partition", part, "--key-separator", " "]
+            cluster.producer(topic, *flags, brokers=sides.there).succeed(20)
     parts = sorted(cluster.read("parts", *SHOWN, brokers=sides.there))
     check_equal(len(parts), 300, "records of three partitions")
     return parts
+
+
+def _check_parts(sides, parts):
+    cluster = sides.cluster
+    check_equal(sorted(cluster.read("parts", *SHOWN)), parts, "partition, key, value and time of what was merged")
+    topic = json.loads(cluster.ctl("topics", "describe", "parts", "--json"))
+    check_equal((topic["partitions"], topic["retention_ms"]), (3, 86_400_000), "settings of a topic that was merged")
+    keys = cluster.read("narrow", "--format", "%k")
+    for part in range(2):
+        expected = [b"%d-%07d" % (part, number) for number in range(1, NARROW + 1)]
+        compare_lines([key for key in keys if key in expected], expected, f"partition {part} in one of fewer")
 
 
 def _stay_apart(sides, ours, theirs):
@@ -106,7 +122,8 @@ def _stay_apart(sides, ours, theirs):
         told = cluster.ctl("status", brokers=side)
         check("APART" in told and "logstreamctl merge --from" in told, f"status does not tell it: {told}")
     check_refused(cluster.producer("both", "--message", "x", "--timeout", 0, brokers=None), 15, "logstreamctl merge")
-    check_refused(cluster.start_ctl("merge", "--from", sides.here[1].address, brokers=sides.here), 15, "nothing to merge")
+    here = cluster.start_ctl("merge", "--from", sides.here[1].address, brokers=sides.here)
+    check_refused(here, 15, "nothing to merge")
     for side, lines in ((sides.here, ours), (sides.there, theirs)):
         cluster.wait_for_view(side)
         compare_lines(cluster.read("both", brokers=side), lines, f"what {side} serves, apart")
@@ -114,24 +131,30 @@ def _stay_apart(sides, ours, theirs):
 
 
 def _kill_in_the_middle(sides, ours, theirs):
-    """kill -9 of the merge, on a slow way so that there is a middle: after the first batch, and in each run a later one."""
+    """kill -9 of the merge, on a slow way so that there is a middle: after the first batch, and in each run a later
+    one. In one more run, of the broker that orders what is appended."""
     cluster, network = sides.cluster, sides.cluster.network
+    owner = cluster.by_id(json.loads(cluster.ctl("ring", "both", "--json", brokers=sides.here))["owner"])
     for broker in sides.here:
         network.lose(broker.number, f"ip saddr {cluster.client_place.ip} {SLOW}")
     reader = cluster.consumer("both", "--follow", brokers=sides.here)
-    kills = 0
-    for share in (0.01, 0.3, 0.6):
+    wait_for_lines(reader, len(ours), 20)
+    victims = []
+    for share in (0.01, 0.2, 0.4, 0.6):
         goal = len(ours) + int(share * len(theirs))
-        wait_for_lines(reader, min(goal, len(ours)), 20)
-        process = sides.merge()
-        wait_until(lambda goal=goal: reader.line_count() >= goal or not process.running, 30, f"{goal} records are there")
-        check(process.running, f"the merge ended before it was killed: {process.last_words()}")
-        process.kill()
+        process = sides.merge("--keep")
+        wait_until(lambda: reader.line_count() >= goal or not process.running, 30, f"{goal} records are there")
+        check(process.running, f"the merge ended before the kill: {process.last_words()}")
         check(reader.line_count() < len(ours) + len(theirs), "all was copied before the kill")
-        kills += 1
-    reader.kill()
+        victims.append(process if len(victims) < 3 else owner)
+        victims[-1].kill()
     network.heal()
-    return kills
+    process.succeed(60)
+    wait_for_lines(reader, len(ours) + len(theirs), 20)
+    reader.kill()
+    owner.start()
+    cluster.wait_for_view(sides.here)
+    return len(victims)
 
 
 class Writer:
