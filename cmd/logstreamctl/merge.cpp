@@ -282,10 +282,15 @@ int merge(const Common& common, const MergeOptions& options) {
     Merger merger(**session, source);
     if (auto copied = merger.copy_all(); !copied) return complain(copied.error());
     if (!options.keep) {
-        // What came in meanwhile is copied when nothing can come any more.
-        if (auto sealed = merger.tell_source(proto::Admin::SEAL); !sealed) return complain(sealed.error());
-        if (auto settled = merger.wait_for_commits(); !settled) return complain(settled.error());
-        if (auto copied = merger.copy_all(); !copied) return complain(copied.error());
+        // What came in meanwhile is copied when nothing can come any more. A broker that restarted forgot that it is
+        // sealed: all are told again until a copy finds nothing new.
+        std::uint64_t before = 0;
+        do {
+            before = merger.copied();
+            if (auto sealed = merger.tell_source(proto::Admin::SEAL); !sealed) return complain(sealed.error());
+            if (auto settled = merger.wait_for_commits(); !settled) return complain(settled.error());
+            if (auto copied = merger.copy_all(); !copied) return complain(copied.error());
+        } while (merger.copied() > before);
         if (auto retired = merger.tell_source(proto::Admin::RETIRE); !retired) return complain(retired.error());
     }
     const std::string lineage = protocol::to_string(source.view().cluster_id);
