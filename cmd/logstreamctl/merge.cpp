@@ -92,12 +92,26 @@ private:
         }
     }
 
-    // Asks each broker of the source. One that left the lineage, when a run that was cut off told it so, takes no
-    // records of it any more, and is not among the answers.
+    // Asks each broker of the source's view as it is then. One that left the lineage, when a run that was cut off told
+    // it so, takes no records of it any more, and is not among the answers.
     template <class Response, class Proto>
     Result<std::vector<Response>> ask_source(MessageType type, const Proto& request) {
+        const auto began = session_.loop().now();
+        while (true) {
+            const client::ClusterView view = source_.view();
+            source_.refresh();
+            auto answers = ask_members<Response>(view, type, request);
+            const auto changed = [&] { return source_.view().number != view.number; };
+            if (answers && !changed()) return answers;
+            // A broker that failed is soon of the view no more.
+            if (!answers && session_.loop().now() - began > kOwnerLimit) return answers;
+            session_.loop().run_until(changed, kCommitInterval);
+        }
+    }
+
+    template <class Response, class Proto>
+    Result<std::vector<Response>> ask_members(const client::ClusterView& view, MessageType type, const Proto& request) {
         std::vector<Response> answers;
-        const client::ClusterView view = source_.view();
         for (const Broker& broker : view.members) {
             std::optional<Result<Response>> answer;
             source_.requests().send(broker.endpoint, type, request.SerializeAsString(), {}, kAnswerLimit,

@@ -237,6 +237,31 @@ def merge_cut(run):
     return "--keep leaves both sides as they are; a merge that had told one of three brokers was ended by another run"
 
 
+@scenario("merge-failover", namespaces=True)
+def merge_failover(run):
+    """kill -9 of the broker that is copied from: the merge goes on with those that are left of its view."""
+    sides = Sides(run, 1, 3)
+    cluster, (here,) = sides.cluster, sides.here
+    ours, theirs = run.numbered_lines(30, "ours "), run.numbered_lines(10_000, "theirs ")
+    for side, lines in ((sides.here, ours), (sides.there, theirs)):
+        cluster.producer("both", "--file", run.write("both.in", lines), brokers=side).succeed(30)
+    sides.heal()
+    owner = cluster.by_id(json.loads(cluster.ctl("ring", "both", "--json", brokers=sides.there))["owner"])
+    cluster.network.lose(here.number, f"ip saddr {cluster.client_place.ip} {SLOW}")
+    reader = cluster.consumer("both", "--follow", brokers=sides.here)
+    wait_for_lines(reader, len(ours), 20)
+    process = sides.merge()
+    wait_until(lambda: reader.line_count() > len(ours) or not process.running, 30, "the first records are there")
+    check(process.running, f"the merge ended before the kill: {process.last_words()}")
+    owner.kill()
+    cluster.network.heal()
+    told = json.loads(process.succeed(60).output())
+    check_equal((told["retired"], told["records"]), (True, len(theirs)), "merge --json: retired and records")
+    cluster.wait_for_view([broker for broker in cluster.brokers if broker is not owner])
+    compare_lines(cluster.read("both"), ours + theirs, "the records of both sides")
+    return f"{owner} of the other side was killed meanwhile; all {len(theirs)} of its records are there once"
+
+
 @scenario("merge-uncommitted", namespaces=True)
 def merge_uncommitted(run):
     """A record that the other side took, and can't commit when its brokers are told to take no more."""
