@@ -232,21 +232,23 @@ private:
     }
 
     // The source's offset of the last record that an earlier run copied. Its producer has been fenced, so none comes
-    // any more.
+    // any more. The greatest, not the last here: a view change may have appended some again, later.
     Result<std::int64_t> last_copied(const std::string& topic, std::uint32_t partition, const Origin& origin) {
-        for (std::int64_t tail = kFirstTail;; tail *= 16) {
+        using Kind = client::StartAt::Kind;
+        client::StartAt start{Kind::kTail, kFirstTail};
+        while (true) {
             std::optional<std::int64_t> last;
             std::int64_t seen = 0;
             client::ConsumerOptions options;
             options.topic = topic;
             options.partition = partition;
-            options.start = {client::StartAt::Kind::kTail, tail};
+            options.start = start;
             std::optional<Result<void>> finished;
             client::Consumer consumer(
                 target_, options,
                 [&](const client::ConsumedRecord& consumed) {
                     ++seen;
-                    if (const auto offset = origin.offset_of(consumed.record)) last = offset;
+                    if (const auto offset = origin.offset_of(consumed.record)) last = std::max(last, offset);
                     return true;
                 },
                 [&finished](Result<void> result) { finished = std::move(result); });
@@ -254,10 +256,13 @@ private:
             wait([&finished] { return finished.has_value(); });
             if (!*finished) return std::unexpected(finished->error());
             if (last) return *last;
-            if (seen < tail)
+            if (start.kind == Kind::kEarliest)
                 return protocol::fail(
                     ErrorCode::kInvalid,
                     "an earlier run copied records here that are gone (retention): it can't be told where to go on");
+            // Fewer records than offsets: the log is no longer, or the brokers' own batches or a compaction took some.
+            start =
+                seen < start.value ? client::StartAt{Kind::kEarliest} : client::StartAt{Kind::kTail, start.value * 16};
         }
     }
 

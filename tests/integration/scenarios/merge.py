@@ -221,6 +221,9 @@ def merge_cut(run):
     told = json.loads(sides.merge("--keep").succeed(30).output())
     check_equal((told["retired"], told["records"]), (False, len(theirs)), "merge --keep: retired and records")
     check_equal(sides.lineages(), lineages, "lineages after merge --keep")
+    # The next run finds where this one ended, however much was appended since.
+    more = run.numbered_lines(6000, "more ")
+    cluster.producer("both", "--file", run.write("more.in", more), brokers=sides.here).succeed(30)
     told = [_admin(broker, "SEAL") for broker in sides.there]
     for left in (2, 1):  # all of the old view but one are needed for its quorum
         retired = sides.there[:-left]
@@ -232,7 +235,7 @@ def merge_cut(run):
         cluster.wait_for_view([*sides.here, *retired])
     check_equal(json.loads(sides.merge(source=sides.there[-1:]).succeed(60).output())["retired"], True, "retired")
     cluster.wait_for_view(cluster.brokers)
-    compare_lines(cluster.read("both"), ours + theirs, "the records of both sides")
+    compare_lines(cluster.read("both"), ours + theirs + more, "the records of both sides")
     cluster.verify()
     return "--keep leaves both sides as they are; a merge that had told one of three brokers was ended by another run"
 
