@@ -69,6 +69,15 @@ def datagram_socket(place):
     return sender
 
 
+def listen(place):
+    """A TCP socket that takes connections at a free port of `place`."""
+    with _inside(place.namespace):
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.bind((place.ip, 0))
+    listener.listen()
+    return listener
+
+
 def remove_leftovers():
     """Removes the namespaces of runs that were killed before they could clean up; their processes died with them."""
     for line in run(["ip", "netns", "list"]).splitlines():

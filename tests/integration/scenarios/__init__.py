@@ -6,7 +6,10 @@ from . import producer_consumer
 from . import topics
 from . import ctl
 from . import recover
+from . import merge
 from . import flags
+from . import flags_broker
+from . import flags_tools
 from . import bad_input
 from . import loopback
 from . import split_start

@@ -1,5 +1,7 @@
 """Most brokers are gone for good: a new lineage from those that are left."""
 
+import json
+
 from checks import check, check_equal
 from client import check_refused, compare_lines
 from scenario import scenario
@@ -24,7 +26,8 @@ def recover(run):
     asked = cluster.start_ctl("recover", *addresses)
     asked.wait(15)
     check_equal(asked.code, 2, "exit code of a recover that cannot ask")
-    cluster.ctl("recover", *addresses, "--yes")
+    told = json.loads(cluster.ctl("recover", *addresses, "--yes", "--json"))
+    check_equal(told["done"], "recover", "recover --json")
     cluster.wait_for_view(left)
     new = {broker.status()["cluster_id"] for broker in left}
     check(len(new) == 1 and old not in new, f"lineages after the recovery of {old}: {new}")
