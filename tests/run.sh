@@ -120,7 +120,7 @@ unit() {
 sim() {
     heading simulation
     local arguments=("$@")
-    ((${#arguments[@]} == 0)) && arguments=(--seeds 1..1000)
+    ((${#arguments[@]} == 0)) && arguments=(--seeds 1..300)
     run_logged build/simulation-tests.log build/bin/logstream-sim "${arguments[@]}"
 }
 

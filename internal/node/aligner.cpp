@@ -146,7 +146,11 @@ void Aligner::mended(const TaskPtr& task, const Bytes& answer) {
         next = batch.next_offset();
         bytes += batch.size_bytes();
     }
-    if (bytes == 0) return give_up_from(task, damage->from);
+    if (bytes == 0) {
+        if (task->failures < kMaxFailures)
+            return source_failed(task, Error{ErrorCode::kCorrupt, "a source has no batches that fit the damage"});
+        return give_up_from(task, damage->from);
+    }
     core_.env.log().warn("REPAIR stream={} from={} to={}", protocol::to_string(stream->id), damage->from, next);
     fetched_bytes_ += bytes;
     stream->log->repair(answer.slice(0, bytes), guarded([this, task, from = damage->from](Result<void> repaired) {
@@ -187,11 +191,14 @@ void Aligner::fill(const TaskPtr& task) {
 
 void Aligner::fetch(const TaskPtr& task, Stream& stream, What what) {
     const view::StreamPlan& plan = task->target.plan;
+    std::vector<NodeId> sources = plan.sources;
+    // Any log may have the bytes: that they belong to the base log is seen by their view.
+    if (what == What::kRepair) sources.insert(sources.end(), task->target.others.begin(), task->target.others.end());
     std::optional<Endpoint> source;
-    for (std::size_t tried = 0; tried < plan.sources.size() && !source; ++tried) {
-        const NodeId id = plan.sources[(task->source + tried) % plan.sources.size()];
+    for (std::size_t tried = 0; tried < sources.size() && !source; ++tried) {
+        const NodeId id = sources[(task->source + tried) % sources.size()];
         if (id != core_.self.id) source = address_of_(id);
-        if (source) task->source = (task->source + tried) % plan.sources.size();
+        if (source) task->source = (task->source + tried) % sources.size();
     }
     if (!source)
         return finish(protocol::fail(ErrorCode::kNetwork, "stream {}: nobody in reach holds offsets {} to {}",

@@ -16,6 +16,8 @@ struct AlignTarget {
     // Records of this view beyond plan.log_end stay: they may be committed though the one who made the plan has not
     // received them yet. 0: the plan's end is the end.
     ViewNumber current_view;
+    // Who else may hold some of it: asked for what is damaged here.
+    std::vector<NodeId> others{};
     // A member of the view in which all this stands mends its log where it is and gives nothing up.
     bool in_place{};
 };

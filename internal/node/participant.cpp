@@ -87,13 +87,15 @@ void Participant::on_install(const proto::ViewInstall& request, InstallReply rep
     if (aligning_ == number && aligner_)
         return reply_install(number, protocol::fail(ErrorCode::kBusy, "view {} is being installed", number), reply);
 
+    std::vector<NodeId> holders;
+    for (const proto::Member& holder : request.holders()) holders.push_back(NodeId{holder.id()});
     std::vector<AlignTarget> targets;
     std::map<StreamId, bool> planned;
     for (const proto::StreamBase& base : request.streams()) {
         view::StreamPlan plan = view::plan_from_proto(base);
         const Offset end = plan.log_end;
         planned[plan.stream] = true;
-        targets.push_back({std::move(plan), end, {}});
+        targets.push_back({std::move(plan), end, {}, holders});
     }
     // A stream that the base log does not have is empty in it.
     for (const auto& [id, stream] : core_.streams.all())

@@ -21,7 +21,10 @@ void Repair::tick(const view::View& view) {
                               protocol::to_string(holding.stream), damage->from, damage->to);
         targets.push_back({view::StreamPlan{holding.stream, holding.log_start, holding.log_end,
                                             std::move(holding.epochs), others, holding.bytes},
-                           holding.high_watermark, view.number, true});
+                           holding.high_watermark,
+                           view.number,
+                           {},
+                           true});
     }
     if (targets.empty()) return;
     aligner_ = std::make_unique<Aligner>(

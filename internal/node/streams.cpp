@@ -50,10 +50,7 @@ std::vector<view::StreamHolding> Streams::holdings(Extent extent) const {
     std::vector<view::StreamHolding> out;
     out.reserve(streams_.size());
     for (const auto& [id, stream] : streams_) {
-        Offset end = extent == Extent::kDurable ? stream.log->durable_end() : stream.log->log_end();
-        // What lies behind damage is of no use to others. Who has damage has no vote.
-        if (extent == Extent::kDurable)
-            if (const auto damage = stream.log->damage()) end = std::min(end, damage->from);
+        const Offset end = extent == Extent::kDurable ? stream.log->durable_end() : stream.log->log_end();
         view::StreamHolding holding{id, stream.log->log_start(), end, stream.high_watermark,
                                     {}, stream.log->size_bytes()};
         for (const storage::EpochStart& epoch : stream.log->epochs().entries())

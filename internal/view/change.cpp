@@ -194,10 +194,39 @@ std::vector<StreamPlan> Change::merge() const {
             }
         }
     }
+    if (!quorum_of(bases(), voters())) lengthen(merged);
     std::vector<StreamPlan> out;
     out.reserve(merged.size());
     for (auto& [stream, plan] : merged) out.push_back(std::move(plan));
     return out;
+}
+
+namespace {
+
+// The view that wrote the last record of a log; 0 for one that is empty, or whose table does not reach back so far.
+ViewNumber last_view(const std::vector<EpochStart>& epochs, Offset end) {
+    ViewNumber out;
+    for (const EpochStart& epoch : epochs)
+        if (epoch.first < end) out = epoch.view;
+    return out;
+}
+
+}  // namespace
+
+// When members without a vote had to be counted, the base log may have lost its end to damage. A member of an older
+// view whose log goes on exactly where it ends knows better. (A view has one owner for a stream, so logs with the same
+// view at one offset are the same up to there.)
+void Change::lengthen(std::map<StreamId, StreamPlan>& base_log) const {
+    for (const auto& [id, answer] : answers_) {
+        for (const StreamHolding& holding : answer.streams) {
+            StreamPlan& plan = base_log[holding.stream];
+            plan.stream = holding.stream;
+            if (holding.log_end <= plan.log_end ||
+                last_view(plan.epochs, plan.log_end) != last_view(holding.epochs, plan.log_end))
+                continue;
+            plan = StreamPlan{holding.stream, holding.log_start, holding.log_end, holding.epochs, {id}, holding.bytes};
+        }
+    }
 }
 
 // About how many bytes of the base log the answer lacks; divergent tails are not looked into here. In floating point,

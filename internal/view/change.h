@@ -124,6 +124,7 @@ private:
     double bytes_behind(const Answer& answer, const std::vector<StreamPlan>& base) const;
     std::vector<Member> choose_members(const Bases& bases, const std::vector<StreamPlan>& base_log) const;
     std::vector<StreamPlan> merge() const;
+    void lengthen(std::map<StreamId, StreamPlan>& base_log) const;
     bool multicast_works(const std::vector<Member>& members) const;
 
     ViewNumber number_;

@@ -41,6 +41,12 @@ TimePoint Host::now() {
     return TimePoint{} + std::chrono::hours(1) + own - clock.behind;
 }
 
+void Host::set_clock_rate(double rate) {
+    const TimePoint before = now();
+    clock.rate = rate;
+    clock.behind += now() - before;
+}
+
 std::int64_t Host::wall_clock_ms() {
     return kEpochMs + clock.wall_off_ms +
            std::chrono::duration_cast<std::chrono::milliseconds>(world_.now().time_since_epoch()).count();
@@ -114,7 +120,9 @@ void Host::established(ConnectionId id, Host& peer, ConnectionId peer_id) {
     if (!peer.alive_ || !peer.connections_.contains(peer_id))
         return closed_by_peer(id, protocol::ErrorCode::kNetwork, "connection refused");
     found->second.up = true;
+    greeting_ = true;
     found->second.handler->on_connected(id);
+    greeting_ = false;
 }
 
 env::SendStatus Host::send(ConnectionId connection, protocol::OutMessage message) {

@@ -24,11 +24,15 @@ public:
     env::AcceptHandler accept;
     env::FrameHandler frame;
     bool alive() const { return alive_; }
+    // A connection has just come up: what is sent now may have waited for it.
+    bool greeting() const { return greeting_; }
     bool paused() const { return world_.now() < paused_until_; }
     Endpoint address() const { return address_; }
     // Any tag of the owner's.
     std::size_t index = ~std::size_t{0};
     ClockFault clock;
+    // The monotonic clock goes on from where it stands, at another rate.
+    void set_clock_rate(double rate);
     std::size_t connections() const { return connections_.size(); }
     std::size_t timers() const { return timers_.size(); }
     std::uint64_t timers_set() const { return last_timer_; }
@@ -77,6 +81,7 @@ private:
     Endpoint address_;
     std::shared_ptr<spdlog::logger> log_;
     bool alive_ = true;
+    bool greeting_{};
     TimePoint paused_until_{};
     std::uint64_t last_timer_{};
     std::set<TimerId> timers_;

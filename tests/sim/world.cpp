@@ -58,6 +58,13 @@ void World::reset_connections(Endpoint a, Endpoint b) {
     }
 }
 
+void World::slow(Endpoint a, Endpoint b, Duration by) {
+    if (by.count() > 0)
+        slow_[{a, b}] = by;
+    else
+        slow_.erase({a, b});
+}
+
 void World::heal() {
     cut_.clear();
     deaf_.clear();

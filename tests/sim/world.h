@@ -78,10 +78,12 @@ public:
     void mend(Endpoint a, Endpoint b) { cut_.erase({a, b}); }
     // Multicast from `a` does not arrive at `b`; all else does.
     void deafen(Endpoint a, Endpoint b) { deaf_.insert({a, b}); }
+    void undeafen(Endpoint a, Endpoint b) { deaf_.erase({a, b}); }
     // Datagrams pass, and what is sent on connections from `a` to `b` waits.
     void hang(Endpoint a, Endpoint b) { hung_.insert({a, b}); }
+    void unhang(Endpoint a, Endpoint b) { hung_.erase({a, b}); }
     // Everything from `a` to `b` takes so much longer.
-    void slow(Endpoint a, Endpoint b, Duration by) { slow_[{a, b}] = by; }
+    void slow(Endpoint a, Endpoint b, Duration by);
     // All connections between the two are reset.
     void reset_connections(Endpoint a, Endpoint b);
     void heal();

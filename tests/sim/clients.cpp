@@ -1,0 +1,186 @@
+#include "tests/sim/clients.h"
+
+#include "internal/protocol/checksum.h"
+
+namespace logstream::sim {
+
+using namespace std::chrono_literals;
+using protocol::Offset;
+
+namespace {
+constexpr Duration kBeginAgain = 500ms;
+constexpr std::size_t kMaxDecompressedBytes = 64u << 20;
+constexpr std::size_t kMaxBuffered = 256u << 10;  // beyond, a producer waits
+}  // namespace
+
+std::string topic_name(std::uint32_t topic) { return "t" + std::to_string(topic); }
+
+ClientProcess::ClientProcess(World& world, Transcript& transcript, Endpoint address, std::string name)
+    : world_(world), host_(world.host(address, transcript.logger(name))) {
+    host_.frame = [this](const env::ReceivedFrame& frame) {
+        if (router_) router_->on_frame(frame);
+    };
+}
+
+void ClientProcess::connect() {
+    router_.reset();
+    router_ = std::make_unique<client::Router>(host_, client::Bootstrap{});
+    router_->start();
+}
+
+protocol::TopicId ClientProcess::topic_id(std::uint32_t topic) {
+    if (const auto known = router_->view().topic(topic_name(topic))) topic_id_ = known->id;
+    return topic_id_;
+}
+
+// ---- Producer
+
+ProducerClient::ProducerClient(World& world, Transcript& transcript, Endpoint address, std::uint32_t number,
+                               ProducerPlan plan, History& history, ReportHandler on_report)
+    : ClientProcess(world, transcript, address, "p" + std::to_string(number)),
+      number_(number),
+      plan_(plan),
+      history_(history),
+      on_report_(std::move(on_report)) {
+    host_.set_timer(Duration{0}, [this] { begin(); });
+}
+
+ProducerClient::~ProducerClient() { world_.kill(host_); }
+
+void ProducerClient::begin() {
+    connect();
+    client::ProducerOptions options;
+    options.topic = topic_name(plan_.topic);
+    options.acks = plan_.acks;
+    options.compression = plan_.codec;
+    options.batch_bytes = plan_.batch_bytes;
+    options.linger = plan_.linger;
+    options.timeout = plan_.timeout;
+    options.max_in_flight = plan_.max_in_flight;
+    if (plan_.named) options.name = "producer-" + std::to_string(number_);
+    producer_ = std::make_unique<client::Producer>(*router_, options,
+                                                   [this](const client::BatchReport& batch) { report(batch); });
+    producer_->start([this, instance = instance_](const protocol::Result<void>& ready) {
+        if (instance != instance_) return;
+        if (!ready) return begin_again();
+        ready_ = true;
+        host_.set_timer(Duration{0}, [this, instance] {
+            if (instance == instance_) burst();
+        });
+    });
+}
+
+// Not from within the producer's own call.
+void ProducerClient::begin_again() {
+    ready_ = false;
+    ++instance_;
+    host_.set_timer(kBeginAgain, [this] {
+        producer_.reset();
+        begin();
+    });
+}
+
+void ProducerClient::burst() {
+    if (stopped_) return;
+    (void)topic_id(plan_.topic);  // learnt before the first report
+    // A named producer that failed sends nothing more, and one whose lineage is gone neither: a new instance goes on.
+    if (router_->failure()) return begin_again();
+    Random& random = world_.chance_of();
+    for (std::uint32_t i = 0; i < plan_.burst && producer_->buffered_bytes() < kMaxBuffered; ++i) {
+        Sent& sent = history_.add(number_, plan_.topic, plan_.acks, world_.now());
+        const std::size_t bytes = random.chance(0.02) ? random.below(20'000) : random.below(plan_.record_bytes);
+        const std::string value = make_value(number_, count_of(sent.id), bytes);
+        std::optional<std::string> key;
+        if (random.chance(0.5)) key = "k" + std::to_string(random.below(8));
+        const auto taken = producer_->send({.key = key, .value = value});
+        if (taken) continue;
+        sent.outcome = Outcome::kFailed;
+        sent.error = taken.error().code;
+        if (plan_.named) return begin_again();
+    }
+    host_.set_timer(random.between(Duration{1}, plan_.pause * 2), [this, instance = instance_] {
+        if (instance == instance_) burst();
+    });
+}
+
+void ProducerClient::report(const client::BatchReport& batch) {
+    auto view = protocol::BatchView::parse(batch.batch);
+    LS_ASSERT(view.has_value());
+    const client::ClusterView& cluster = router_->view();
+    const protocol::TopicId topic = topic_id(plan_.topic);
+    std::int64_t index = 0;
+    auto all = view->for_each(kMaxDecompressedBytes, [&](const protocol::Record& record) {
+        Sent* sent = history_.find(record_id_of(record.value));
+        LS_ASSERT(sent != nullptr);
+        sent->partition = batch.partition;
+        sent->cluster = cluster.cluster_id;
+        sent->stream = {topic, batch.partition};
+        if (batch.outcome) {
+            sent->outcome = plan_.acks == proto::NONE ? Outcome::kUnknown : Outcome::kAcknowledged;
+            if (batch.outcome->value >= 0 && topic.value != 0) sent->offset = *batch.outcome + index;
+            if (sent->outcome == Outcome::kAcknowledged) {
+                history_.count_acknowledged();
+                ++acknowledged_;
+            }
+        } else {
+            sent->error = batch.outcome.error().code;
+            sent->outcome = sent->error == protocol::ErrorCode::kUnknown ? Outcome::kUnknown : Outcome::kFailed;
+        }
+        ++index;
+        on_report_(*sent);
+        return true;
+    });
+    LS_ASSERT(all.has_value());
+    if (!batch.outcome && plan_.named && ready_) begin_again();
+}
+
+// ---- Consumer
+
+ConsumerClient::ConsumerClient(World& world, Transcript& transcript, Endpoint address, std::string name,
+                               ConsumerPlan plan, DeliverHandler on_delivery)
+    : ClientProcess(world, transcript, address, std::move(name)), plan_(plan), on_delivery_(std::move(on_delivery)) {
+    host_.set_timer(Duration{0}, [this] { begin(); });
+}
+
+ConsumerClient::~ConsumerClient() { world_.kill(host_); }
+
+void ConsumerClient::begin() {
+    consumer_.reset();
+    last_.clear();
+    connect();
+    client::ConsumerOptions options;
+    options.topic = topic_name(plan_.topic);
+    options.follow = true;
+    if (plan_.group) options.group = "g" + std::to_string(plan_.topic);
+    consumer_ = std::make_unique<client::Consumer>(
+        *router_, options, [this](const client::ConsumedRecord& record) { return deliver(record); },
+        [this](const protocol::Result<void>&) { host_.set_timer(kBeginAgain, [this] { begin(); }); });
+    consumer_->start();
+}
+
+bool ConsumerClient::deliver(const client::ConsumedRecord& record) {
+    ++delivered_;
+    const client::ClusterView& cluster = router_->view();
+    const protocol::TopicId topic = topic_id(plan_.topic);
+    auto [last, first] = last_.try_emplace(record.partition, Offset{-1});
+    if (plan_.group && record.offset <= last->second) last->second = Offset{-1};  // given back and taken again
+    const std::string_view value = record.record.value.value_or("");
+    if (topic.value != 0)
+        on_delivery_({cluster.cluster_id,
+                      {topic, record.partition},
+                      last->second,
+                      record.offset,
+                      record_id_of(record.record.value),
+                      protocol::crc32c(std::as_bytes(std::span(value)))});
+    last->second = record.offset;
+    if (plan_.group) {
+        // Written a little later, as a program would.
+        host_.set_timer(1ms,
+                        [this, partition = record.partition, next = record.offset + 1, consumer = consumer_.get()] {
+                            if (consumer == consumer_.get()) consumer_->written(partition, next);
+                        });
+    }
+    return true;
+}
+
+}  // namespace logstream::sim

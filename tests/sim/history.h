@@ -1,0 +1,56 @@
+// What the clients did and were told: every record sent and its outcome. Records name themselves: the value begins with
+// the producer's number and a count.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "internal/protocol/error.h"
+#include "internal/protocol/ids.h"
+#include "internal/protocol/record_batch.h"
+#include "internal/protocol/time.h"
+#include "logstream.pb.h"
+
+namespace logstream::sim {
+
+// producer << 32 | count; 0: not a record of ours.
+using RecordId = std::uint64_t;
+
+std::string make_value(std::uint32_t producer, std::uint32_t count, std::size_t bytes);
+RecordId record_id_of(std::optional<std::string_view> value);
+inline std::uint32_t producer_of(RecordId id) { return static_cast<std::uint32_t>(id >> 32); }
+inline std::uint32_t count_of(RecordId id) { return static_cast<std::uint32_t>(id); }
+std::string to_text(RecordId id);
+
+enum class Outcome : std::uint8_t { kPending, kAcknowledged, kFailed, kUnknown };
+
+struct Sent {
+    RecordId id{};
+    std::uint32_t topic{};
+    std::uint32_t partition{};  // known once it is reported
+    proto::Acks acks{proto::QUORUM};
+    protocol::TimePoint sent_at{};
+    Outcome outcome{Outcome::kPending};
+    protocol::ClusterId cluster;  // of the acknowledgement
+    protocol::StreamId stream;    // the same
+    protocol::Offset offset{-1};  // the same; -1: not told
+    protocol::ErrorCode error{};
+};
+
+class History {
+public:
+    // Makes the next record of a producer.
+    Sent& add(std::uint32_t producer, std::uint32_t topic, proto::Acks acks, protocol::TimePoint now);
+    Sent* find(RecordId id);
+    const std::vector<std::vector<Sent>>& by_producer() const { return sent_; }
+    std::uint64_t acknowledged() const { return acknowledged_; }
+    void count_acknowledged() { ++acknowledged_; }
+
+private:
+    std::vector<std::vector<Sent>> sent_;  // by producer; record n is at n - 1
+    std::uint64_t acknowledged_{};
+};
+
+}  // namespace logstream::sim

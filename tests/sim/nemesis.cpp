@@ -1,0 +1,374 @@
+#include "tests/sim/nemesis.h"
+
+#include <algorithm>
+
+namespace logstream::sim {
+
+using namespace std::chrono_literals;
+using storage::FakeDisk;
+
+void Nemesis::begin(ClusterId cluster, std::vector<Endpoint> clients, Duration time) {
+    cluster_ = cluster;
+    until_ = stage_.world.now() + time;
+    clients_ = std::move(clients);
+    striking_ = true;
+    schedule();
+}
+
+void Nemesis::schedule() {
+    if (stage_.swarm.faults.empty()) return;
+    stage_.world.after(random().between(Duration{1}, stage_.swarm.between_faults * 2), [this] {
+        if (!striking_) return;
+        const std::vector<Fault> faults(stage_.swarm.faults.begin(), stage_.swarm.faults.end());
+        strike(random().pick(faults));
+        schedule();
+    });
+}
+
+void Nemesis::heal() {
+    striking_ = false;
+    ++healings_;
+    World& world = stage_.world;
+    world.heal();
+    world.faults = stage_.swarm.network;
+    for (const auto& machine : stage_.machines) {
+        machine->faults.slower = {};
+        machine->faults.writes_fail = machine->faults.flushes_fail = machine->faults.reads_fail = false;
+        machine->disk().set_capacity(1ull << 50);
+    }
+    down_until_.clear();
+    supervise();
+}
+
+void Nemesis::keep_strangers_from_clients() {
+    for (const auto& machine : stage_.machines) {
+        const auto stranger = strangers_.find(machine->index());
+        if (stranger == strangers_.end()) continue;
+        const bool joined =
+            machine->running() && machine->node().core().record.cluster == cluster_ && machine->node().serving();
+        for (Endpoint client : clients_) {
+            if (joined) {
+                stage_.world.mend(machine->address(), client);
+                stage_.world.mend(client, machine->address());
+            } else {
+                stage_.world.cut(machine->address(), client);
+                stage_.world.cut(client, machine->address());
+            }
+        }
+        if (joined) strangers_.erase(stranger);
+    }
+}
+
+void Nemesis::supervise() {
+    keep_strangers_from_clients();
+    for (const auto& machine : stage_.machines) {
+        if (machine->running()) {
+            const NodeId id = machine->node().id();
+            if (id.value != 0) last_node_[machine->index()] = id;
+            const auto lost = lost_.find(id);
+            if (lost != lost_.end() && !lost->second.for_good && machine->run() > lost->second.run &&
+                machine->node().serving() && !machine->store().damaged() &&
+                machine->node().core().record.cluster == cluster_)
+                lost_.erase(lost);
+            continue;
+        }
+        const auto until = down_until_.find(machine->index());
+        if (until != down_until_.end() && stage_.world.now() < until->second) continue;
+        const auto blank = blank_.find(machine->index());
+        // Alone with its new disk it would found a cluster of its own; that is another fault.
+        if (blank != blank_.end() && cut_from_others(*machine)) continue;
+        if (blank != blank_.end() && blank->second == Fault::kForeign && striking_)
+            isolate(*machine, random().between(2s, 4s));
+        if (!machine->start()) {
+            down(*machine, 500ms);
+            continue;
+        }
+        say(*machine, "starts");
+        blank_.erase(machine->index());
+    }
+}
+
+bool Nemesis::cut_from_others(const Machine& machine) const {
+    for (const auto& other : stage_.machines)
+        if (!stage_.world.passes(machine.address(), other->address()) ||
+            !stage_.world.passes(other->address(), machine.address()))
+            return true;
+    return false;
+}
+
+void Nemesis::down(Machine& machine, Duration time) { down_until_[machine.index()] = stage_.world.now() + time; }
+
+Duration Nemesis::some_time() { return random().chance(0.7) ? random().between(50ms, 2s) : random().between(2s, 8s); }
+
+Machine* Nemesis::another(const Machine& than) {
+    if (stage_.machines.size() < 2) return nullptr;
+    Machine* out = &any();
+    while (out == &than) out = &any();
+    return out;
+}
+
+void Nemesis::undo_after(Duration time, std::move_only_function<void()> undo) {
+    stage_.world.after(time, [this, healings = healings_, undo = std::move(undo)]() mutable {
+        if (healings == healings_) undo();
+    });
+}
+
+void Nemesis::set_for(double& value, double to, Duration time) {
+    value = to;
+    undo_after(time, [&value] { value = 0; });
+}
+
+void Nemesis::cut_for(const std::vector<std::pair<Endpoint, Endpoint>>& ways, Duration time) {
+    for (const auto& [from, to] : ways) stage_.world.cut(from, to);
+    undo_after(time, [this, ways] {
+        for (const auto& [from, to] : ways) stage_.world.mend(from, to);
+    });
+}
+
+void Nemesis::isolate(Machine& machine, Duration time) {
+    std::vector<std::pair<Endpoint, Endpoint>> ways;
+    std::vector<Endpoint> others = clients_;
+    for (const auto& other : stage_.machines)
+        if (other.get() != &machine) others.push_back(other->address());
+    for (Endpoint other : others) {
+        ways.emplace_back(machine.address(), other);
+        ways.emplace_back(other, machine.address());
+    }
+    cut_for(ways, time);
+}
+
+void Nemesis::strike(Fault fault) {
+    Machine& machine = any();
+    if (!strike_process(fault, machine) && !strike_network(fault, machine) && !strike_disk(fault, machine)) return;
+    ++counts_[static_cast<std::size_t>(fault)];
+    say(machine, "fault: " + std::string(name_of(fault)));
+}
+
+// ---- Processes
+
+bool Nemesis::strike_process(Fault fault, Machine& machine) {
+    const bool unsafe_power = stage_.swarm.machine.store.fsync != storage::FsyncPolicy::kGroup;
+    switch (fault) {
+        case Fault::kCrash:
+            if (!machine.running()) return false;
+            machine.crash(FakeDisk::Crash::kProcess);
+            down(machine, random().chance(0.5) ? random().between(0s, 300ms) : some_time());
+            return true;
+        case Fault::kPower:
+            if (!machine.running() || (unsafe_power && !may_lose_disk(machine))) return false;
+            if (unsafe_power) lose_disk(machine);
+            machine.crash(FakeDisk::Crash::kMachine);
+            down(machine, some_time());
+            return true;
+        case Fault::kPowerAll:
+            if (unsafe_power) return false;
+            for (const auto& each : stage_.machines) {
+                if (each->running()) each->crash(FakeDisk::Crash::kMachine);
+                down(*each, random().between(0s, 2s));
+            }
+            return true;
+        case Fault::kPause:
+        case Fault::kSuspend:
+            if (!machine.running() || machine.host().paused()) return false;
+            machine.pause(std::min(random().between(20ms, 5s), until_ - stage_.world.now()),
+                          fault == Fault::kSuspend ? Machine::Clock::kStops : Machine::Clock::kGoesOn);
+            return true;
+        case Fault::kClock:
+            if (!machine.running()) return false;
+            machine.host().set_clock_rate(1 + (static_cast<double>(random().below(20'001)) - 10'000) / 1e6);
+            machine.host().clock.wall_off_ms += random().between(-3'600'000, 3'600'000);
+            return true;
+        case Fault::kLeave:
+            if (!machine.running()) return false;
+            machine.leave();
+            down(machine, 2s + some_time());
+            return true;
+        case Fault::kJoin:
+        case Fault::kForeign:
+            if (!may_lose_disk(machine)) return false;
+            lose_disk(machine);
+            if (machine.running()) machine.crash(FakeDisk::Crash::kMachine);
+            machine.replace_disk();
+            blank_[machine.index()] = fault;
+            strangers_.insert(machine.index());
+            keep_strangers_from_clients();
+            down(machine, some_time());
+            return true;
+        default:
+            return false;
+    }
+}
+
+// ---- Network
+
+bool Nemesis::strike_network(Fault fault, Machine& machine) {
+    World& world = stage_.world;
+    Machine* other = another(machine);
+    const Duration time = random().chance(0.05) ? 20s : some_time();
+    const auto both = [](Endpoint a, Endpoint b) { return std::vector<std::pair<Endpoint, Endpoint>>{{a, b}, {b, a}}; };
+    switch (fault) {
+        case Fault::kIsolate:
+            isolate(machine, time);
+            return true;
+        case Fault::kSplit: {
+            std::vector<std::pair<Endpoint, Endpoint>> ways;
+            std::vector<bool> side;
+            for (std::size_t i = 0; i < stage_.machines.size(); ++i) side.push_back(random().chance(0.5));
+            for (const auto& a : stage_.machines)
+                for (const auto& b : stage_.machines)
+                    if (side[a->index()] != side[b->index()]) ways.emplace_back(a->address(), b->address());
+            cut_for(ways, time);
+            return !ways.empty();
+        }
+        case Fault::kOneWay:
+            if (other == nullptr) return false;
+            cut_for({{machine.address(), other->address()}}, time);
+            return true;
+        case Fault::kBridge:
+            if (other == nullptr || stage_.machines.size() < 3) return false;
+            cut_for(both(machine.address(), other->address()), time);
+            return true;
+        case Fault::kClientCut: {
+            std::vector<std::pair<Endpoint, Endpoint>> ways;
+            for (Endpoint client : clients_)
+                for (const auto& way : both(machine.address(), client)) ways.push_back(way);
+            cut_for(ways, time);
+            return true;
+        }
+        case Fault::kMulticast:
+            if (other == nullptr) return false;
+            for (const auto& to : stage_.machines)
+                if (to.get() != &machine && (to.get() == other || random().chance(0.3)))
+                    world.deafen(machine.address(), to->address());
+            undo_after(time, [this, from = machine.address()] {
+                for (const auto& to : stage_.machines) stage_.world.undeafen(from, to->address());
+            });
+            return true;
+        case Fault::kLoss:
+            set_for(world.faults.datagram_loss, 0.02 + 0.04 * static_cast<double>(random().below(8)), time);
+            return true;
+        case Fault::kDuplicate:
+            set_for(world.faults.datagram_duplication, 0.2, time);
+            return true;
+        case Fault::kReorder:
+            set_for(world.faults.datagram_reorder, 0.3, time);
+            return true;
+        case Fault::kCorrupt:
+            set_for(world.faults.datagram_corrupt, 0.05, time);
+            return true;
+        case Fault::kDelay:
+            if (other == nullptr) return false;
+            world.slow(machine.address(), other->address(), random().between(1ms, 300ms));
+            undo_after(time, [this, from = machine.address(), to = other->address()] {
+                stage_.world.slow(from, to, Duration{0});
+            });
+            return true;
+        case Fault::kReset:
+            for (const auto& each : stage_.machines)
+                if (each.get() != &machine) world.reset_connections(machine.address(), each->address());
+            for (Endpoint client : clients_) world.reset_connections(machine.address(), client);
+            return true;
+        case Fault::kHang:
+            if (other == nullptr) return false;
+            world.hang(machine.address(), other->address());
+            undo_after(time,
+                       [this, from = machine.address(), to = other->address()] { stage_.world.unhang(from, to); });
+            return true;
+        default:
+            return false;
+    }
+}
+
+// ---- Disks
+
+bool Nemesis::strike_disk(Fault fault, Machine& machine) {
+    const bool lossy = stage_.swarm.machine.store.fsync != storage::FsyncPolicy::kGroup;
+    switch (fault) {
+        case Fault::kSlowDisk:
+            machine.faults.slower = random().between(1ms, 200ms);
+            undo_after(some_time(), [&machine] { machine.faults.slower = {}; });
+            return true;
+        case Fault::kWriteError:
+        case Fault::kFlushError:
+            if (lossy && !may_lose_disk(machine)) return false;
+            if (lossy) lose_disk(machine);
+            (fault == Fault::kWriteError ? machine.faults.writes_fail : machine.faults.flushes_fail) = true;
+            return true;
+        case Fault::kReadError:
+            machine.faults.reads_fail = true;
+            undo_after(random().between(50ms, 2s), [&machine] { machine.faults.reads_fail = false; });
+            return true;
+        case Fault::kFullDisk: {
+            FakeDisk& disk = machine.disk();
+            const std::uint64_t used = disk.capacity_bytes() - disk.free_bytes();
+            disk.set_capacity(used + random().below(96 << 10));
+            undo_after(some_time(), [&machine] { machine.disk().set_capacity(1ull << 50); });
+            return true;
+        }
+        case Fault::kRot:
+        case Fault::kTruncate:
+            return may_lose_disk(machine) && damage_log(fault, machine);
+        default:
+            return false;
+    }
+}
+
+bool Nemesis::damage_log(Fault fault, Machine& machine) {
+    FakeDisk& disk = machine.disk();
+    std::vector<std::string> logs;
+    std::string before;
+    const auto directory = [](const std::string& path) { return path.substr(0, path.rfind('/')); };
+    for (const std::string& path : disk.files()) {
+        if (!path.ends_with(".log") || disk.content(path).empty()) continue;
+        // The last segment of a log that is cut looks like one that was never written so far: nothing could tell.
+        if (fault == Fault::kRot)
+            logs.push_back(path);
+        else if (!before.empty() && directory(before) == directory(path))
+            logs.push_back(before);
+        before = path;
+    }
+    if (logs.empty()) return false;
+    const std::string& path = random().pick(logs);
+    const std::uint64_t size = disk.content(path).size();
+    lose_disk(machine, Loss::kForGood);
+    if (fault == Fault::kRot)
+        disk.flip(path, random().below(size * 8));
+    else
+        disk.resize(path, random().below(size));
+    say(machine, fmt::format("damaged: {}", path));
+    return true;
+}
+
+// While it has lost its disk a member does not count; every view that may still be asked for must have a majority of
+// members that do.
+bool Nemesis::may_lose_disk(const Machine& machine) const {
+    const auto node = last_node_.find(machine.index());
+    if (node == last_node_.end()) return false;
+    if (blank_.contains(machine.index())) return true;
+    const auto intact_without = [&](const view::View& view) {
+        std::size_t intact = 0;
+        for (const view::Member& member : view.members)
+            intact += lost_.contains(member.id) || member.id == node->second ? 0 : 1;
+        return 2 * intact > view.members.size();
+    };
+    const auto& served = stage_.views.served();
+    auto latest = served.upper_bound({cluster_, protocol::kMaxViewNumber});
+    if (latest == served.begin()) return false;
+    --latest;
+    if (latest->first.first != cluster_) return false;
+    for (auto at = stage_.views.accepted().lower_bound(latest->first);
+         at != stage_.views.accepted().end() && at->first.first == cluster_; ++at)
+        if (!intact_without(at->second)) return false;
+    return true;
+}
+
+void Nemesis::lose_disk(Machine& machine, Loss loss) {
+    const auto node = last_node_.find(machine.index());
+    if (node != last_node_.end()) {
+        LostDisk& lost = lost_[node->second];
+        lost = {machine.run(), lost.for_good || loss == Loss::kForGood};
+    }
+    if (on_disk_lost) on_disk_lost(machine);
+}
+
+}  // namespace logstream::sim
