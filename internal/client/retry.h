@@ -28,10 +28,12 @@ constexpr Disposition disposition(protocol::ErrorCode code) {
     }
 }
 
-// Refusals that only say "not here": going elsewhere is part of one try.
+// Refusals that only say "not here", or "not in this moment": to go elsewhere, or to wait out a view change, is part of
+// one try.
 constexpr bool is_redirection(protocol::ErrorCode code) {
     using protocol::ErrorCode;
-    return code == ErrorCode::kWrongOwner || code == ErrorCode::kNetwork || code == ErrorCode::kUnknownTopic;
+    return code == ErrorCode::kWrongOwner || code == ErrorCode::kNetwork || code == ErrorCode::kUnknownTopic ||
+           code == ErrorCode::kBusy;
 }
 
 }  // namespace logstream::client

@@ -172,6 +172,9 @@ void Node::on_view_chosen(const proto::ViewChosen& message) {
 void Node::on_chosen(const view::View& view) {
     if (serving_ && serving_->number == view.number) return;
     if (core_.record.learn_chosen(view) || core_.record.chosen_number() == view.number) core_.persist([] {});
+    // A coordinator on a slow disk may learn that its view is chosen only after it has gone on to a newer one.
+    const auto& installed = participant_.installed();
+    if (!installed || *installed != view || participant_.frozen()) return;
     disarm_watchdog();
     elector_.stop();
     serving_ = view;

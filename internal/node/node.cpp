@@ -153,12 +153,13 @@ std::optional<Error> Node::refusal() const {
         return Error{ErrorCode::kDisk, "this broker's disk failed; it accepts nothing until it is restarted"};
     if (!serving_ || participant_.frozen()) {
         if (!no_quorum_.empty()) return Error{ErrorCode::kNoQuorum, no_quorum_};
-        return Error{ErrorCode::kNoQuorum, serving_ ? fmt::format("view {} is changing; retry", serving_->number)
-                                                    : "this broker is not in a view yet; retry"};
+        if (!serving_) return Error{ErrorCode::kBusy, "this broker is not in a view yet; retry"};
     }
     if (!watch_.majority_in_reach())
         return Error{ErrorCode::kNoQuorum, fmt::format("no quorum: view {} has {} of {} members in reach",
                                                        serving_->number, watch_.in_reach(), serving_->members.size())};
+    if (participant_.frozen())
+        return Error{ErrorCode::kBusy, fmt::format("view {} is changing; retry", serving_->number)};
     if (sealed_)
         return Error{ErrorCode::kRefused,
                      "this cluster's records are being merged into another one: it accepts no more"};

@@ -66,13 +66,13 @@ void Replicator::stop(const std::string& reason) {
 }
 
 void Replicator::produce(Stream& stream, protocol::Bytes batch, proto::Acks acks, ProduceHandler done) {
-    if (!state_->serving) return done(protocol::fail(ErrorCode::kNoQuorum, "the view is changing; retry"));
+    if (!state_->serving) return done(protocol::fail(ErrorCode::kBusy, "the view is changing; retry"));
     state_->own->produce(stream, std::move(batch), acks, std::move(done));
 }
 
 void Replicator::produce_orphan(Stream& stream, const protocol::BatchView& batch, ClusterId lineage,
                                 ProduceHandler done) {
-    if (!state_->serving) return done(protocol::fail(ErrorCode::kNoQuorum, "the view is changing; retry"));
+    if (!state_->serving) return done(protocol::fail(ErrorCode::kBusy, "the view is changing; retry"));
     state_->own->produce_orphan(stream, batch, lineage, std::move(done));
 }
 

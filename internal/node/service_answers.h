@@ -60,8 +60,7 @@ Stream* Service::readable(const Caller& caller, std::uint64_t cluster_id, Stream
     if (!any_replica) {
         const view::Member* owner = node_.owner_of(id);
         if (!node_.serving() || owner == nullptr) {
-            refuse<Response>(caller,
-                             node_.refusal().value_or(Error{ErrorCode::kNoQuorum, "the view is changing; retry"}));
+            refuse<Response>(caller, node_.refusal().value_or(Error{ErrorCode::kBusy, "the view is changing; retry"}));
             return nullptr;
         }
         if (owner->id != core_.self.id) {

@@ -8,7 +8,7 @@ namespace {
 
 using protocol::hex;
 
-// DESIGN §7, word by word: a majority, or exactly half with the coordinator.
+// Word by word: a majority, or exactly half with the coordinator.
 bool quorum(const std::vector<NodeId>& members, NodeId coordinator, const std::set<NodeId>& nodes) {
     std::size_t in = 0;
     for (NodeId member : members) in += nodes.contains(member) ? 1 : 0;
