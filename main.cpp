@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <future>
+#include <utility>
 
 #include "internal/admin/http_server.h"
 #include "internal/config/config.h"
@@ -50,6 +51,30 @@ std::shared_ptr<spdlog::logger> make_logger(const config::Config& config) {
     return logger;
 }
 
+storage::FsyncPolicy fsync_of(config::FsyncPolicy fsync) {
+    switch (fsync) {
+        case config::FsyncPolicy::kGroup:
+            return storage::FsyncPolicy::kGroup;
+        case config::FsyncPolicy::kInterval:
+            return storage::FsyncPolicy::kInterval;
+        case config::FsyncPolicy::kNever:
+            return storage::FsyncPolicy::kNever;
+    }
+    std::unreachable();
+}
+
+node::Transport transport_of(config::Transport transport) {
+    switch (transport) {
+        case config::Transport::kAuto:
+            return node::Transport::kAuto;
+        case config::Transport::kMulticast:
+            return node::Transport::kMulticast;
+        case config::Transport::kTcp:
+            return node::Transport::kTcp;
+    }
+    std::unreachable();
+}
+
 net::NetOptions net_options(const config::Config& config) {
     net::NetOptions out;
     out.cluster = config.cluster.name;
@@ -67,7 +92,7 @@ net::NetOptions net_options(const config::Config& config) {
 storage::StoreOptions store_options(const config::Config& config) {
     storage::StoreOptions out;
     out.dir = config.storage.dir;
-    out.fsync = static_cast<storage::FsyncPolicy>(config.storage.fsync);
+    out.fsync = fsync_of(config.storage.fsync);
     out.fsync_interval = config.storage.fsync_interval;
     out.segment_bytes = config.storage.segment_bytes;
     out.cache_bytes = config.limits.cache_bytes;
@@ -95,7 +120,7 @@ protocol::Result<node::Settings> node_settings(const config::Config& config) {
     out.phi_suspect = config.failure.phi_suspect;
     out.phi_fail = config.failure.phi_fail;
     out.failure_timeout = config.failure.timeout;
-    out.transport = static_cast<node::Transport>(config.replication.transport);
+    out.transport = transport_of(config.replication.transport);
     out.window_bytes = config.replication.window_bytes;
     out.slow_member_timeout = config.replication.slow_member_timeout;
     out.min_in_sync = config.replication.min_in_sync;

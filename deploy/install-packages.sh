@@ -18,7 +18,7 @@ build=(
     libisal-dev libxxhash-dev liblz4-dev libzstd-dev libsnappy-dev zlib1g-dev libcpp-httplib-dev
 )
 tests=(
-    libgtest-dev libgmock-dev python3 python3-protobuf
+    libgtest-dev libgmock-dev python3 python3-protobuf python3-kafka python3-lz4 python3-snappy python3-zstandard
     iproute2 nftables tcpdump strace ethtool procps
     clang-format-19
 )

@@ -1,7 +1,10 @@
 // logstreamctl elect, remove, drain, recover: what only a person decides.
 #include <unistd.h>
+#include <xxhash.h>
 
+#include <algorithm>
 #include <iostream>
+#include <set>
 
 #include "cmd/logstreamctl/command.h"
 
@@ -83,33 +86,55 @@ int drain(const Common& common, const std::string& who) {
                   "drain");
 }
 
-int recover(const Common& common, const RecoverOptions& options) {
-    auto session = runtime::Session::open("logstreamctl", common.client);
-    if (!session) return complain(session.error());
-    struct Survivor {
-        Endpoint endpoint;
-        json status;
-    };
-    std::vector<Survivor> survivors;
-    proto::Admin request;
-    request.set_action(proto::Admin::RECOVER);
-    for (const std::string& text : options.survivors) {
-        const auto endpoint = runtime::resolve(text);
-        if (!endpoint) return complain(endpoint.error());
-        const auto response = ask<proto::StatusResponse>(**session, *endpoint, MessageType::kStatus, proto::Status{});
-        if (!response) return complain({response.error().code, fmt::format("{}: {}", text, response.error().message)});
-        json status = json::parse(response->json(), nullptr, false);
-        if (!status.is_object() || !status.contains("node"))
-            return complain({ErrorCode::kInvalid, text + " sent no usable status"});
-        if (status.value("quorum", false))
-            return complain(
-                {ErrorCode::kInvalid, fmt::format("{} is in a working view: there is nothing to recover from", text)});
-        if (!survivors.empty() && status.value("cluster_id", "") != survivors.front().status.value("cluster_id", ""))
-            return complain({ErrorCode::kWrongCluster,
-                             fmt::format("{} belongs to another lineage than {}", text, options.survivors.front())});
-        request.add_survivors(std::strtoull(status["node"].get<std::string>().c_str(), nullptr, 16));
-        survivors.push_back({*endpoint, std::move(status)});
+namespace {
+
+struct Survivor {
+    Endpoint endpoint;
+    std::string node;     // id, 16 hex digits
+    std::string lineage;  // likewise
+    json status;
+};
+
+std::uint64_t from_hex(const std::string& text) { return std::strtoull(text.c_str(), nullptr, 16); }
+
+Result<Survivor> look_at_survivor(runtime::Session& session, const std::string& address) {
+    const auto endpoint = runtime::resolve(address);
+    if (!endpoint) return std::unexpected(endpoint.error());
+    const auto response = ask<proto::StatusResponse>(session, *endpoint, MessageType::kStatus, proto::Status{});
+    if (!response) return protocol::fail(response.error().code, "{}: {}", address, response.error().message);
+    json status = json::parse(response->json(), nullptr, false);
+    if (!status.is_object() || !status.contains("node"))
+        return protocol::fail(ErrorCode::kInvalid, "{} sent no usable status", address);
+    if (status.value("quorum", false))
+        return protocol::fail(ErrorCode::kInvalid, "{} is in a working view: there is nothing to recover from",
+                              address);
+    return Survivor{*endpoint, status.value("node", ""), status.value("cluster_id", ""), std::move(status)};
+}
+
+// The same survivors of the same lineage always make the same new one: a recovery that was cut short goes on when it is
+// run again.
+std::uint64_t lineage_after(std::uint64_t lineage, const std::set<std::uint64_t>& survivors) {
+    std::vector<std::uint64_t> all{lineage};
+    all.insert(all.end(), survivors.begin(), survivors.end());
+    return XXH3_64bits(all.data(), all.size() * sizeof(std::uint64_t)) | 1;
+}
+
+// The lineage that all of them are of, or were before a recovery that was cut short.
+Result<std::uint64_t> common_lineage(const std::vector<Survivor>& survivors, const std::set<std::uint64_t>& ids) {
+    for (const Survivor& one : survivors) {
+        const std::uint64_t old = from_hex(one.lineage);
+        const bool fits = std::ranges::all_of(survivors, [&](const Survivor& other) {
+            const std::uint64_t lineage = from_hex(other.lineage);
+            return lineage == old || lineage == lineage_after(old, ids);
+        });
+        if (old != 0 && fits) return old;
     }
+    return protocol::fail(ErrorCode::kWrongCluster,
+                          "these brokers do not belong to one lineage: see cluster_id in logstreamctl status --json "
+                          "of each");
+}
+
+void say_what_recovery_means(const std::vector<Survivor>& survivors) {
     std::fprintf(stderr, "A new lineage will be started from what these brokers hold, and from nothing else:\n");
     for (const Survivor& survivor : survivors) {
         std::fprintf(stderr, "  %s at %s, view %llu, %s\n", survivor.status.value("name", "?").c_str(),
@@ -119,8 +144,24 @@ int recover(const Common& common, const RecoverOptions& options) {
     }
     std::fprintf(stderr,
                  "Records that only other members hold are lost to it, acknowledged ones too, and those members can't "
-                 "come back\n"
-                 "into it with what they hold. Do this only when they are gone for good.\n");
+                 "come back\ninto it with what they hold. Do this only when they are gone for good.\n");
+}
+
+}  // namespace
+
+int recover(const Common& common, const RecoverOptions& options) {
+    auto session = runtime::Session::open("logstreamctl", common.client);
+    if (!session) return complain(session.error());
+    std::vector<Survivor> survivors;
+    std::set<std::uint64_t> ids;
+    for (const std::string& address : options.survivors) {
+        auto survivor = look_at_survivor(**session, address);
+        if (!survivor) return complain(survivor.error());
+        if (ids.insert(from_hex(survivor->node)).second) survivors.push_back(std::move(*survivor));
+    }
+    const auto lineage = common_lineage(survivors, ids);
+    if (!lineage) return complain(lineage.error());
+    say_what_recovery_means(survivors);
     if (!options.yes) {
         if (isatty(STDIN_FILENO) == 0) {
             std::fprintf(stderr, "logstreamctl: recover asks first: run it on a terminal, or with --yes\n");
@@ -128,10 +169,20 @@ int recover(const Common& common, const RecoverOptions& options) {
         }
         if (!confirmed()) return complain({ErrorCode::kRefused, "nothing was done"});
     }
-    return report(common,
-                  ask<proto::AdminResponse>(**session, survivors.front().endpoint, MessageType::kAdmin, request,
-                                            std::chrono::seconds(30)),
-                  "recover");
+    proto::Admin request;
+    request.set_action(proto::Admin::RECOVER);
+    request.set_cluster_id(lineage_after(*lineage, ids));
+    for (std::uint64_t id : ids) request.add_survivors(id);
+    std::vector<Endpoint> endpoints;
+    for (const Survivor& survivor : survivors) endpoints.push_back(survivor.endpoint);
+    const auto answers = ask_all<proto::AdminResponse, proto::Admin>(**session, endpoints, MessageType::kAdmin,
+                                                                     [&request](Endpoint) { return request; });
+    for (const auto& [endpoint, answer] : answers) {
+        if (!answer)
+            return complain({answer.error().code, fmt::format("{}: {}; run it again once that is mended",
+                                                              env::to_string(endpoint), answer.error().message)});
+    }
+    return report(common, answers.begin()->second, "recover");
 }
 
 }  // namespace logstream::ctl

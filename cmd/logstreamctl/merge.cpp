@@ -14,6 +14,8 @@ namespace {
 // cut off go on where it stopped; sequences alone would not do, since retention moves the log's start.
 constexpr std::string_view kOriginHeader = "logstream.merged";
 constexpr Duration kRecordTimeout = std::chrono::minutes(2);
+constexpr Duration kCommitInterval = std::chrono::milliseconds(50);
+constexpr Duration kCommitPatience = std::chrono::seconds(1);  // before it says what it waits for
 constexpr std::int64_t kFirstTail = 4096;
 
 struct Origin {
@@ -52,28 +54,103 @@ public:
     }
 
     Result<void> tell_source(proto::Admin::Action action) {
-        const client::ClusterView view = source_.view();
         proto::Admin request;
         request.set_action(action);
-        request.set_cluster_id(view.cluster_id.value);
-        for (const Broker& broker : view.members) {
-            std::optional<Result<proto::AdminResponse>> answer;
-            source_.requests().send(broker.endpoint, MessageType::kAdmin, request.SerializeAsString(), {}, kAnswerLimit,
-                                    [&answer](const Result<protocol::Message>& message) {
-                                        answer = client::read_response<proto::AdminResponse>(message);
-                                    });
-            wait([&answer] { return answer.has_value(); });
-            if (!*answer)
-                return protocol::fail(answer->error().code, "{} at {}: {}", broker.name,
-                                      env::to_string(broker.endpoint), answer->error().message);
-        }
+        request.set_cluster_id(source_.view().cluster_id.value);
+        const auto answers = ask_source<proto::AdminResponse>(MessageType::kAdmin, request);
+        if (!answers) return std::unexpected(answers.error());
         return {};
+    }
+
+    // Waits until all that the sealed source took is committed. What is only appended may be acknowledged yet, and
+    // would be lost with the brokers that are retired.
+    Result<void> wait_for_commits() {
+        const auto began = session_.loop().now();
+        bool said = false;
+        while (true) {
+            const auto waiting = find_uncommitted();
+            if (!waiting) return std::unexpected(waiting.error());
+            if (waiting->empty()) return {};
+            const protocol::Duration waited = session_.loop().now() - began;
+            if (waited > kRecordTimeout)
+                return protocol::fail(
+                    ErrorCode::kTimeout,
+                    "{}: it is not known whether these were acknowledged. Its brokers are not retired; "
+                    "see logstreamctl status --brokers of them, and run the merge again",
+                    *waiting);
+            if (!said && waited > kCommitPatience) {
+                std::fprintf(stderr, "logstreamctl: waits for the other cluster to commit %s\n", waiting->c_str());
+                said = true;
+            }
+            session_.loop().run_until([] { return false; }, kCommitInterval);
+        }
     }
 
 private:
     void wait(const std::function<bool()>& done) {
         while (!session_.loop().run_until(done, std::chrono::hours(1))) {
         }
+    }
+
+    // Asks each broker of the source's view as it is then. One that left the lineage, when a run that was cut off told
+    // it so, takes no records of it any more, and is not among the answers.
+    template <class Response, class Proto>
+    Result<std::vector<Response>> ask_source(MessageType type, const Proto& request) {
+        const auto began = session_.loop().now();
+        while (true) {
+            const client::ClusterView view = source_.view();
+            source_.refresh();
+            auto answers = ask_members<Response>(view, type, request);
+            const auto changed = [&] { return source_.view().number != view.number; };
+            if (answers && !changed()) return answers;
+            // A broker that failed is soon of the view no more.
+            if (!answers && session_.loop().now() - began > kOwnerLimit) return answers;
+            session_.loop().run_until(changed, kCommitInterval);
+        }
+    }
+
+    template <class Response, class Proto>
+    Result<std::vector<Response>> ask_members(const client::ClusterView& view, MessageType type, const Proto& request) {
+        std::vector<Response> answers;
+        for (const Broker& broker : view.members) {
+            std::optional<Result<Response>> answer;
+            source_.requests().send(broker.endpoint, type, request.SerializeAsString(), {}, kAnswerLimit,
+                                    [&answer](const Result<protocol::Message>& message) {
+                                        answer = client::read_response<Response>(message);
+                                    });
+            wait([&answer] { return answer.has_value(); });
+            if (*answer) {
+                answers.push_back(*std::move(*answer));
+            } else if (answer->error().code != ErrorCode::kWrongCluster) {
+                return protocol::fail(answer->error().code, "{} at {}: {}", broker.name,
+                                      env::to_string(broker.endpoint), answer->error().message);
+            }
+        }
+        return answers;
+    }
+
+    // A stream of which some broker of the source holds more than another knows to be committed, in words; or empty.
+    Result<std::string> find_uncommitted() {
+        proto::Verify request;
+        request.set_cluster_id(source_.view().cluster_id.value);
+        const auto answers = ask_source<proto::VerifyResponse>(MessageType::kVerify, request);
+        if (!answers) return std::unexpected(answers.error());
+        std::map<std::pair<std::uint64_t, std::uint32_t>, std::int64_t> ends;
+        for (const proto::VerifyResponse& answer : *answers) {
+            for (const proto::StreamDigest& digest : answer.streams()) {
+                std::int64_t& end = ends[{digest.summary().topic(), digest.summary().partition()}];
+                end = std::max(end, digest.summary().log_end());
+            }
+        }
+        for (const proto::VerifyResponse& answer : *answers) {
+            for (const proto::StreamDigest& digest : answer.streams()) {
+                const proto::StreamSummary& summary = digest.summary();
+                const std::int64_t missing = ends.at({summary.topic(), summary.partition()}) - summary.high_watermark();
+                if (missing > 0)
+                    return fmt::format("{} records of {}/{}", missing, digest.topic_name(), summary.partition());
+            }
+        }
+        return std::string();
     }
 
     // The number of partitions that the topic has here.
@@ -155,21 +232,23 @@ private:
     }
 
     // The source's offset of the last record that an earlier run copied. Its producer has been fenced, so none comes
-    // any more.
+    // any more. The greatest, not the last here: a view change may have appended some again, later.
     Result<std::int64_t> last_copied(const std::string& topic, std::uint32_t partition, const Origin& origin) {
-        for (std::int64_t tail = kFirstTail;; tail *= 16) {
+        using Kind = client::StartAt::Kind;
+        client::StartAt start{Kind::kTail, kFirstTail};
+        while (true) {
             std::optional<std::int64_t> last;
             std::int64_t seen = 0;
             client::ConsumerOptions options;
             options.topic = topic;
             options.partition = partition;
-            options.start = {client::StartAt::Kind::kTail, tail};
+            options.start = start;
             std::optional<Result<void>> finished;
             client::Consumer consumer(
                 target_, options,
                 [&](const client::ConsumedRecord& consumed) {
                     ++seen;
-                    if (const auto offset = origin.offset_of(consumed.record)) last = offset;
+                    if (const auto offset = origin.offset_of(consumed.record)) last = std::max(last, offset);
                     return true;
                 },
                 [&finished](Result<void> result) { finished = std::move(result); });
@@ -177,10 +256,13 @@ private:
             wait([&finished] { return finished.has_value(); });
             if (!*finished) return std::unexpected(finished->error());
             if (last) return *last;
-            if (seen < tail)
+            if (start.kind == Kind::kEarliest)
                 return protocol::fail(
                     ErrorCode::kInvalid,
                     "an earlier run copied records here that are gone (retention): it can't be told where to go on");
+            // Fewer records than offsets: the log is no longer, or the brokers' own batches or a compaction took some.
+            start =
+                seen < start.value ? client::StartAt{Kind::kEarliest} : client::StartAt{Kind::kTail, start.value * 16};
         }
     }
 
@@ -219,9 +301,15 @@ int merge(const Common& common, const MergeOptions& options) {
     Merger merger(**session, source);
     if (auto copied = merger.copy_all(); !copied) return complain(copied.error());
     if (!options.keep) {
-        // What came in meanwhile is copied when nothing can come any more.
-        if (auto sealed = merger.tell_source(proto::Admin::SEAL); !sealed) return complain(sealed.error());
-        if (auto copied = merger.copy_all(); !copied) return complain(copied.error());
+        // What came in meanwhile is copied when nothing can come any more. A broker that restarted forgot that it is
+        // sealed: all are told again until a copy finds nothing new.
+        std::uint64_t before = 0;
+        do {
+            before = merger.copied();
+            if (auto sealed = merger.tell_source(proto::Admin::SEAL); !sealed) return complain(sealed.error());
+            if (auto settled = merger.wait_for_commits(); !settled) return complain(settled.error());
+            if (auto copied = merger.copy_all(); !copied) return complain(copied.error());
+        } while (merger.copied() > before);
         if (auto retired = merger.tell_source(proto::Admin::RETIRE); !retired) return complain(retired.error());
     }
     const std::string lineage = protocol::to_string(source.view().cluster_id);

@@ -97,16 +97,19 @@ void Run::schedule_feed(protocol::Duration after) {
 void Run::feed() {
     if (phase_ != Phase::kFeeding) return;
     std::uint64_t allowed = allowance();
-    for (int turn = 0; allowed > 0 && producer_.has_room(); ++turn, --allowed) {
+    for (int turn = 0; allowed > 0 && producer_.has_room(); ++turn) {
         if (turn == kLinesPerTurn) return schedule_feed({});
         if (options_.count && lines_ >= *options_.count) return end_of_input();
         const LineSource::Next next = source_->next();
         if (next.state == LineSource::State::kWait) return;
         if (next.state == LineSource::State::kEnd) return end_of_input();
         ++lines_;
-        if (send_line(next.line)) ++paced_;
+        if (!send_line(next.line)) continue;
+        ++paced_;
+        --allowed;
     }
-    // Otherwise the progress of the producer or the timer of the pace goes on.
+    // Without room the producer's progress goes on; with a pace its timer does, which is set here.
+    if (producer_.has_room() && allowance() > 0) schedule_feed({});
 }
 
 std::uint64_t Run::allowance() {

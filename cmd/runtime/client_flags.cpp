@@ -33,7 +33,12 @@ std::optional<int> parse(CLI::App& app, int argc, char** argv) {
             app.exit(error);
             return kDone;
         }
-        std::fprintf(stderr, "%s: %s\nTry %s --help.\n", app.get_name().c_str(), error.what(), app.get_name().c_str());
+        std::string what = error.what();
+        // CLI11 misses a subcommand before it sees that another word stands in its place.
+        if (const auto unknown = app.remaining();
+            !unknown.empty() && app.get_require_subcommand_min() > 0 && app.get_subcommands().empty())
+            what = fmt::format("there is no subcommand or flag '{}'", unknown.front());
+        std::fprintf(stderr, "%s: %s\nTry %s --help.\n", app.get_name().c_str(), what.c_str(), app.get_name().c_str());
         return kUsage;
     }
     return std::nullopt;

@@ -10,7 +10,7 @@
 
 namespace logstream::runtime {
 
-// Exit codes of every program (INTERFACES).
+// Exit codes of every program.
 inline constexpr int kDone = 0;
 inline constexpr int kFailed = 1;
 inline constexpr int kUsage = 2;

@@ -35,6 +35,7 @@ protocol::Result<std::unique_ptr<Session>> Session::open(std::string_view progra
     session->env_ = std::move(*env);
     session->log_->info("looking for brokers {}", flags.brokers.empty() ? "by broadcast" : "at the addresses given");
     session->router_ = std::make_unique<client::Router>(*session->env_, std::move(bootstrap));
+    session->router_->listen([raw = session.get()] { raw->tell_view(); });
     session->env_->on_frame([raw = session.get()](const env::ReceivedFrame& frame) {
         if (raw->router_) raw->router_->on_frame(frame);
     });
@@ -47,9 +48,19 @@ protocol::Result<void> Session::connect() {
     while (!loop_.run_until(decided, std::chrono::hours(1))) {
     }
     if (router_->failure()) return std::unexpected(*router_->failure());
-    log_->info("connected to cluster {}, lineage {}", router_->view().cluster,
-               protocol::to_string(router_->view().cluster_id));
     return {};
+}
+
+void Session::tell_view() {
+    const client::ClusterView& view = router_->view();
+    if (!view.known() || view.number == told_) return;
+    told_ = view.number;
+    std::string members;
+    for (const client::Broker& member : view.members)
+        members += fmt::format(" {}={}{}", member.name, env::to_string(member.endpoint),
+                               member.id == view.leader ? " (leader)" : "");
+    log_->info("cluster {}, lineage {}, view {}:{}", view.cluster, protocol::to_string(view.cluster_id), view.number,
+               members);
 }
 
 void Session::drain(protocol::Duration limit) {

@@ -29,11 +29,13 @@ public:
 
 private:
     Session() = default;
+    void tell_view();
 
     std::shared_ptr<spdlog::logger> log_;
     net::Loop loop_;
     std::unique_ptr<net::UvEnv> env_;
     std::unique_ptr<client::Router> router_;
+    protocol::ViewNumber told_;  // with --verbose: the last one said
 };
 
 // A logger on stderr, in colour on a terminal, that says only what a user must hear, or with `verbose` what happens.

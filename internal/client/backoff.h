@@ -13,7 +13,7 @@ namespace logstream::client {
 // because a view change takes tens of milliseconds and a client that waits longer than that is what a user notices.
 class Backoff {
 public:
-    static constexpr protocol::Duration kFirst = std::chrono::milliseconds(20);
+    static constexpr protocol::Duration kFirst = std::chrono::milliseconds(4);
     static constexpr protocol::Duration kFastMax = std::chrono::milliseconds(50);
     static constexpr protocol::Duration kFastFor = std::chrono::seconds(3);
     static constexpr protocol::Duration kMax = std::chrono::milliseconds(500);

@@ -175,6 +175,9 @@ void PartitionSender::on_answer(std::uint64_t serial, const Result<Message>& ans
 
 void PartitionSender::refused(std::size_t index, const Error& error) {
     Batch& batch = queue_[index];
+    router_.env().log().debug("partition {} batch {} after {:.1f} ms from {}: {}", partition_, batch.serial,
+                              protocol::milliseconds(router_.env().now() - batch.sent_at), env::to_string(target_),
+                              error.message);
     batch.refusal = error.code;
     const bool no_answer = error.code == ErrorCode::kTimeout || error.code == ErrorCode::kNetwork;
     batch.unknown |= error.code == ErrorCode::kUnknown || (no_answer && router_.requests().had_been_sent());
@@ -284,6 +287,9 @@ void PartitionSender::on_view() {
     const Broker* owner = topic ? router_.view().owner({topic->id, partition_}) : nullptr;
     if (owner == nullptr) return;
     const bool moved = owner->endpoint != target_;
+    if (moved && !queue_.empty())
+        router_.env().log().debug("partition {} goes to {} from view {} on", partition_,
+                                  env::to_string(owner->endpoint), router_.view().number);
     if (moved && in_flight_ > 0) abandon_in_flight();
     if (phase_ == Phase::kWaiting && (moved || router_.view().number != target_view_)) wake();
     pump();
@@ -304,7 +310,11 @@ void PartitionSender::abandon_in_flight() {
 
 void PartitionSender::tick() {
     const TimePoint now = router_.env().now();
-    if (in_flight_ > 0 && now - queue_.front().sent_at > kStalled) router_.refresh();
+    if (in_flight_ > 0 && now - queue_.front().sent_at > kStalled) {
+        router_.env().log().debug("partition {} waits for {} since {:.0f} ms", partition_, env::to_string(target_),
+                                  protocol::milliseconds(now - queue_.front().sent_at));
+        router_.refresh();
+    }
     while (!queue_.empty() && !broken_) {
         const Batch& first = queue_.front();
         bool over = now - first.created >= options_.timeout;

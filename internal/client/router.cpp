@@ -139,6 +139,7 @@ bool Router::adopt(Endpoint broker, const proto::MetadataResponse& response) {
         newer.keep_topics_of(view_);
         const ClusterView older = std::exchange(view_, std::move(newer));
         quorum_heard_ = {};
+        backoff_.reset();  // the next trouble is new trouble
         drop_departed(older);
     } else {
         view_.merge_topics(response);

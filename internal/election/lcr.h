@@ -1,6 +1,6 @@
 // Room `election`: who shall coordinate the next view? The Le Lann–Chang–Roberts ring election (Le Lann 1977; Chang and
 // Roberts, CACM 22(5), 1979) as a machine without I/O: a message or an event goes in, messages and an outcome come out.
-// It knows neither views nor sockets nor clocks, and it gives liveness only: safety is the view change's (DESIGN §6).
+// It knows neither views nor sockets nor clocks, and it gives liveness only: safety is the view change's.
 #pragma once
 
 #include <cstddef>

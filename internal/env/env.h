@@ -79,6 +79,11 @@ enum class SendStatus : std::uint8_t {
     kClosed,  // not taken: there is no such connection any more
 };
 
+struct Counter {
+    std::string_view name;  // as in "datagrams_received"
+    std::uint64_t value{};
+};
+
 class Env {
 public:
     virtual ~Env() = default;
@@ -110,10 +115,13 @@ public:
     virtual Endpoint peer_of(ConnectionId connection) = 0;
 
     // Datagrams. Lost ones are lost: no error is reported to the sender.
-    virtual void broadcast(OutFrame frame) = 0;  // to the broadcast port, on every address of DESIGN §4
+    virtual void broadcast(OutFrame frame) = 0;                    // to the broadcast port, on every broadcast address
     virtual void multicast(std::span<const OutFrame> frames) = 0;  // to the group, in order
     virtual void send_datagram(Endpoint to, OutFrame frame) = 0;   // from the node's own datagram socket
     virtual DatagramLimits datagram_limits() = 0;
+
+    // What it has counted since its start, for status and metrics.
+    virtual std::vector<Counter> counted() { return {}; }
 };
 
 }  // namespace logstream::env

@@ -120,8 +120,7 @@ protocol::Result<void> Datagrams::open_group() {
     if (given < options_.multicast_buffer_bytes)
         log_.warn(
             "NET the kernel gave the multicast socket a buffer of {} bytes of the {} asked for, so the replication "
-            "window is "
-            "smaller; to change that: sysctl -w net.core.rmem_max={}",
+            "window is smaller; to change that: sysctl -w net.core.rmem_max={}",
             given, options_.multicast_buffer_bytes, options_.multicast_buffer_bytes);
     auto socket = PolledFd::open(
         loop_, std::move(*fd), [this] { receive(env::Channel::kMulticast, *group_, many_, kGroupRounds); }, nullptr);

@@ -43,8 +43,10 @@ struct NetOptions {
     // pin memory.
     std::size_t send_queue_mark_bytes = 4u << 20;
     std::size_t send_queue_limit_bytes = 64u << 20;
-    // Accepted connections at one time; more are accepted and closed at once.
+    // Accepted connections at one time. One more takes the place of the oldest that has been silent for
+    // silent_connection_patience; when there is none, it is closed at once.
     std::size_t max_connections = 1000;
+    protocol::Duration silent_connection_patience = std::chrono::seconds(1);
     // An accepted connection that has not delivered one whole message for so long is closed.
     protocol::Duration first_message_timeout = std::chrono::seconds(10);
     // How long close() tries to get rid of what is queued.

@@ -43,6 +43,7 @@ TcpConnection::TcpConnection(Context& context, env::ConnectionId id, Handle<TcpS
       id_(id),
       peer_(peer),
       origin_(origin),
+      made_(context.loop.now()),
       phase_(origin == Origin::kAccept ? Phase::kOpen : Phase::kConnecting),
       socket_(std::move(socket)),
       decoder_(context.cluster, context.options.message_limits),
@@ -307,6 +308,15 @@ bool TcpConnection::end_of_turn() {
         handler_->on_closed(id_, *reason_);
     }
     return false;
+}
+
+bool TcpConnection::silent_for(protocol::Duration patience) const {
+    return origin_ == Origin::kAccept && phase_ == Phase::kOpen && !heard_ && !paused_ && !closing_ &&
+           context_.loop.now() - made_ >= patience;
+}
+
+void TcpConnection::give_way() {
+    fail({ErrorCode::kBusy, fmt::format("{} said nothing, and others wait for its place", env::to_string(peer_))});
 }
 
 void TcpConnection::set_deadline(protocol::Duration after) {

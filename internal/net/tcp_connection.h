@@ -63,6 +63,10 @@ public:
 
     env::Endpoint peer() const { return peer_; }
     Origin origin() const { return origin_; }
+    // Accepted so long ago, and has not brought one whole message.
+    bool silent_for(protocol::Duration patience) const;
+    // Ends it for another one's sake; its handler is told.
+    void give_way();
 
 private:
     enum class Phase : std::uint8_t { kConnecting, kOpen, kOver };
@@ -90,6 +94,7 @@ private:
     const env::ConnectionId id_;
     const env::Endpoint peer_;
     const Origin origin_;
+    const protocol::TimePoint made_;
     Phase phase_;
     bool noted_ = false;        // end_of_turn was asked for
     bool closing_ = false;      // our own close: nothing is told to the handler any more

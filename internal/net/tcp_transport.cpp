@@ -65,7 +65,7 @@ void TcpTransport::accept(int status) {
     }
     auto socket = make_handle<TcpSocket>(nullptr, [&](TcpSocket* s) { return uv_tcp_init(loop_.handle(), &s->tcp); });
     if (!socket || uv_accept(reinterpret_cast<uv_stream_t*>(listener_.get()), (*socket)->stream()) < 0) return;
-    if (accepted_ >= options_.max_connections) {
+    if (accepted_ >= options_.max_connections && !make_room()) {
         ++counters_.connections_refused;
         if (const auto times = refused_said_.count(loop_.now()))
             log_.warn("NET connection refused: {} are open, the most allowed ({} refused since the last such line)",
@@ -88,6 +88,20 @@ void TcpTransport::accept(int status) {
     }
     ++counters_.connections_accepted;
     connection.start_accepted(*handler);
+}
+
+// Whoever opens connections and says nothing must not keep out those who have something to say.
+bool TcpTransport::make_room() {
+    TcpConnection* oldest = nullptr;
+    env::ConnectionId oldest_id;
+    for (const auto& [id, connection] : connections_) {
+        if (oldest != nullptr && oldest_id < id) continue;
+        if (!connection->silent_for(options_.silent_connection_patience)) continue;
+        oldest = connection.get();
+        oldest_id = id;
+    }
+    if (oldest != nullptr) oldest->give_way();
+    return oldest != nullptr;
 }
 
 env::ConnectionId TcpTransport::connect(env::Endpoint to, protocol::Duration timeout, env::ConnectionHandler& handler) {

@@ -41,6 +41,7 @@ public:
 private:
     TcpConnection* find(env::ConnectionId id) const;
     env::ConnectionId next_id();
+    bool make_room();
     void wake(env::ConnectionId id);
     void end_of_turn();
     void accept(int status);

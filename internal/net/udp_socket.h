@@ -1,4 +1,4 @@
-// The three kinds of UDP socket (DESIGN §4, §8) and what the kernel is asked for each. Internal to net.
+// The three kinds of UDP socket and what the kernel is asked for each. Internal to net.
 #pragma once
 
 #include <netinet/in.h>

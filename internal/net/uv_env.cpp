@@ -138,4 +138,34 @@ void UvEnv::multicast(std::span<const env::OutFrame> frames) { state_->datagrams
 void UvEnv::send_datagram(env::Endpoint to, env::OutFrame frame) { state_->datagrams->send(to, frame); }
 env::DatagramLimits UvEnv::datagram_limits() { return state_->datagrams->limits(); }
 
+std::vector<env::Counter> UvEnv::counted() {
+    const Counters& c = state_->counters;
+    return {
+        {"datagrams_received", c.datagrams_received},
+        {"datagram_bytes_received", c.datagram_bytes_received},
+        {"datagrams_sent", c.datagrams_sent},
+        {"datagram_bytes_sent", c.datagram_bytes_sent},
+        {"datagrams_own", c.datagrams_own},
+        {"datagrams_other_cluster", c.datagrams_other_cluster},
+        {"datagrams_bad_checksum", c.datagrams_bad_checksum},
+        {"datagrams_garbage", c.datagrams_garbage},
+        {"datagrams_other_interface", c.datagrams_other_interface},
+        {"datagrams_lost_by_kernel", c.datagrams_lost_by_kernel},
+        {"datagrams_queue_full", c.datagrams_queue_full},
+        {"datagrams_send_failed", c.datagrams_send_failed},
+        {"connections_accepted", c.connections_accepted},
+        {"connections_refused", c.connections_refused},
+        {"connections_failed", c.connections_failed},
+        {"messages_received", c.messages_received},
+        {"messages_sent", c.messages_sent},
+        {"message_bytes_received", c.message_bytes_received},
+        {"message_bytes_sent", c.message_bytes_sent},
+        {"messages_other_cluster", c.messages_other_cluster},
+        {"messages_bad_checksum", c.messages_bad_checksum},
+        {"messages_garbage", c.messages_garbage},
+        {"messages_too_large", c.messages_too_large},
+        {"send_queue_overflows", c.send_queue_overflows},
+    };
+}
+
 }  // namespace logstream::net

@@ -60,6 +60,7 @@ public:
     void multicast(std::span<const env::OutFrame> frames) override;
     void send_datagram(env::Endpoint to, env::OutFrame frame) override;
     env::DatagramLimits datagram_limits() override;
+    std::vector<env::Counter> counted() override;
 
 private:
     struct State;

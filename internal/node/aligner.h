@@ -1,5 +1,5 @@
 // Makes this node's logs agree with a given base log: what departs from it goes to the orphans, what lacks or is
-// damaged is fetched by TCP from a member that has it (DESIGN §7 step 3, P8), and nothing more than that.
+// damaged is fetched by TCP from a member that has it, and nothing more than that.
 #pragma once
 
 #include <deque>

@@ -1,4 +1,4 @@
-// The coordinator's side of a view change: drives one view::Change over the links (DESIGN §7 steps 1 to 4).
+// The coordinator's side of a view change: drives one view::Change over the links.
 #pragma once
 
 #include <functional>

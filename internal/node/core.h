@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 
 #include "internal/node/peer_links.h"
 #include "internal/node/settings.h"
@@ -13,12 +14,12 @@ namespace logstream::node {
 using protocol::ClusterId;
 using protocol::Error;
 using protocol::ErrorCode;
+using protocol::milliseconds;
 using protocol::NodeId;
 using protocol::Result;
 using protocol::ViewNumber;
 
 inline Endpoint address_of(const view::Member& member) { return Endpoint{member.ip, member.port}; }
-inline double milliseconds(Duration d) { return std::chrono::duration<double, std::milli>(d).count(); }
 
 inline proto::Failure to_proto(const Error& error) {
     proto::Failure out;
@@ -30,6 +31,8 @@ inline proto::Failure to_proto(const Error& error) {
 // A disk that failed, or a broken promise: the broker must not go on.
 using FatalHandler = std::function<void(const Error&)>;
 
+inline constexpr Duration kFullDiskPause = std::chrono::seconds(1);
+
 struct Core {
     env::Env& env;
     const Settings& settings;
@@ -40,13 +43,21 @@ struct Core {
     view::Record record;  // change it, then `persist` before anything that rests on it is sent
     FatalHandler fatal;
 
-    // Writes the record to disk, flushed; then calls `done`. A failing disk is fatal.
+    std::shared_ptr<bool> alive = std::make_shared<bool>(true);
+
+    // Writes the record to disk, flushed; then calls `done`. On a full disk that comes later, once there is room: until
+    // then this broker promises nothing. A failing disk is fatal.
     void persist(std::function<void()> done) {
         const std::string bytes = view::encode(record);
         store.save_state(protocol::Bytes::copy_of(std::string_view(bytes)),
                          [this, done = std::move(done)](Result<void> saved) {
-                             if (!saved) return fatal(saved.error());
-                             done();
+                             if (saved) return done();
+                             if (saved.error().code != ErrorCode::kDiskFull) return fatal(saved.error());
+                             env.log().warn("DISK full: the state waits for room: {}", saved.error().message);
+                             // The record of then, which may be newer: an older one must not come after it.
+                             env.set_timer(kFullDiskPause, [this, done, weak = std::weak_ptr<bool>(alive)] {
+                                 if (weak.lock()) persist(done);
+                             });
                          });
     }
 };

@@ -1,4 +1,4 @@
-// Finding each other: JOIN by broadcast (or to seeds by TCP), JOIN_RESPONSE by unicast (DESIGN §4).
+// Finding each other: JOIN by broadcast (or to seeds by TCP), JOIN_RESPONSE by unicast.
 #pragma once
 
 #include <functional>

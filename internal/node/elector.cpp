@@ -6,6 +6,7 @@ namespace logstream::node {
 
 using protocol::ElectionId;
 using protocol::hex;
+using protocol::milliseconds;
 
 namespace {
 constexpr Duration kProbeTimeout = std::chrono::milliseconds(250);
@@ -13,8 +14,6 @@ constexpr Duration kHopTimeout = std::chrono::milliseconds(250);
 constexpr Duration kElectionTimeout = std::chrono::milliseconds(1000);
 
 Endpoint address_of(const view::Member& member) { return Endpoint{member.ip, member.port}; }
-
-double milliseconds(Duration d) { return std::chrono::duration<double, std::milli>(d).count(); }
 }  // namespace
 
 Elector::Elector(env::Env& env, PeerLinks& links, Events events)

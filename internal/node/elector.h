@@ -1,4 +1,4 @@
-// Who coordinates: probes all known brokers, and runs the ring election among those that answer (DESIGN §6).
+// Who coordinates: probes all known brokers, and runs the ring election among those that answer.
 #pragma once
 
 #include <functional>

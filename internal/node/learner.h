@@ -1,5 +1,5 @@
 // A broker outside the view catches up with its leader's committed records, without a vote and without holding anybody
-// up, until the view can take it in (DESIGN §7).
+// up, until the view can take it in.
 #pragma once
 
 #include <functional>

@@ -54,8 +54,7 @@ public:
     // Prometheus text format.
     std::string metrics_text() const;
 
-    // ---- For the parts of the broker
-    // ---------------------------------------------------------------------------------
+    // ---- For the parts of the broker -------------------------------------------------------------------------------
     Core& core() { return core_; }
     Topics& topics() { return topics_; }
     Groups& groups() { return groups_; }
@@ -96,7 +95,7 @@ public:
     void on_peer_heartbeat(const proto::Heartbeat& heartbeat, Endpoint from);
 
 private:
-    // ---- Finding and making a cluster (membership.cpp)
+    // ---- Finding and making a cluster (finding.cpp)
     void seek(std::string_view reason);
     void seek_tick();
     bool may_bootstrap() const;

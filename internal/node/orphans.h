@@ -1,5 +1,4 @@
-// Appends this node's orphans again at their owners, in order, until all of a stream's are committed (DESIGN §7 step
-// 5).
+// Appends this node's orphans again at their owners, in order, until all of a stream's are committed.
 #pragma once
 
 #include <functional>

@@ -11,11 +11,8 @@ using replication::AckLevel;
 using replication::Cookie;
 
 namespace {
-constexpr std::size_t kMaxQueuedFrames = 65536;  // packed and not sent; about 90 MB of 1,400-byte frames
 constexpr std::size_t kMaxPending = 1u << 20;
 constexpr std::size_t kFramesPerSend = 256;
-// What Linux charges a datagram in the receiver's socket buffer on top of its bytes makes small ones count more.
-constexpr std::size_t kBytesPerFrame = 1200;
 
 AckLevel level_of(proto::Acks acks) {
     return acks == proto::ALL ? AckLevel::kAll : acks == proto::OWNER ? AckLevel::kOwner : AckLevel::kQuorum;
@@ -32,7 +29,7 @@ OwnSession::OwnSession(Core& core, const view::View& view, Replicator::Counters&
       counters_(counters),
       packer_(view.frame_bytes, view.first_sequence),
       ring_({protocol::cluster_tag(core.settings.cluster), view.number, core.self.id, view.first_sequence},
-            {view.window_bytes, std::max<std::size_t>(16, view.window_bytes / kBytesPerFrame)}),
+            {view.window_bytes, replication::frames_of_window(view.window_bytes)}),
       retransmit_({}, core.env.now()),
       acks_(view.ids(), core.self.id, view.first_sequence),
       commits_(kMaxPending),
@@ -46,8 +43,7 @@ OwnSession::~OwnSession() {
     core_.env.cancel_timer(resend_timer_);
 }
 
-// ---- Appending
-// --------------------------------------------------------------------------------------------------------
+// ---- Appending -----------------------------------------------------------------------------------------------------
 
 void OwnSession::produce(Stream& stream, Bytes bytes, proto::Acks acks, Replicator::ProduceHandler done) {
     auto batch = protocol::BatchView::parse(bytes);
@@ -98,11 +94,14 @@ void OwnSession::produce_orphan(Stream& stream, const protocol::BatchView& batch
 }
 
 void OwnSession::append(Stream& stream, Bytes batch, proto::Acks acks, Replicator::ProduceHandler done) {
-    if (waiting_bytes_ + batch.size() > core_.settings.max_pending_bytes || queue_.size() >= kMaxQueuedFrames ||
-        pending_.full() || commits_.full())
+    // Nobody waits for acks=none, but it is in the queue.
+    const std::size_t queued_bytes = queue_.size() * view_.frame_bytes;
+    const std::size_t limit = core_.settings.max_pending_bytes;
+    if (waiting_bytes_ + batch.size() > limit || queued_bytes > limit || pending_.full() || commits_.full())
         return done(protocol::fail(ErrorCode::kBusy,
-                                   "{} bytes wait for acknowledgement; limits.pending_bytes is {}; retry",
-                                   waiting_bytes_, core_.settings.max_pending_bytes));
+                                   "{} bytes wait for acknowledgement and {} to be sent; limits.pending_bytes is {}; "
+                                   "retry",
+                                   waiting_bytes_, queued_bytes, limit));
     const Offset base = stream.log->log_end();
     protocol::assign(batch, base, view_.number);
     if (auto appended = stream.log->append(batch); !appended) return done(std::unexpected(appended.error()));
@@ -145,8 +144,7 @@ void OwnSession::abandon(const std::string& reason) {
         waiting.done(protocol::fail(ErrorCode::kUnknown, "{}", reason));
 }
 
-// ---- Sending
-// ----------------------------------------------------------------------------------------------------------
+// ---- Sending -------------------------------------------------------------------------------------------------------
 
 // At the end of this turn of the loop, so that what one turn brought shares frames, system calls and a flush.
 void OwnSession::schedule_pump() {
@@ -158,12 +156,12 @@ void OwnSession::schedule_pump() {
 }
 
 void OwnSession::pump() {
+    if (packer_.open()) packer_.flush(queue_);  // a frame that is flushed to the disk takes no more messages
     flush();
     const protocol::TimePoint now = core_.env.now();
     std::vector<protocol::OutFrame> frames;
     retransmit_.poll(ring_, now, frames);
     counters_.frames_resent += frames.size();
-    if (packer_.open()) packer_.flush(queue_);
     while (!queue_.empty() && ring_.can_send(queue_.front().frame.size())) {
         const protocol::OutFrame& frame = ring_.append(std::move(queue_.front()));
         queue_.pop_front();
@@ -221,8 +219,7 @@ void OwnSession::settle() {
     if (!queue_.empty() && ring_.can_send(queue_.front().frame.size())) schedule_pump();
 }
 
-// ---- Answers of the others
-// --------------------------------------------------------------------------------------------
+// ---- Answers of the others -----------------------------------------------------------------------------------------
 
 void OwnSession::on_ack(const proto::ReplicateAck& ack) {
     const NodeId member{ack.node()};
@@ -264,8 +261,7 @@ void OwnSession::on_nack(const proto::Nack& nack, Endpoint from) {
 
 std::vector<NodeId> OwnSession::slow() const {
     const auto slowest = acks_.slowest(core_.env.now());
-    if (slowest && slowest->node != core_.self.id && slowest->behind_for > core_.settings.slow_member_timeout)
-        return {slowest->node};
+    if (slowest && slowest->behind_for > core_.settings.slow_member_timeout) return {slowest->node};
     return {};
 }
 

@@ -1,5 +1,4 @@
-// A member's side of a view change: promise and freeze, tell what it holds, make the base log durable, accept
-// (DESIGN §7 steps 1 and 4).
+// A member's side of a view change: promise and freeze, tell what it holds, make the base log durable, accept.
 #pragma once
 
 #include <functional>

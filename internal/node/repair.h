@@ -1,4 +1,4 @@
-// Damage that a read found while this broker is a member: the bytes come from another member, into the same place (P8).
+// Damage that a read found while this broker is a member: the bytes come from another member, into the same place.
 #pragma once
 
 #include <functional>

@@ -1,5 +1,4 @@
-// Replication within the accepted view: this node's own session as an owner, and those of the other members
-// (DESIGN §8).
+// Replication within the accepted view: this node's own session as an owner, and those of the other members.
 #pragma once
 
 #include <functional>

@@ -83,7 +83,7 @@ private:
     Core& core_;
     std::unordered_map<StreamId, std::vector<WaitingFetch>> waiting_;
     // Streams of which a batch without producer id was refused on this connection: what was pipelined behind it is
-    // refused, too, or it would overtake (DESIGN §7).
+    // refused, too, or it would overtake.
     std::unordered_map<env::ConnectionId, std::set<StreamId>> refused_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

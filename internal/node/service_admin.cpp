@@ -104,8 +104,7 @@ void Service::on_topics(const Caller& caller, const proto::Topics& request) {
     node_.create_topic(request.name(), settings, reply);
 }
 
-// ---- Node's part: topics are made by the leader
-// -------------------------------------------------------------------------
+// ---- Node's part: topics are made by the leader --------------------------------------------------------------------
 
 void Node::create_topic(const std::string& name, const proto::TopicSettings& settings,
                         std::function<void(Result<void>)> done) {
@@ -193,8 +192,7 @@ void Node::append_topic(const proto::TopicRecord& record, std::function<void(Res
     });
 }
 
-// ---- Groups, offsets, checks
-// --------------------------------------------------------------------------------------------
+// ---- Groups, offsets, checks ---------------------------------------------------------------------------------------
 
 void Service::on_group(const Caller& caller, const Message& message) {
     const auto refuse_group = [&](const Error& error) {

@@ -66,9 +66,12 @@ std::string Node::status_json() const {
                           {"payload_bytes", counters.payload_bytes},   {"frames_resent", counters.frames_resent},
                           {"nacks_sent", counters.nacks_sent},         {"nacks_received", counters.nacks_received},
                           {"frames_dropped", counters.frames_dropped}, {"orphans_returned", orphans_.returned()}};
+    json& network = out["network"] = json::object();
+    for (const env::Counter& counted : core_.env.counted()) network[std::string(counted.name)] = counted.value;
     return out.dump();
 }
 
+// In Prometheus' text format, version 0.0.4.
 std::string Node::metrics_text() const {
     std::string out;
     const auto gauge = [&out](std::string_view name, std::string_view help, auto value) {
@@ -96,6 +99,9 @@ std::string Node::metrics_text() const {
             counters.frames_dropped);
     counter("records_appended_total", "Records appended as owner.", counters.records_appended);
     counter("orphans_returned_total", "Orphan batches appended again.", orphans_.returned());
+    for (const env::Counter& counted : core_.env.counted())
+        counter(fmt::format("network_{}_total", counted.name), "Of the sockets; see internal/net/counters.h.",
+                counted.value);
     return out;
 }
 

@@ -1,4 +1,4 @@
-// The strong identifiers that travel through every room (DESIGN words: node, view, offset, sequence, …).
+// The strong identifiers that travel through every room (node, view, offset, sequence, …).
 // A bare integer never crosses an interface: two ids of different kinds do not mix or compare.
 #pragma once
 

@@ -26,7 +26,7 @@
 //   header: varint key length, key; varint value length (-1: no value), value
 //
 // The CRC leaves out base offset, length and leader epoch, so that the owner fills them in without a new checksum. It
-// does not protect them either: frames and disk entries do that by a checksum of their own (DESIGN §9).
+// does not protect them either: frames and disk entries do that by a checksum of their own.
 #pragma once
 
 #include <compare>
@@ -201,7 +201,7 @@ std::optional<std::size_t> peek_batch_bytes(std::span<const std::byte> bytes);
 // whole. Empty bytes are no batch. kInvalid: says at which byte it went wrong; nothing of it is returned.
 Result<std::vector<BatchView>> split_batches(const Bytes& bytes);
 
-// --- Orphans (DESIGN §7.5) ---
+// --- Orphans ---
 
 // The record header that names where an orphan first stood; its value is the text of an OrphanKey.
 inline constexpr std::string_view kOrphanHeader = "logstream.orphan";

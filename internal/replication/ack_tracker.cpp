@@ -75,7 +75,7 @@ std::vector<AckTracker::Member> AckTracker::members() const {
 std::optional<AckTracker::Slow> AckTracker::slowest(TimePoint now) const {
     const State* slowest = nullptr;
     for (const State& state : members_) {
-        if (state.member.durable >= state.target) continue;
+        if (&state == &members_[self_] || state.member.durable >= state.target) continue;
         const bool worse = slowest == nullptr || state.since < slowest->since ||
                            (state.since == slowest->since && state.member.durable < slowest->member.durable);
         if (worse) slowest = &state;

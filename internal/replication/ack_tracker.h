@@ -53,7 +53,7 @@ public:
         // that creeps. A member that keeps up is behind for no longer than a round trip and a flush.
         Duration behind_for;
     };
-    // The member that is behind for the longest; none when all members have all that was sent.
+    // The other member that is behind for the longest; none when all have all that was sent.
     std::optional<Slow> slowest(TimePoint now) const;
 
     std::uint64_t invalid() const { return invalid_; }

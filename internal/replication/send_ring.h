@@ -6,7 +6,7 @@
 
 namespace logstream::replication {
 
-// One per session that we send (DESIGN §8: "one ring of sent frames per sender, one number stable"). A frame is held
+// One per session that we send. A frame is held
 // from `append` until `release(stable)`, so what is held is what is in flight, and the bound on it is window, flow
 // control and memory bound in one.
 class SendRing {

@@ -9,6 +9,7 @@
 // frame, NACK or acknowledgement is of this cluster, view and incarnation before it comes here.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -37,5 +38,11 @@ struct SequenceRange {
 
 // Where a cumulative position stands before anything was sent: positions count frames up to and including themselves.
 constexpr Sequence before(Sequence first_sequence) { return first_sequence - 1; }
+
+// The frames that a window of so many bytes may hold, for sender and receivers alike. What Linux charges a datagram in
+// the receiver's socket buffer on top of its bytes makes small ones count more.
+constexpr std::size_t frames_of_window(std::size_t window_bytes) {
+    return std::max<std::size_t>(16, window_bytes / 1200);
+}
 
 }  // namespace logstream::replication

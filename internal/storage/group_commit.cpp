@@ -13,6 +13,8 @@ constexpr std::uint64_t kMaxWriteBytes = 4u << 20;
 constexpr std::uint64_t kEagerBytes = 1u << 20;
 // Background work gets a turn after so many data groups.
 constexpr unsigned kDataGroupsPerBackground = 4;
+constexpr protocol::Duration kSlowGroup = std::chrono::milliseconds(200);
+constexpr protocol::Duration kSaySlowEvery = std::chrono::seconds(10);
 constexpr std::uint64_t kReserveShareOfDisk = 20;  // 1/20 = 5 %
 
 std::uint64_t size_of(const std::vector<Bytes>& pieces) {
@@ -253,6 +255,7 @@ void GroupCommit::form_group() {
 void GroupCommit::submit_data() {
     stalled_ = false;
     in_flight_ = InFlight::kData;
+    ++submitted_;
     disk_.submit(std::exchange(group_ops_, {}), [this, alive = std::weak_ptr(alive_)](GroupResult result) {
         if (alive.lock()) data_done(std::move(result));
     });
@@ -262,6 +265,7 @@ void GroupCommit::submit_other(std::deque<Other>& queue, InFlight kind) {
     Other other = std::move(queue.front());
     queue.pop_front();
     in_flight_ = kind;
+    ++submitted_;
     for (const DiskOp& op : other.ops) {
         if (const auto* remove = std::get_if<RemoveOp>(&op)) {
             scrub([remove](const std::string& path) { return path == remove->path; });
@@ -285,6 +289,7 @@ void GroupCommit::data_done(GroupResult result) {
     const bool in_flush = result.rest.empty() || std::holds_alternative<SyncOp>(result.rest.front());
     if (result.status.error().code == ErrorCode::kDiskFull && !in_flush) {
         if (!full_) log_.error("DISK full: {}", result.status.error().message);
+        said_full_ = true;
         group_ops_ = std::move(result.rest);
         stalled_ = true;
         full_ = true;
@@ -360,8 +365,34 @@ void GroupCommit::fail_all(const Error& error) {
     for (FlushCallback& callback : callbacks) callback(std::unexpected(error));
 }
 
+// A user who asks why an acknowledgement took long finds the answer here.
+void GroupCommit::watch_speed(TimePoint now) {
+    if (in_flight_ == InFlight::kNone || watched_ != submitted_) {
+        watched_ = submitted_;
+        watched_since_ = now;
+        return;
+    }
+    const protocol::Duration busy = now - *watched_since_;
+    if (busy < kSlowGroup || (said_slow_ && now - *said_slow_ < kSaySlowEvery)) return;
+    said_slow_ = now;
+    log_.warn("DISK slow: one group of writes has been under way for {:.0f} ms; acknowledgements wait for it",
+              protocol::milliseconds(busy));
+}
+
+void GroupCommit::watch_room() {
+    if (disk_full() == said_full_) return;
+    said_full_ = full_;
+    if (full_)
+        log_.error("DISK full: {} MiB are left on the disk of {}; writes are refused until there is room",
+                   disk_.free_bytes() >> 20, options_.dir);
+    else
+        log_.warn("DISK has room again; writes are accepted");
+}
+
 void GroupCommit::tick(TimePoint now) {
     if (failed()) return;
+    watch_speed(now);
+    watch_room();
     if (options_.fsync == FsyncPolicy::kInterval && !(dirty_files_.empty() && dirty_dirs_.empty()) &&
         (!last_sync_ || now - *last_sync_ >= options_.fsync_interval)) {
         last_sync_ = now;

@@ -67,6 +67,7 @@ public:
     // The next data group ends with a flush, whatever the policy.
     void request_sync();
 
+    // Now and then. Says so when the disk is slow.
     void tick(TimePoint now);
     bool failed() const { return failure_.has_value(); }
     const Error& failure() const { return *failure_; }
@@ -111,6 +112,8 @@ private:
     void data_succeeded();
     void other_done(InFlight kind, FlushCallback callback, const Result<void>& status);
     void fail_all(const Error& error);
+    void watch_speed(TimePoint now);
+    void watch_room();
     void note_dirty(const DiskOp& op);
     // Files that are gone need no flush.
     void scrub(const std::function<bool(const std::string&)>& gone);
@@ -141,8 +144,13 @@ private:
     std::unordered_map<LogSink*, SyncedMark> unsynced_;  // written since the last flush
     bool sync_due_{false};
     std::optional<TimePoint> last_sync_;
+    std::uint64_t submitted_{0};  // groups of any kind
+    std::uint64_t watched_{0};    // the group that was under way at a tick, since
+    std::optional<TimePoint> watched_since_;
+    std::optional<TimePoint> said_slow_;
     std::optional<Error> failure_;
     mutable bool full_{false};
+    bool said_full_{false};
 };
 
 }  // namespace logstream::storage

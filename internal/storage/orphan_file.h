@@ -1,4 +1,4 @@
-// Records that a merge took out of a stream's log, kept durably until they are appended again (DESIGN §7, step 5): one
+// Records that a merge took out of a stream's log, kept durably until they are appended again: one
 // file per stream, one entry per batch, with the lineage, base offset and view that it had.
 #pragma once
 

@@ -1,4 +1,4 @@
-// One attempt of a coordinator to install one view: quorum, merge, install (DESIGN §7, steps 2 to 4).
+// One attempt of a coordinator to install one view: quorum, merge, install.
 //
 // The object decides and remembers; `node` sends the messages, keeps the time and writes the disk. One number, one
 // object: another content needs another number, hence another object.

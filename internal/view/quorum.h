@@ -1,4 +1,4 @@
-// Counting: majorities, and the quorum of dynamic linear voting (Jajodia and Mutchler 1990) that DESIGN §7 uses.
+// Counting: majorities, and the quorum of dynamic linear voting (Jajodia and Mutchler 1990).
 #pragma once
 
 #include <set>

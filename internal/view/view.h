@@ -1,4 +1,4 @@
-// Views: numbered memberships and the rules that keep them from going apart (DESIGN §7).
+// Views: numbered memberships and the rules that keep them from going apart.
 //
 // This room is pure: it holds no clock, socket, file or thread. `node` feeds it what members answered and does what it
 // decides; it knows nothing of how messages travel.

@@ -100,6 +100,10 @@ class Broker:
         self.id = status["node"]
         return status
 
+    def resident_bytes(self):
+        with open(f"/proc/{self.pid}/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
     def log(self):
         """What this run of the broker has logged."""
         return self.process.errors()

@@ -60,6 +60,24 @@ def connect(place, address, seconds):
     return connection
 
 
+def datagram_socket(place):
+    """A UDP socket at `place` that may broadcast and multicast."""
+    with _inside(place.namespace):
+        sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sender.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+    sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(place.ip))
+    return sender
+
+
+def listen(place):
+    """A TCP socket that takes connections at a free port of `place`."""
+    with _inside(place.namespace):
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.bind((place.ip, 0))
+    listener.listen()
+    return listener
+
+
 def remove_leftovers():
     """Removes the namespaces of runs that were killed before they could clean up; their processes died with them."""
     for line in run(["ip", "netns", "list"]).splitlines():
@@ -81,6 +99,7 @@ class NamespaceNetwork:
         self.client = size + 1
         self.bridge = f"{self.name}-bridge"
         self.broadcast_port, self.multicast, self.broker_flags = 8888, "239.0.0.1:9999", {}
+        self.broadcast_address = "10.77.0.255"
         self._scripts = scripts
         self._cuts = set()
         self._losses = {}  # host -> nft expression of what is dropped on the way to it

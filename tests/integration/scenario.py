@@ -9,6 +9,7 @@ from checks import Failure
 from cluster import Cluster
 from network import LoopbackNetwork, NamespaceNetwork
 from process import Process
+from process import run as command
 
 SCENARIOS = {}
 # What the caller has set for a broker or a client of its own must not reach those of the tests.
@@ -71,6 +72,12 @@ class Run:
     def cluster(self, size=3, network=None, name="itest", **settings):
         """Brokers 1…size, not started yet. Settings by their key: cluster(3, **{"storage.fsync": "never"})."""
         return Cluster(self, network or self.network(size), size, name, settings)
+
+    def small_disk(self, folder, size):
+        """Mounts a memory disk of this size at `folder` until the end; needs root."""
+        os.makedirs(folder, exist_ok=True)
+        command(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder])
+        self._stack.callback(command, ["umount", "--lazy", folder])
 
     # ---- Input
 

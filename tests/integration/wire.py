@@ -195,6 +195,13 @@ def _with_zero_crc(data, size):
     return data[:12] + bytes(4) + data[16:size]
 
 
+def encode_frame(kind, tag, content, view=0, sender=0, sequence=0):
+    payload = content.SerializeToString()
+    fixed = [FRAME_MAGIC, VERSION, NUMBERS[kind], 0, FRAME_HEADER.size // 4, tag, 0, view, sender, sequence]
+    fixed[6] = crc32c(FRAME_HEADER.pack(*fixed) + payload)
+    return FRAME_HEADER.pack(*fixed) + payload
+
+
 def decode_frame(data):
     """None when it is not one of ours; fails when it is damaged."""
     if len(data) < FRAME_HEADER.size or struct.unpack_from("<I", data)[0] != FRAME_MAGIC:

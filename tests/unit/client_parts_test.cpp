@@ -52,8 +52,8 @@ TEST(ClientBackoff, IsFastFirstAndThenSlow) {
     FakeEnv env;
     for (int i = 0; i < 20; ++i) {
         const Duration wait = backoff.next(env.now(), env.random());
-        EXPECT_GE(wait, 10ms);
-        EXPECT_LE(wait, 50ms);
+        EXPECT_GE(wait, Backoff::kFirst / 2);
+        EXPECT_LE(wait, Backoff::kFastMax);
         env.run_for(wait);
     }
     env.run_for(3s);

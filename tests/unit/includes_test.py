@@ -91,7 +91,7 @@ def cycles(layout):
 
 
 def wrong_arrows(layout):
-    """Arrows of DESIGN's house that a CMake line itself could turn round."""
+    """Arrows between rooms that a CMake line itself could turn round."""
     for room in sorted(layout.uses.keys() - layout.shared):
         reached = layout.reachable(layout.uses[room])
         if room in PURE and reached - PURE - {"proto"}:

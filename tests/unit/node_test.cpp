@@ -190,6 +190,28 @@ TEST_P(Seeds, MembersLeaveInOrderOneAfterAnother) {
     expect_everything_everywhere(cluster, stream);
 }
 
+// Restarts at any moment after a view was installed, also while its news are still on their way.
+TEST_P(Seeds, ARestartInOrderIsNotNoticed) {
+    Cluster cluster(GetParam(), 3);
+    World& world = cluster.world();
+    cluster.start_all();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    const auto stream = cluster.make_topic("t");
+    for (int i = 0; i < 12; ++i) {
+        Machine& machine = cluster[world.random() % 3];
+        machine.leave();
+        const TimePoint began = world.now();
+        ASSERT_TRUE(world.run_until([&] { return cluster.owner(stream) && cluster.owner(stream) != &machine; }, 3s));
+        EXPECT_LT(world.now() - began, 50ms) << "restart " << i;
+        ASSERT_TRUE(cluster.append_soon(stream, std::to_string(i)));
+        ASSERT_TRUE(world.run_until([&] { return !machine.running(); }, 3s));
+        machine.start();
+        ASSERT_TRUE(cluster.wait_for_one_view());
+        world.run_for(std::chrono::microseconds(world.random() % 40000));
+    }
+    expect_everything_everywhere(cluster, stream);
+}
+
 TEST_P(Seeds, ATopicAskedForByAllAtOnceIsMadeOnce) {
     Cluster cluster(GetParam(), 3);
     cluster.start_all();

@@ -1,4 +1,4 @@
-// Orphans (DESIGN §7.5): a key for every record, which stays for good.
+// Orphans: a key for every record, which stays for good.
 #include <gtest/gtest.h>
 
 #include "internal/protocol/record_batch.h"

@@ -1,4 +1,4 @@
-// Exchange, merge and install of one attempt (DESIGN §7, steps 1, 3 and 4).
+// Exchange, merge and install of one attempt.
 #include <gmock/gmock.h>
 
 #include "tests/unit/view_cases.h"

@@ -1,5 +1,5 @@
-// A small world of nodes that change views, append, crash and lose messages, driven by one seed (DESIGN §7 and §8 with
-// one stream and abstract records). Record and Change are the real ones; disk, network, replication and catch-up are
+// A small world of nodes that change views, append, crash and lose messages, driven by one seed, with
+// one stream and abstract records. Record and Change are the real ones; disk, network, replication and catch-up are
 // the least that the rules need. view_oracle.h says what must hold.
 #pragma once
 

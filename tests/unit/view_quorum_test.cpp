@@ -1,4 +1,4 @@
-// Which views' quorums a change needs, and when it has them (DESIGN §7, step 2).
+// Which views' quorums a change needs, and when it has them.
 #include <gmock/gmock.h>
 
 #include "tests/unit/view_cases.h"

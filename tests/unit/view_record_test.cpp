@@ -1,4 +1,4 @@
-// The memory that must not forget (DESIGN §7, step 1).
+// The memory that must not forget.
 #include <gmock/gmock.h>
 #include <google/protobuf/stubs/logging.h>
 

@@ -5,7 +5,11 @@ from . import basics
 from . import producer_consumer
 from . import topics
 from . import ctl
+from . import recover
+from . import merge
 from . import flags
+from . import flags_broker
+from . import flags_tools
 from . import bad_input
 from . import loopback
 from . import split_start
@@ -19,6 +23,11 @@ from . import restart_all
 from . import partition
 from . import loss
 from . import storm
+from . import survivors
+from . import resume
+from . import union
+from . import garbage
+from . import disk
 from . import no_multicast
 from . import view_sync
 from . import state_exchange

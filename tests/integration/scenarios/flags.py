@@ -5,19 +5,28 @@ from scenario import scenario
 from scenarios import flags_consumer, flags_producer
 
 
+def run_checks(modules, subject, mode, after=lambda: None):
+    """Runs all functions check_flag_…(subject) of the modules, and `after` each of them; fails with all that failed.
+    Their number."""
+    problems, count = [], 0
+    for module in modules:
+        for name, function in vars(module).items():
+            if not name.startswith("check_flag_") or (name.endswith("_on_the_wire") and mode != "netns"):
+                continue
+            count += 1
+            try:
+                function(subject)
+            except (Failure, IndexError, KeyError, ValueError, OSError) as problem:
+                problems.append(f"{module.__name__.rpartition('_')[2]} {name.removeprefix('check_flag_')}: {problem}")
+            finally:
+                after()
+    check(not problems, f"{len(problems)} of {count}: " + " | ".join(problems))
+    return count
+
+
 @scenario("flags")
 def flags(run):
     # Followers that are kept from the records on purpose stay members.
     cluster = run.cluster(3, **{"replication.slow_member_timeout": "60s"}).start()
-    problems, count = [], 0
-    for module in (flags_producer, flags_consumer):
-        for name, function in vars(module).items():
-            if not name.startswith("check_flag_") or (name.endswith("_on_the_wire") and run.mode != "netns"):
-                continue
-            count += 1
-            try:
-                function(cluster)
-            except (Failure, IndexError, ValueError, OSError) as problem:
-                problems.append(f"{module.__name__.rpartition('_')[2]} {name.removeprefix('check_flag_')}: {problem}")
-    check(not problems, f"{len(problems)} of {count}: " + " | ".join(problems))
+    count = run_checks((flags_producer, flags_consumer), cluster, run.mode)
     return f"{count} checks of the flags of producer and consumer"

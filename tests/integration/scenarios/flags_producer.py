@@ -197,6 +197,14 @@ def check_flag_interface_on_the_wire(cluster):
     check_refused(cluster.producer("interface", *message, "--interface", "lo", brokers=None), 10)
 
 
+def check_flag_verbose(cluster):
+    view = f"view {cluster.wait_for_view()['view']}:"
+    quiet = cluster.producer("verbose", "--message", "x").succeed(20).errors()
+    check(view not in quiet, f"without --verbose the producer says: {quiet}")
+    loud = cluster.producer("verbose", "--message", "x", "--verbose").succeed(20).errors()
+    check(view in loud, f"with --verbose the producer does not tell its {view} {loud}")
+
+
 def check_flag_help_and_wrong_usage(cluster):
     for program in ("producer", "consumer"):
         run = cluster.run

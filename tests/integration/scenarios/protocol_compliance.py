@@ -8,7 +8,7 @@ from capture import Capture
 from checks import check, check_equal
 from scenario import scenario
 
-# Message and where it is seen; DESIGN's table of message types.
+# Message and where it is seen.
 EXPECTED = [
     ("JOIN", "broadcast"),
     ("JOIN_RESPONSE", "unicast"),
@@ -79,7 +79,7 @@ def protocol_compliance(run):
         ),
         "no broker caught up by FETCH",
     )
-    return f"{len(seen)} frames and messages decoded, {len(EXPECTED)} of DESIGN's kinds on their transports"
+    return f"{len(seen)} frames and messages decoded, {len(EXPECTED)} kinds on their transports"
 
 
 def _ask_the_wrong_broker(cluster, topic, owner, other):

@@ -1,0 +1,116 @@
+// Node's part that does what operators ask for, and members that leave.
+#include "internal/node/node.h"
+
+namespace logstream::node {
+
+using protocol::hex;
+
+proto::HandoverResponse Node::on_handover(const proto::Handover& request) {
+    proto::HandoverResponse out;
+    const NodeId leaver{request.leaving()};
+    if (!serving() || request.cluster_id() != core_.record.cluster.value || !serving_->has(leaver) ||
+        coordinator_.running() || left_) {
+        *out.mutable_error() = to_proto(Error{ErrorCode::kBusy, "this broker cannot change the view now"});
+        return out;
+    }
+    leaving_.insert(leaver);
+    if (is_leader()) {
+        want_change("a member leaves");
+    } else {
+        // The leader leaves and this is its heir.
+        propose(serving_->members, "the leader leaves");
+    }
+    return out;
+}
+
+// A new lineage from what the survivors hold. Their accepted views still say whose log is the base; their quorums are
+// not asked for any more.
+void Node::recover(const proto::Admin& request, proto::AdminResponse& out) {
+    const view::NodeSet survivors = [&] {
+        view::NodeSet ids;
+        for (std::uint64_t id : request.survivors()) ids.insert(NodeId{id});
+        return ids;
+    }();
+    if (settled() || request.cluster_id() == 0 || !survivors.contains(core_.self.id)) {
+        *out.mutable_error() =
+            to_proto(Error{ErrorCode::kInvalid, "this broker is in a view that works, or is not named as a survivor"});
+        return;
+    }
+    core_.env.log().warn(
+        "ClusterState recover: lineage {} goes on as {} from {} survivors; what only others held is lost",
+        hex(core_.record.cluster.value), hex(request.cluster_id()), survivors.size());
+    elector_.stop();
+    coordinator_.stop();
+    learner_.stop();
+    replicator_.stop("the cluster is being recovered");
+    participant_.reset();
+    serving_.reset();
+    core_.record.cluster = ClusterId{request.cluster_id()};
+    core_.record.must_relearn = false;
+    survivors_ = survivors;
+    core_.persist([] {});
+    seek("recovering");
+    out.set_message(fmt::format("the survivors make a new lineage {}", hex(request.cluster_id())));
+}
+
+proto::AdminResponse Node::on_admin(const proto::Admin& request) {
+    proto::AdminResponse out;
+    const NodeId target{request.node()};
+    switch (request.action()) {
+        case proto::Admin::ELECT:
+            elector_.start(core_.self, known_endpoints(), "asked by an operator", Elector::Force::kYes);
+            out.set_message("an election runs");
+            break;
+        case proto::Admin::REMOVE:
+            if (!is_leader() || !serving_->has(target) || target == core_.self.id) {
+                *out.mutable_error() =
+                    to_proto(Error{ErrorCode::kInvalid, "ask the leader, and name another member of the view"});
+                break;
+            }
+            excluded_.insert(target);
+            banned_.insert(serving_->find(target)->incarnation);
+            want_change("removed by an operator");
+            out.set_message("the member is removed until it is restarted");
+            break;
+        case proto::Admin::DRAIN: {
+            if (target != core_.self.id || !serving() || serving_->members.size() < 3) {
+                *out.mutable_error() = to_proto(
+                    Error{ErrorCode::kInvalid, "ask the broker itself, while its view has at least three members"});
+                break;
+            }
+            draining_ = true;
+            const view::Member* heir = nullptr;
+            for (const view::Member& member : serving_->members)
+                if (member.id != core_.self.id) heir = &member;
+            proto::Handover handover;
+            handover.set_leaving(core_.self.id.value);
+            handover.set_cluster_id(core_.record.cluster.value);
+            const view::Member& asked = is_leader() ? *heir : *serving_->find(serving_->coordinator);
+            links_.request(address_of(asked), MessageType::kHandover, handover, std::chrono::seconds(1), [](auto) {});
+            out.set_message("the broker hands its streams over and stays outside the view until it is restarted");
+            break;
+        }
+        case proto::Admin::SEAL:
+        case proto::Admin::RETIRE:
+            if (ClusterId{request.cluster_id()} != core_.record.cluster) {
+                *out.mutable_error() =
+                    to_proto(Error{ErrorCode::kWrongCluster, "this broker belongs to another lineage"});
+                break;
+            }
+            sealed_ = true;
+            out.set_message("no more records are accepted");
+            if (request.action() == proto::Admin::SEAL) break;
+            sealed_ = false;
+            start_afresh("all it held was copied to another lineage");
+            out.set_message("the broker joins the other cluster");
+            break;
+        case proto::Admin::RECOVER:
+            recover(request, out);
+            break;
+        default:
+            *out.mutable_error() = to_proto(Error{ErrorCode::kInvalid, "this action is not known here"});
+    }
+    return out;
+}
+
+}  // namespace logstream::node

@@ -1,0 +1,64 @@
+"""The flags and variables by which logstreamctl and logstream-bench find a cluster."""
+
+from checks import check, check_equal
+from client import check_refused
+
+COMMANDS = {
+    "logstreamctl": ["topics", "list"],
+    "logstream-bench": ["--duration", "0.1", "--warmup", "0", "--rate", "100"],
+}
+
+
+def _start_all(cluster, *ways):
+    """Both programs, each with these flags and nothing else; a dict among the flags is of variables."""
+    processes = []
+    for way in ways:
+        env = {key: value for word in way if isinstance(word, dict) for key, value in word.items()}
+        flags = [str(word) for word in way if not isinstance(word, dict)]
+        for name, words in COMMANDS.items():
+            argv = ["env", *(f"{key}={value}" for key, value in env.items()), cluster.run.program(name)]
+            processes.append(cluster.run.start(cluster.client_place, [*argv, *words, *flags]))
+    return processes
+
+
+def check_flag_brokers_cluster_broadcast_port_interface(cluster):
+    name, broker = ["--cluster", cluster.name], cluster.brokers[1].address
+    nowhere, elsewhere = "10.77.0.1:8123", ["--broadcast-port", 8887]
+    found = _start_all(
+        cluster,
+        name,
+        [*name, "--interface", "eth0"],
+        [{"CLUSTER_NAME": cluster.name}],
+        [*name, "--broadcast-port", 8888, {"BROADCAST_PORT": 8887}],
+        ["--brokers", broker, *elsewhere],
+        [{"BROKERS": broker}, *elsewhere],
+        ["--brokers", f"{nowhere},{broker}", *elsewhere],
+    )
+    refused = [
+        (r"no broker of the cluster 'logstream' answered .* netdiag", []),
+        (r"no broker of the cluster 'itest' answered", [*name, *elsewhere]),
+        (r"no broker of the cluster 'itest' answered", [*name, {"BROADCAST_PORT": 8887}]),
+        (r"no broker of the cluster 'itest' answered", [*name, "--interface", "lo"]),
+        (r"no interface 'eth9'.*eth0", [*name, "--interface", "eth9"]),
+        (r"no broker answered at 10\.77\.0\.1:8123 .* --brokers", ["--brokers", nowhere]),
+        (r"no broker answered at", ["--brokers", broker, "--cluster", "other"]),
+        (r"'n1' is not an address", ["--brokers", "n1"]),
+    ]
+    started = [(pattern, _start_all(cluster, way)) for pattern, way in refused]
+    for process in found:
+        process.succeed(20)
+    for pattern, processes in started:
+        for process in processes:
+            check_refused(process, 20, pattern)
+            check_equal(process.output(), b"", f"what {process.name} prints")
+
+
+def check_flag_verbose_and_version(cluster):
+    view = f"view {cluster.wait_for_view()['view']}:"
+    where = ["--brokers", cluster.brokers[0].address]
+    for loud in _start_all(cluster, [*where, "--verbose"]):
+        check(view in loud.succeed(20).errors(), f"{loud.name} --verbose does not tell its {view} {loud.errors()}")
+    for quiet in _start_all(cluster, where):
+        check_equal(quiet.succeed(20).errors(), "", f"{quiet.name} says without --verbose")
+    for version in _start_all(cluster, ["--version"]):
+        check(version.succeed(10).output().strip(), f"{version.name} prints no version")

@@ -1,0 +1,289 @@
+"""The flags of `logstreamctl`. What elect, remove, drain and recover do to a cluster, others check."""
+
+import glob
+import json
+import os
+import re
+
+from checks import Stopwatch, check, check_equal
+from client import check_refused
+
+FRAMES = "udp dport 9999 @th,104,8 4"  # of replication
+
+
+def _json(cluster, *words, **where):
+    return json.loads(cluster.ctl(*words, "--json", **where))
+
+
+def _query(cluster, topic, *flags):
+    """What `query --json` prints, one object a line."""
+    return [json.loads(line) for line in cluster.ctl("query", "-t", topic, *flags, "--json").splitlines()]
+
+
+def _values(found):
+    return [each["value"] for each in found]
+
+
+def _rows(text):
+    """The words of each line of a table."""
+    return [line.split() for line in text.splitlines()]
+
+
+def _wrong(cluster, *words, pattern):
+    """Wrong usage: exit code 2, nothing on stdout, and what was wrong on stderr."""
+    process = cluster.start_ctl(*words)
+    code, said = process.wait(10), process.errors()
+    check_equal((code, process.output()), (2, b""), f"exit code and stdout of {' '.join(words)}; it says {said!r}")
+    check(re.search(pattern, said), f"{' '.join(words)}: expected {pattern!r}, found {said!r}")
+
+
+def check_flag_topics_create(cluster):
+    flags = ["--partitions", 3, "--retention-ms", 5_000, "--retention-bytes", -1]
+    made = _json(cluster, "topics", "create", "full", *flags)
+    check_equal(made, {"created": "full"}, "topics create --json")
+    check_equal(cluster.ctl("topics", "create", "plain"), "created plain\n", "topics create")
+    cluster.ctl("topics", "create", "latest", "--compact")
+    found = {each["name"]: each for each in _json(cluster, "topics", "list")["topics"]}
+    fields = ("partitions", "retention_ms", "retention_bytes", "compact")
+    check_equal([found["full"][field] for field in fields], [3, 5000, -1, False], "a topic made with flags")
+    check_equal([found["plain"][field] for field in fields], [1, 0, 0, False], "a topic made without")
+    check_equal([found["latest"][field] for field in fields], [1, 0, 0, True], "a topic made with --compact")
+    check_refused(cluster.start_ctl("topics", "create", "plain"), 10, "plain")
+    check_refused(cluster.start_ctl("topics", "create", "a/b"), 10, "a/b")
+    _wrong(cluster, "topics", "create", "x", "--partitions", "0", pattern="--partitions")
+    _wrong(cluster, "topics", "create", pattern="name")
+
+
+def check_flag_topics_list_and_delete(cluster):
+    for name in ("one", "two"):
+        cluster.create_topic(name)
+    for words in (("topics",), ("topics", "list")):
+        check({("one", "1"), ("two", "1")} <= {tuple(row[:2]) for row in _rows(cluster.ctl(*words))}, f"{words}")
+    check_equal(cluster.ctl("topics", "delete", "one"), "deleted one\n", "topics delete")
+    check_equal(_json(cluster, "topics", "delete", "two"), {"deleted": "two"}, "topics delete --json")
+    left = [each["name"] for each in _json(cluster, "topics")["topics"]]
+    check("one" not in left and "two" not in left, f"topics after they were deleted: {left}")
+    check_refused(cluster.start_ctl("topics", "delete", "one"), 10, "no topic 'one'")
+
+
+def check_flag_topics_describe(cluster):
+    topic = cluster.create_topic("described", partitions=2)
+    cluster.producer(topic, "--message", "x", "--count", 5, "--partition", 1).succeed(20)
+    told = _json(cluster, "topics", "describe", topic)
+    check_equal(
+        [(each["partition"], each["log_start"], each["high_watermark"]) for each in told["streams"]],
+        [(0, 0, 0), (1, 0, 5)],
+        "partition, log start and high watermark",
+    )
+    owners = [cluster.owner(topic, number) for number in (0, 1)]
+    check_equal([each["owner"] for each in told["streams"]], [owner.id for owner in owners], "owners")
+    rows = _rows(cluster.ctl("topics", "describe", topic))
+    check_equal(rows[-2:], [["0", owners[0].name, "0", "0"], ["1", owners[1].name, "0", "5"]], "topics describe")
+    check_refused(cluster.start_ctl("topics", "describe", "nothing"), 10, "nothing")
+
+
+def check_flag_ring(cluster):
+    names = {broker.id: broker.name for broker in cluster.brokers if broker.status()}
+    topic = cluster.create_topic("ringed", partitions=2)
+    cluster.create_topic("beside")
+    one = _json(cluster, "ring", topic)
+    check_equal(one["owner"], one["partitions"][0]["owner"], "owner of partition 0")
+    check_equal([each["replicas"][0] == each["owner"] for each in one["partitions"]], [True] * 2, "first replica")
+    every = _json(cluster, "ring")
+    check_equal(every["view"], cluster.wait_for_view()["view"], "view")
+    check(one in every["topics"], f"ring tells of {topic} what ring {topic} does not")
+    check("beside" in [each["topic"] for each in every["topics"]], "ring leaves out a topic")
+    text = _rows(cluster.ctl("ring", topic))[2:]
+    check_equal(
+        text,
+        [[topic, str(each["partition"]), *(names[id_] for id_ in each["replicas"])] for each in one["partitions"]],
+        f"ring {topic}",
+    )
+
+
+def check_flag_append(cluster):
+    topic = cluster.create_topic("appended", partitions=3)
+    told = [
+        _json(cluster, "append", "--topic", topic, "--content", "by partition", "--partition", 2),
+        _json(cluster, "append", "-t", topic, "-c", "with key", "--key", "k", "--partition", 2),
+    ]
+    check_equal(told, [{"topic": topic, "partition": 2, "offset": offset} for offset in (0, 1)], "append --json")
+    check_equal(
+        [(each["partition"], each["key"], each["value"]) for each in _query(cluster, topic)],
+        [(2, None, "by partition"), (2, "k", "with key")],
+        "partition, key and value",
+    )
+    said = cluster.ctl("append", "-t", topic, "-c", "x", "--partition", 1)
+    check_equal(said, f"appended to {topic}/1 at offset 0\n", "append")
+    keyed = {_json(cluster, "append", "-t", topic, "-c", str(n), "--key", "same")["partition"] for n in range(5)}
+    check_equal(len(keyed), 1, "partitions of five records of one key")
+    check_refused(cluster.start_ctl("append", "-t", topic, "-c", "x", "--partition", 3), 10, "partition")
+    _wrong(cluster, "append", "-t", topic, pattern="--content")
+    _wrong(cluster, "append", "-c", "x", pattern="--topic")
+
+
+def check_flag_append_timeout(cluster):
+    """A view that is too small for min_in_sync refuses."""
+    small = cluster.run.cluster(1, name="small").start()
+    topic, broker = small.create_topic("refused"), small.brokers[0]
+    broker.stop()
+    broker.start("--set", "replication.min_in_sync=2")
+    small.wait_until(
+        lambda: "min_in_sync" in (broker.status() or {}).get("reason", ""), 20, "the broker refuses writes"
+    )
+    for timeout, least, most in ((0, 0, 5), (1500, 1.4, 9)):
+        watch = Stopwatch()
+        check_refused(small.start_ctl("append", "-t", topic, "-c", "x", "--timeout", timeout), 15, "min_in_sync")
+        check(least <= watch.seconds < most, f"append --timeout {timeout} lasts {watch.seconds:.1f} s")
+    broker.kill()
+
+
+def check_flag_query_range(cluster):
+    topic = cluster.create_topic("ranged", partitions=2)
+    for number in (0, 1):
+        lines = [b"%d.%d" % (number, offset) for offset in range(10)]
+        path = cluster.run.write(f"ranged-{number}.in", lines)
+        cluster.producer(topic, "--file", path, "--partition", number).succeed(20)
+    first, second = ([f"{number}.{offset}" for offset in range(10)] for number in (0, 1))
+    check_equal(_values(_query(cluster, topic)), first + second, "query")
+    check_equal(_values(_query(cluster, topic, "--partition", 1)), second, "query --partition 1")
+    check_equal(_values(_query(cluster, topic, "--partition", 1, "--from", 7)), second[7:], "query --from 7")
+    check_equal(_values(_query(cluster, topic, "--from", 2, "--count", 4)), first[2:6], "query --from 2 --count 4")
+    check_equal(_values(_query(cluster, topic, "--from", 9, "--count", 2)), [first[9], second[9]], "across partitions")
+    check_equal(_query(cluster, topic, "--from", 10), [], "query from the end on")
+    check_equal(_query(cluster, topic, "--count", 0), [], "query --count 0")
+    view = cluster.wait_for_view()["view"]
+    text = cluster.ctl("query", "-t", topic, "--partition", 1, "--from", 9)
+    check_equal(text, f"1/9 view={view} committed 1.9\n", "query as text")
+    check_refused(cluster.start_ctl("query", "-t", topic, "--partition", 2), 10, "partitions 0 to 1")
+    check_refused(cluster.start_ctl("query", "-t", "nothing"), 10, "nothing")
+    _wrong(cluster, "query", pattern="--topic")
+    _wrong(cluster, "query", "-t", topic, "--from", "-1", pattern="--from")
+
+
+def check_flag_query_at(cluster):
+    """A follower that gets no records holds less than the owner; without followers nothing is committed."""
+    topic = cluster.create_topic("at")
+    owner = cluster.owner(topic)
+    behind, other = (broker for broker in cluster.brokers if broker is not owner)
+    cluster.network.lose(behind.number, FRAMES)
+    cluster.ctl("append", "-t", topic, "-c", "committed")
+    cluster.network.lose(other.number, FRAMES)
+    cluster.producer(topic, "--message", "owner's", "--acks", "owner").succeed(10)
+    check_equal(
+        [(each["value"], each["committed"]) for each in _query(cluster, topic)],
+        [("committed", True), ("owner's", False)],
+        "value and committed, asked of the owner",
+    )
+    check(" UNCOMMITTED owner's\n" in cluster.ctl("query", "-t", topic), "query does not tell what is not committed")
+    for name in (behind.name, behind.address, behind.id):
+        check_equal(_query(cluster, topic, "--at", name), [], f"query --at {name}, which lost the records")
+    check_equal(_values(_query(cluster, topic, "--at", other.name)), ["committed"], f"query --at {other}")
+    check_refused(cluster.start_ctl("query", "-t", topic, "--at", "n9"), 10, "n9")
+    cluster.network.heal()
+    cluster.wait_until(
+        lambda: [each["committed"] for each in _query(cluster, topic, "--at", behind.name)] == [True, True],
+        20,
+        "the follower catches up after the loss",
+    )
+
+
+def check_flag_verify(cluster):
+    """A replica whose bytes changed on disk is told, with exit code 1."""
+    topic = cluster.create_topic("verified")
+    cluster.producer(topic, "--file", cluster.run.write("verified.in", cluster.run.numbered_lines(50))).succeed(20)
+
+    def streams():
+        report = _json(cluster, "verify", seconds=60)
+        check_equal(report["ok"], True, "verify --json, ok")
+        members = next(each for each in report["streams"] if each["topic"] == topic)["members"]
+        return all(each["high_watermark"] == 50 for each in members) and members, str(members)
+
+    members = cluster.wait_until(streams, 10, "all know that 50 records are committed")
+    for field, number in (("checksum", 1), ("name", 3)):
+        check_equal(len({each[field] for each in members}), number, f"different values of {field}")
+    check_equal([each["log_start"] for each in members], [0] * 3, "log starts")
+    said = cluster.ctl("verify", seconds=60)
+    check(re.search(rf"(?m)^{topic}/0 +n1 +0 +50 +50 .* ok$", said), f"verify says of {topic}: {said}")
+    check(said.endswith("streams on 3 members agree\n"), f"verify ends with {said.splitlines()[-1]}")
+
+    victim = next(broker for broker in cluster.brokers if broker is not cluster.owner(topic))
+    text = cluster.run.numbered_lines(50)[30]
+    changed = 0
+    for path in glob.glob(os.path.join(victim.data, "**", "*.log"), recursive=True):
+        with open(path, "r+b") as file:
+            at = file.read().find(text)
+            if at >= 0:
+                file.seek(at)
+                file.write(bytes([text[0] ^ 1]))
+                changed += 1
+    check_equal(changed, 1, f"files of {victim} that hold the record")
+    process = cluster.start_ctl("verify")
+    check_refused(process, 60, "1 of [0-9]+ streams differ")
+    wrong = [line for line in process.output().decode().splitlines() if line.startswith(f"{topic}/0")]
+    check_equal([line.split()[-1] for line in wrong], ["DIFFERS"] * 3, f"verify of the damaged {topic}: {wrong}")
+    process = cluster.start_ctl("verify", "--json")
+    check_refused(process, 60, "differ")
+    check_equal(json.loads(process.output())["ok"], False, "verify --json, ok")
+    cluster.ctl("topics", "delete", topic)
+
+
+def check_flag_status(cluster):
+    leader = cluster.leader()
+    for asked in cluster.brokers:
+        told = _json(cluster, "status", brokers=[asked])
+        check_equal((told["node"], told["leader"], told["quorum"]), (asked.id, leader.id, True), "node, leader, quorum")
+        for member in told["members"]:
+            wrong = {"id", "name", "address", "role", "phi", "lag_records", "disk", "reachable"} - member.keys()
+            check(not wrong, f"status --json does not tell {wrong} of a member")
+    check_equal(_json(cluster, "status", brokers=None)["node"], leader.id, "who is asked when none is named")
+    rows = _rows(cluster.ctl("status", brokers=[leader]))
+    view = str(told["view"])
+    for row in (["leader", leader.name], ["quorum", "yes"], ["view", view], ["told", "by", leader.address]):
+        check(row in rows, f"status has no line {row}: {rows}")
+    check_equal(
+        sorted(row[:3] for row in rows[-3:]),
+        sorted([each.name, each.address, "leader" if each is leader else "follower"] for each in cluster.brokers),
+        "name, address and role",
+    )
+
+
+def check_flag_elect_and_json(cluster):
+    view = cluster.wait_for_view()["view"]
+    check_equal(_json(cluster, "elect"), {"done": "elect", "message": "an election runs"}, "elect --json")
+    cluster.wait_until(lambda: cluster.wait_for_view()["view"] > view, 20, "a new view after elect")
+    check_refused(cluster.start_ctl("remove", "n9"), 10, "n9", "n1 ")
+    check_refused(cluster.start_ctl("drain", "n9"), 10, "n9", "n1 ")
+    check_refused(cluster.start_ctl("remove", cluster.leader().name), 10, "leader")
+    back = next(broker for broker in cluster.brokers if broker is not cluster.leader())
+    check_equal(_json(cluster, "remove", back.address)["done"], "remove", "remove --json")
+    cluster.wait_for_view([broker for broker in cluster.brokers if broker is not back])
+    back.stop()
+    back.start()
+    cluster.wait_for_view(cluster.brokers)
+    check_equal(_json(cluster, "drain", back.id)["done"], "drain", "drain --json")
+    cluster.wait_for_view([broker for broker in cluster.brokers if broker is not back])
+    back.stop()
+    back.start()
+    cluster.wait_for_view(cluster.brokers)
+
+
+def check_flag_help_and_wrong_usage(cluster):
+    for words, flags in (
+        ([], ["--brokers", "--cluster", "--broadcast-port", "--interface", "--verbose", "--json", "Examples:"]),
+        (["topics", "create"], ["--partitions", "--retention-ms", "--retention-bytes", "--compact"]),
+        (["append"], ["--topic", "--content", "--key", "--partition", "--timeout"]),
+        (["query"], ["--topic", "--partition", "--from", "--count", "--at"]),
+        (["merge"], ["--from", "--keep"]),
+        (["recover"], ["--yes"]),
+    ):
+        said = cluster.ctl(*words, "--help")
+        for flag in flags:
+            check(flag in said, f"logstreamctl {' '.join(words)} --help does not tell of {flag}")
+    _wrong(cluster, pattern="subcommand")
+    _wrong(cluster, "stats", pattern="stats")
+    _wrong(cluster, "status", "--nonsense", pattern="--nonsense")
+    _wrong(cluster, "merge", pattern="--from")
+    _wrong(cluster, "recover", pattern="survivors")
+    _wrong(cluster, "remove", pattern="node")
+    _wrong(cluster, "drain", pattern="node")

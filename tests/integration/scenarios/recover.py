@@ -1,0 +1,43 @@
+"""Most brokers are gone for good: a new lineage from those that are left."""
+
+import json
+
+from checks import check, check_equal
+from client import check_refused, compare_lines
+from scenario import scenario
+
+
+@scenario("recover")
+def recover(run):
+    cluster = run.cluster(5).start()
+    lines = run.numbered_lines(2000)
+    topic = cluster.create_topic("recover")
+    cluster.producer(topic, "--file", run.write("recover.in", lines)).succeed(30)
+    lost, left = cluster.brokers[:3], cluster.brokers[3:]
+    old = left[0].status()["cluster_id"]
+    check_refused(cluster.start_ctl("recover", left[0].address, "--yes"), 15, "working view")
+
+    for broker in lost:
+        broker.signal_kill()
+    cluster.wait_until(
+        lambda: all(not broker.status()["quorum"] for broker in left), 20, "the two that are left lack a quorum"
+    )
+    addresses = [broker.address for broker in left]
+    asked = cluster.start_ctl("recover", *addresses)
+    asked.wait(15)
+    check_equal(asked.code, 2, "exit code of a recover that cannot ask")
+    told = json.loads(cluster.ctl("recover", *addresses, "--yes", "--json"))
+    check_equal(told["done"], "recover", "recover --json")
+    cluster.wait_for_view(left)
+    new = {broker.status()["cluster_id"] for broker in left}
+    check(len(new) == 1 and old not in new, f"lineages after the recovery of {old}: {new}")
+    compare_lines(cluster.read(topic, brokers=left), lines, "what was acknowledged before")
+    cluster.producer(topic, "--message", "after", brokers=left).succeed(20)
+
+    # One of the lost comes back after all: it has records of the old lineage, so it stays apart and says so.
+    back = lost[0]
+    back.start()
+    back.process.wait_for_words("apart|another lineage", 20)
+    compare_lines(cluster.read(topic, brokers=left), [*lines, b"after"], "the new lineage beside one of the old")
+    check(not back.status()["quorum"], f"{back} serves: {back.status()}")
+    return f"two of five went on as a new lineage with all {len(lines)} records; a third that came back stays apart"
