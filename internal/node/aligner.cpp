@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "internal/protocol/planted.h"
 #include "internal/protocol/record_batch.h"
 #include "internal/storage/epoch_table.h"
 #include "internal/storage/orphan_file.h"
@@ -62,6 +63,7 @@ void Aligner::cut(const TaskPtr& task) {
     const auto damage = log.damage();
     if (damage && (damage->from < departs || departs >= log.log_end())) return mend(task, **stream, *damage);
     if (departs >= log.log_end()) return fill(task);
+    if (protocol::planted(protocol::Bug::kStaleTailKept)) return fill(task);
     if (departs < (*stream)->high_watermark) {
         core_.fatal(
             Error{ErrorCode::kCorrupt,
@@ -76,6 +78,7 @@ void Aligner::cut(const TaskPtr& task) {
                              protocol::to_string(plan.stream), departs, log.log_end());
         return truncate(task, **stream, departs);
     }
+    if (protocol::planted(protocol::Bug::kOrphanLost)) return truncate(task, **stream, departs);
     // What is not flushed yet could not be read back after a crash in between: first make the log durable.
     core_.store.flush(guarded([this, task, departs](Result<void> flushed) {
         Stream* again = core_.streams.find(task->target.plan.stream);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "internal/protocol/planted.h"
+
 namespace logstream::node {
 
 namespace {
@@ -43,7 +45,10 @@ void Coordinator::start(ClusterId cluster, view::Change::Lineage lineage, std::v
     view::NodeSet ids;
     for (const auto& [id, member] : invited_) ids.insert(id);
     cluster_ = cluster;
-    const ViewNumber number = std::max(seen_, core_.record.greatest_number()) + 1;
+    ViewNumber number = std::max(seen_, core_.record.greatest_number()) + 1;
+    if (protocol::planted(protocol::Bug::kViewNumberReused) && core_.record.promised_to == core_.self.id &&
+        core_.record.promised >= core_.record.accepted_number() && core_.record.promised.value > 0)
+        number = core_.record.promised;
     view::Change::Options options;
     options.lineage = lineage;
     options.multicast_allowed = core_.settings.transport != Transport::kTcp;

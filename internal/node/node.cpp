@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "internal/protocol/planted.h"
+
 namespace logstream::node {
 
 using protocol::hex;
@@ -134,7 +136,13 @@ void Node::start() {
                               settings_.http_port,
                               std::min<std::uint64_t>(settings_.window_bytes, limits.receive_buffer_bytes / 2),
                               static_cast<std::uint32_t>(limits.max_datagram_bytes)};
-    core_.persist([this] {
+    // With the incarnation that the view names, the others take it for the member that it was.
+    const bool goes_on = protocol::planted(protocol::Bug::kRestartedOwner) && core_.record.accepted &&
+                         core_.record.chosen == core_.record.accepted &&
+                         core_.record.promised == core_.record.accepted_number();
+    if (goes_on) core_.self.incarnation = core_.record.accepted->find(core_.record.node)->incarnation;
+    core_.persist([this, goes_on] {
+        if (goes_on) participant_.go_on_after_restart();
         core_.env.log().info("NODE start id={} name={} address={} cluster={} chosen={} streams={}",
                              hex(core_.self.id.value), settings_.name, env::to_string(settings_.address),
                              settings_.cluster, core_.record.chosen_number(), streams_.all().size());
@@ -155,7 +163,7 @@ std::optional<Error> Node::refusal() const {
         if (!no_quorum_.empty()) return Error{ErrorCode::kNoQuorum, no_quorum_};
         if (!serving_) return Error{ErrorCode::kBusy, "this broker is not in a view yet; retry"};
     }
-    if (!watch_.majority_in_reach())
+    if (!watch_.majority_in_reach() && !protocol::planted(protocol::Bug::kMinorityWrites))
         return Error{ErrorCode::kNoQuorum, fmt::format("no quorum: view {} has {} of {} members in reach",
                                                        serving_->number, watch_.in_reach(), serving_->members.size())};
     if (participant_.frozen())

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "internal/protocol/planted.h"
+
 namespace logstream::node {
 
 using protocol::Bytes;
@@ -53,9 +55,13 @@ void OwnSession::produce(Stream& stream, Bytes bytes, proto::Acks acks, Replicat
             case storage::SequenceCheck::kNew:
                 break;
             case storage::SequenceCheck::kDuplicate:
+                if (protocol::planted(protocol::Bug::kDuplicateAfterFailover) && check.duplicate_of &&
+                    stream.log->epochs().view_at(*check.duplicate_of) != view_.number)
+                    break;
                 return answer_repeated(stream, check.duplicate_of.value_or(Offset{-1}), acks, std::move(done));
             case storage::SequenceCheck::kGap:
                 if (acks == proto::NONE || acks == proto::OWNER) break;
+                if (protocol::planted(protocol::Bug::kGapAccepted)) break;
                 return done(protocol::fail(
                     ErrorCode::kSequenceGap,
                     "sequence {} of producer {} does not follow what is appended: send the earlier batch again",
@@ -80,6 +86,8 @@ void OwnSession::produce_orphan(Stream& stream, const protocol::BatchView& batch
     if (!key || !*key) return done(protocol::fail(ErrorCode::kCorrupt, "an orphan without its key"));
     const bool same_place = batch.base_offset() < log.log_end() && lineage == core_.record.cluster &&
                             log.epochs().view_at(batch.base_offset()) == batch.leader_epoch();
+    if (protocol::planted(protocol::Bug::kOrphanTwice))
+        return append(stream, *std::move(orphan), proto::QUORUM, std::move(done));
     if (same_place || log.has_orphan(**key) || log.producers().contains(producer_of(batch)))
         return answer_repeated(stream, batch.base_offset(), proto::QUORUM, std::move(done));
     append(stream, *std::move(orphan), proto::QUORUM, std::move(done));
@@ -216,6 +224,10 @@ void OwnSession::settle() {
 void OwnSession::on_ack(const proto::ReplicateAck& ack) {
     const NodeId member{ack.node()};
     accepted_.insert(member);
+    if (protocol::planted(protocol::Bug::kOldViewAckCounted) && ack.view() < view_.number.value) {
+        acks_.update(member, ring_.last_sent(), ring_.last_sent(), core_.env.now());
+        return settle();
+    }
     if (acks_.update(member, Sequence{ack.durable_sequence()}, Sequence{ack.received_sequence()}, core_.env.now()) ==
         replication::AckTracker::Update::kAdvanced)
         settle();
@@ -224,6 +236,7 @@ void OwnSession::on_ack(const proto::ReplicateAck& ack) {
 void OwnSession::on_member_alive(NodeId member) { accepted_.insert(member); }
 
 void OwnSession::on_nack(const proto::Nack& nack, Endpoint from) {
+    if (protocol::planted(protocol::Bug::kNackIgnored)) return;
     std::vector<replication::SequenceRange> ranges;
     for (const proto::SequenceRange& range : nack.ranges())
         ranges.push_back({Sequence{range.first()}, Sequence{range.last()}});

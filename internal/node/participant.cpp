@@ -1,5 +1,7 @@
 #include "internal/node/participant.h"
 
+#include "internal/protocol/planted.h"
+
 namespace logstream::node {
 
 void Participant::reset() {
@@ -33,14 +35,16 @@ void Participant::on_exchange(const proto::StateExchange& request, ExchangeReply
     core_.record.promise(number, coordinator, incarnation);
     aligner_.reset();
     events_.freeze();
-    core_.persist([this, number, reply] {
+    const auto promised = [this, number, reply] {
         // Everything appended so far becomes durable before it is reported, so that the log end covers all that was
         // acknowledged and cannot shrink.
         core_.store.flush([this, number, reply](Result<void> flushed) {
             if (!flushed) return core_.fatal(flushed.error());
             answer_exchange(number, reply);
         });
-    });
+    };
+    if (protocol::planted(protocol::Bug::kPromiseNotPersisted)) return promised();
+    core_.persist(promised);
 }
 
 void Participant::answer_exchange(ViewNumber number, const ExchangeReply& reply) {
@@ -81,7 +85,8 @@ void Participant::on_install(const proto::ViewInstall& request, InstallReply rep
     if (!view->has(core_.self.id, core_.self.incarnation))
         return reply_install(number, protocol::fail(ErrorCode::kRefused, "the view names another run of this broker"),
                              reply);
-    if (!core_.record.may_accept(*view) || core_.record.promised != number || core_.record.accepted_number() >= number)
+    const bool over = core_.record.accepted_number() >= number && !protocol::planted(protocol::Bug::kViewNumberReused);
+    if (!core_.record.may_accept(*view) || core_.record.promised != number || over)
         return reply_install(
             number, protocol::fail(ErrorCode::kRefused, "number {} is promised", core_.record.promised), reply);
     if (aligning_ == number && aligner_)

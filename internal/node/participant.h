@@ -33,6 +33,11 @@ public:
     const std::optional<view::View>& installed() const { return installed_; }
     // Nothing may be appended, acknowledged or committed.
     bool frozen() const { return !installed_ || core_.record.promised > installed_->number; }
+    // Only planted bugs do this: a restarted member takes itself for the member of its old view that it was.
+    void go_on_after_restart() {
+        installed_ = core_.record.accepted;
+        events_.accepted(*installed_);
+    }
     // Forgets everything, with the record: the node starts afresh in another lineage.
     void reset();
 

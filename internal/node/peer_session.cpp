@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "internal/protocol/planted.h"
+
 namespace logstream::node {
 
 namespace {
@@ -108,6 +110,7 @@ void PeerSession::settle() {
     const protocol::TimePoint now = core_.env.now();
     if (applied_ > flush_asked_) flush(applied_);
     coalescer_.received(window_.received(), window_.last_message_end(), window_.highest_seen(), now);
+    if (protocol::planted(protocol::Bug::kAckBeforeFlush)) coalescer_.durable(applied_, now);
     if (window_.has_gap())
         if (const auto ranges = loss_.poll(window_, now, core_.env.random()); !ranges.empty()) send_nack(ranges);
     if (const auto ack = coalescer_.poll(now)) {

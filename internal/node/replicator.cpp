@@ -4,6 +4,7 @@
 
 #include "internal/node/own_session.h"
 #include "internal/node/peer_session.h"
+#include "internal/protocol/planted.h"
 
 namespace logstream::node {
 
@@ -58,7 +59,8 @@ void Replicator::stop(const std::string& reason) {
         own->abandon(reason);
     }
     for (auto& [id, peer] : s.peers) {
-        peer->end();  // what was flushed after a promise is not acknowledged
+        if (!protocol::planted(protocol::Bug::kAckAfterPromise))
+            peer->end();  // what was flushed after a promise is not acknowledged
         s.ended.push_back(std::move(peer));
     }
     s.peers.clear();
@@ -114,7 +116,9 @@ void Replicator::on_nack_gone(const proto::NackGone& gone, NodeId sender) {
 
 void Replicator::on_ack(const proto::ReplicateAck& ack) {
     State& s = *state_;
-    if (!s.own || !s.is_of_view(ack.cluster_id(), ack.view(), ack.node(), ack.incarnation())) return;
+    const bool older =
+        s.view && ack.view() < s.view->number.value && protocol::planted(protocol::Bug::kOldViewAckCounted);
+    if (!s.own || (!older && !s.is_of_view(ack.cluster_id(), ack.view(), ack.node(), ack.incarnation()))) return;
     s.own->on_ack(ack);
 }
 

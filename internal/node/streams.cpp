@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "internal/protocol/planted.h"
+
 namespace logstream::node {
 
 Streams::Streams(storage::Store& store) : store_(store) {
@@ -30,6 +32,8 @@ void Streams::remove(StreamId id) {
 void Streams::advance(Stream& stream, Offset to) {
     to = std::min(to, stream.log->log_end());
     if (to <= stream.high_watermark) return;
+    if (protocol::planted(protocol::Bug::kHighWatermarkFalls) && to.value % 16 == 15)
+        to = std::max(stream.log->log_start(), stream.high_watermark - 2);
     stream.high_watermark = to;
     for (const AdvancedHandler& handler : advanced_) handler(stream);
 }

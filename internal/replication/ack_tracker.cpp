@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "internal/protocol/planted.h"
+
 namespace logstream::replication {
 
 AckTracker::AckTracker(std::span<const NodeId> members, NodeId self, Sequence first_sequence)
@@ -60,6 +62,7 @@ void AckTracker::recompute() {
     std::ranges::sort(sorted_, std::greater{});
     // The majority's least: of n members, the (n/2 + 1)-th greatest.
     committed_ = sorted_[sorted_.size() / 2];
+    if (protocol::planted(protocol::Bug::kCommitWithoutQuorum)) committed_ = sorted_.front();
     stable_ = sorted_.back();
 }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <ranges>
 
+#include "internal/protocol/planted.h"
+
 namespace logstream::view {
 
 namespace {
@@ -11,6 +13,8 @@ ViewNumber accepted_number(const Answer& answer) { return answer.accepted ? answ
 
 // Accepted by these, the view is chosen: a quorum of every base and a majority of its own members.
 bool chosen_by(const View& view, const NodeSet& acceptors) {
+    if (protocol::planted(protocol::Bug::kOneBaseCounted))
+        return view.bases.empty() ? is_majority(view.base(), acceptors) : is_quorum(view.bases.front(), acceptors);
     return is_majority(view.base(), acceptors) &&
            std::ranges::all_of(view.bases, [&](const Base& base) { return is_quorum(base, acceptors); });
 }
@@ -49,6 +53,7 @@ Bases bases_of(const std::vector<Answer>& answers) {
         if (answer.chosen && (!out.chosen || answer.chosen->number > out.chosen->number)) out.chosen = answer.chosen;
         if (!answer.accepted) continue;
         candidates.insert_or_assign(answer.accepted->number, *answer.accepted);
+        if (protocol::planted(protocol::Bug::kBasesForgotten)) continue;
         for (const Base& base : answer.accepted->bases) candidates.try_emplace(base.number, named_by_another(base));
     }
     for (const auto& [number, view] : candidates)
@@ -173,18 +178,35 @@ bool Change::multicast_works(const std::vector<Member>& members) const {
     return true;
 }
 
+namespace {
+
+// The view that wrote the last record of a log; 0 for one that is empty, or whose table does not reach back so far.
+ViewNumber last_view(const std::vector<EpochStart>& epochs, Offset end) {
+    ViewNumber out;
+    for (const EpochStart& epoch : epochs)
+        if (epoch.first < end) out = epoch.view;
+    return out;
+}
+
+}  // namespace
+
 // The base log comes from those whose accepted view is the greatest, per stream the longest log among them. Not the
 // log whose last record has the greatest epoch: a record that a later view passed over could come back and replace
 // committed ones.
 std::vector<StreamPlan> Change::merge() const {
     ViewNumber greatest;
     for (const auto& [id, answer] : answers_) greatest = std::max(greatest, accepted_number(answer));
+    const bool by_epoch = protocol::planted(protocol::Bug::kMergeByLastEpoch);
     std::map<StreamId, StreamPlan> merged;
     for (const auto& [id, answer] : answers_) {
-        if (accepted_number(answer) != greatest) continue;
+        if (accepted_number(answer) != greatest && !by_epoch) continue;
         for (const StreamHolding& holding : answer.streams) {
             auto [at, fresh] = merged.try_emplace(holding.stream);
             StreamPlan& plan = at->second;
+            if (by_epoch && !fresh && last_view(holding.epochs, holding.log_end) < last_view(plan.epochs, plan.log_end))
+                continue;
+            fresh = fresh ||
+                    (by_epoch && last_view(holding.epochs, holding.log_end) > last_view(plan.epochs, plan.log_end));
             if (fresh || holding.log_end > plan.log_end)
                 plan =
                     StreamPlan{holding.stream, holding.log_start, holding.log_end, holding.epochs, {}, holding.bytes};
@@ -200,18 +222,6 @@ std::vector<StreamPlan> Change::merge() const {
     for (auto& [stream, plan] : merged) out.push_back(std::move(plan));
     return out;
 }
-
-namespace {
-
-// The view that wrote the last record of a log; 0 for one that is empty, or whose table does not reach back so far.
-ViewNumber last_view(const std::vector<EpochStart>& epochs, Offset end) {
-    ViewNumber out;
-    for (const EpochStart& epoch : epochs)
-        if (epoch.first < end) out = epoch.view;
-    return out;
-}
-
-}  // namespace
 
 // When members without a vote had to be counted, the base log may have lost its end to damage. A member of an older
 // view whose log goes on exactly where it ends knows better. (A view has one owner for a stream, so logs with the same

@@ -2,10 +2,14 @@
 
 #include <algorithm>
 
+#include "internal/protocol/planted.h"
+
 namespace logstream::view {
 
 bool Record::may_promise(ViewNumber number, NodeId coordinator, Incarnation incarnation) const {
     if (number > promised) return number <= protocol::kMaxViewNumber;
+    if (protocol::planted(protocol::Bug::kPromiseToTwo) && number == promised) return accepted_number() < number;
+    if (protocol::planted(protocol::Bug::kViewNumberReused) && number == promised) return coordinator == promised_to;
     return number == promised && coordinator == promised_to && incarnation == promised_incarnation &&
            accepted_number() < number;
 }
@@ -18,7 +22,8 @@ void Record::promise(ViewNumber number, NodeId coordinator, Incarnation incarnat
 }
 
 bool Record::may_accept(const View& view) const {
-    if (accepted && accepted->number == view.number) return *accepted == view;
+    if (accepted && accepted->number == view.number && !protocol::planted(protocol::Bug::kViewNumberReused))
+        return *accepted == view;
     return view.number == promised && view.coordinator == promised_to &&
            view.has(view.coordinator, promised_incarnation) && view.has(node);
 }

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "tests/sim/many.h"
+#include "tests/sim/planted.h"
 #include "tests/sim/simulation.h"
 
 namespace {
@@ -20,6 +21,8 @@ struct Arguments {
     bool trace{};
     bool debug{};
     bool minimize{};
+    std::string planted;
+    std::optional<std::string> prove;
 };
 
 [[noreturn]] void wrong_usage(const std::string& text) {
@@ -77,6 +80,12 @@ std::set<Fault> parse_faults(const std::string& text) {
     return out;
 }
 
+std::string names_of_bugs() {
+    std::string out = "; there are:";
+    for (const PlantedBug& bug : planted_bugs()) out += " " + std::string(bug.name);
+    return out;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -92,18 +101,31 @@ int main(int argc, char** argv) {
     app.add_flag("--trace", arguments.trace, "Print what happens, by virtual time");
     app.add_flag("--debug", arguments.debug, "With --trace: more of it");
     app.add_flag("--minimize", arguments.minimize, "Drop fault kinds and brokers while the seed still fails");
+    app.add_option("--planted", arguments.planted, "Run with this bug planted");
+    app.add_option("--prove-checkers", arguments.prove, "See each planted bug (or the one named) found")
+        ->expected(0, 1);
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
         const int code = app.exit(error);
         return code == 0 ? 0 : 2;
     }
-    if (!arguments.seed && arguments.seeds.empty()) wrong_usage("give --seed N or --seeds A..B");
+    if (!arguments.seed && !arguments.prove && arguments.seeds.empty()) wrong_usage("give --seed N or --seeds A..B");
 
     Options options;
     options.time = parse_time(arguments.time);
     if (arguments.nodes > 0) options.nodes = arguments.nodes;
     if (!arguments.faults.empty()) options.faults = parse_faults(arguments.faults);
+    if (!arguments.planted.empty()) {
+        const PlantedBug* bug = planted_bug_named(arguments.planted);
+        if (bug == nullptr) wrong_usage("there is no planted bug '" + arguments.planted + "'" + names_of_bugs());
+        options.planted = bug->bug;
+    }
+    if (arguments.prove) {
+        if (!arguments.prove->empty() && planted_bug_named(*arguments.prove) == nullptr)
+            wrong_usage("there is no planted bug '" + *arguments.prove + "'" + names_of_bugs());
+        return prove_checkers(options, *arguments.prove, arguments.jobs);
+    }
     if (!arguments.seeds.empty()) {
         const auto [first, last] = parse_seeds(arguments.seeds);
         return run_many(options, first, last, arguments.jobs);

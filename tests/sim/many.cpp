@@ -1,6 +1,7 @@
 #include "tests/sim/many.h"
 
 #include <poll.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -153,38 +154,50 @@ int run_one(const Options& options, Transcript::Detail detail) {
     return report.passed() ? 0 : 1;
 }
 
-int run_many(const Options& options, std::uint64_t first, std::uint64_t last, unsigned jobs) {
-    constexpr std::uint64_t kEnough = 200;
+void run_seeds(const Options& options, std::uint64_t first, std::uint64_t last, unsigned jobs,
+               const std::function<bool(const Report&)>& each) {
     const std::uint64_t stride =
         std::min<std::uint64_t>(jobs != 0 ? jobs : std::max(1u, std::thread::hardware_concurrency()), last - first + 1);
-    Tally tally(options, first, last);
     std::vector<Worker> workers;
     for (std::uint64_t i = 0; i < stride; ++i) workers.push_back(start_worker(options, first + i, last, stride));
-    while (!workers.empty()) {
+    bool go_on = true;
+    while (!workers.empty() && go_on) {
         std::vector<pollfd> waiting;
         for (const Worker& worker : workers) waiting.push_back({worker.from, POLLIN, 0});
         poll(waiting.data(), waiting.size(), -1);
-        for (std::size_t i = waiting.size(); i-- > 0;) {
+        for (std::size_t i = waiting.size(); i-- > 0 && go_on;) {
             if (waiting[i].revents == 0) continue;
             Worker& worker = workers[i];
             if (receive(worker, [&](const Report& report) {
-                    tally.add(report);
+                    go_on = go_on && each(report);
                     worker.next = report.seed + stride;
                 }))
                 continue;
             end(worker);
-            if (worker.next > last) {
-                workers.erase(workers.begin() + static_cast<std::ptrdiff_t>(i));
-                continue;
+            std::uint64_t next = worker.next;
+            if (next <= last) {
+                go_on = each(died(next));
+                next += stride;
             }
-            tally.add(died(worker.next));
-            const std::uint64_t next = worker.next + stride;
-            if (next > last)
+            if (next > last || !go_on)
                 workers.erase(workers.begin() + static_cast<std::ptrdiff_t>(i));
             else
                 worker = start_worker(options, next, last, stride);
         }
     }
+    for (Worker& worker : workers) {
+        kill(worker.pid, SIGKILL);
+        end(worker);
+    }
+}
+
+int run_many(const Options& options, std::uint64_t first, std::uint64_t last, unsigned jobs) {
+    constexpr std::uint64_t kEnough = 200;
+    Tally tally(options, first, last);
+    run_seeds(options, first, last, jobs, [&tally](const Report& report) {
+        tally.add(report);
+        return true;
+    });
     return tally.finish(kEnough);
 }
 

@@ -11,6 +11,7 @@
 
 #include "internal/protocol/compression.h"
 #include "internal/protocol/error.h"
+#include "internal/protocol/planted.h"
 #include "tests/sim/machine.h"
 #include "tests/sim/world.h"
 
@@ -59,6 +60,7 @@ struct Options {
     Duration time = std::chrono::seconds(60);
     std::optional<std::size_t> nodes;
     std::optional<std::set<Fault>> faults;  // else the seed draws them
+    std::optional<protocol::Bug> planted;
 };
 
 struct ProducerPlan {

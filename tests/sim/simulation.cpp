@@ -30,6 +30,7 @@ Simulation::Simulation(const Options& options, Transcript::Detail detail, Transc
       bounds_(violations_),
       final_(violations_, world_, committed_.truth()),
       nemesis_({world_, transcript_, machines_, swarm_, views_}) {
+    protocol::planted_bug = options_.planted;
     world_.faults = swarm_.network;
     world_.on_event = [this](Host& host) {
         now_ = world_.now();
@@ -226,9 +227,18 @@ void Simulation::heal_phase() {
         return violations_.report("progress", "20 s after one view was there: {}", what_is_unsettled());
     if (!violations_.none()) return;
     final_.read(machines_);
+    check_retransmission();
     final_.check(history_, cluster_);
     committed_.at_end();
     union_.at_end(cluster_, final_.standing());
+}
+
+// What is asked for again is sent again. One run in which many ask and nobody answers cannot be chance.
+void Simulation::check_retransmission() {
+    constexpr std::uint64_t kMany = 20;
+    for (const auto& machine : machines_) count_ended(*machine);
+    if (counts_["nacks received"] >= kMany && counts_["retransmits"] == 0)
+        violations_.report("retransmission", "{} NACKs arrived and no frame was sent again", counts_["nacks received"]);
 }
 
 bool Simulation::settled() { return what_is_unsettled().empty(); }
@@ -256,8 +266,14 @@ std::string Simulation::what_is_unsettled() {
 }
 
 void Simulation::count_ended(Machine& machine) {
-    counts_["retransmits"] += machine.node().replicator().counters().frames_resent;
-    counts_["nacks"] += machine.node().replicator().counters().nacks_sent;
+    const node::Replicator::Counters& now = machine.node().replicator().counters();
+    auto& [run, before] = counted_[machine.index()];
+    if (run != machine.run()) before = {};
+    run = machine.run();
+    counts_["retransmits"] += now.frames_resent - before.frames_resent;
+    counts_["nacks"] += now.nacks_sent - before.nacks_sent;
+    counts_["nacks received"] += now.nacks_received - before.nacks_received;
+    before = now;
     counts_["disk faults met"] += std::exchange(machine.faults.injected, 0);
 }
 

@@ -44,6 +44,7 @@ private:
     std::string what_is_unsettled();
     void collect(Report& report);
     void count_ended(Machine& machine);
+    void check_retransmission();
     bool one_view();
 
     Options options_;
@@ -65,6 +66,7 @@ private:
     std::vector<std::unique_ptr<ConsumerClient>> consumers_;
     std::uint64_t ticks_{};
     Counts counts_;
+    std::map<std::size_t, std::pair<std::uint64_t, node::Replicator::Counters>> counted_;  // of each machine's run
     ClusterId cluster_;
 };
 

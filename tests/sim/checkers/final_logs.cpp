@@ -35,6 +35,9 @@ std::optional<FinalLogs::Log> FinalLogs::read_stream(Machine& machine, StreamId 
         for (const Bytes& bytes : **answer) {
             auto batch = protocol::BatchView::parse(bytes);
             LS_ASSERT(batch.has_value());
+            if (!batch->crc_ok())
+                violations_.report("P8", "in the end {} serves a damaged batch of {} at {}", machine.name(),
+                                   protocol::to_string(id), batch->base_offset());
             Truth::decode(*batch, [&](Offset offset, const TrueRecord& record) {
                 if (offset < end) out[offset] = record;
             });

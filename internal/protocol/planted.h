@@ -1,0 +1,43 @@
+// Bugs on purpose: the simulator's own build of the broker can be told to have one of them, by name, so that a test can
+// see the checkers find it. In every other build `planted` is constant false, and nothing of them is there.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+namespace logstream::protocol {
+
+enum class Bug : std::uint8_t {
+    kCommitWithoutQuorum,     // the owner's own disk is enough
+    kAckBeforeFlush,          // a receiver acknowledges what it has not flushed
+    kPromiseNotPersisted,     // a promise is answered from memory
+    kPromiseToTwo,            // a number is promised to whoever asks
+    kViewNumberReused,        // the next attempt has the number of the last
+    kMergeByLastEpoch,        // the base log is the one whose last record has the greatest view
+    kStaleTailKept,           // what departs from the base log stays
+    kHighWatermarkFalls,      // now and then
+    kDuplicateAfterFailover,  // a retry is recognised in the view of its original only
+    kGapAccepted,             // a batch is appended though an earlier one of its producer is missing
+    kNackIgnored,             // nothing is sent again
+    kOrphanLost,              // what departs from the base log is cut off and not kept
+    kOrphanTwice,             // an orphan is appended whether it stands there or not
+    kCrcNotChecked,           // what the disk says is believed
+    kMinorityWrites,          // an owner without a majority goes on
+    kBasesForgotten,          // of the accepted views reported, their own bases are not asked for
+    kOneBaseCounted,          // acknowledgements are counted from the first base only
+    kRestartedOwner,          // a restarted member goes on in its old view
+    kOldViewAckCounted,       // an acknowledgement of an older view counts
+    kAckAfterPromise,         // a session goes on after the freeze
+    kCount,
+};
+
+#ifdef LOGSTREAM_PLANTED_BUGS
+inline namespace with_planted_bugs {
+inline std::optional<Bug> planted_bug;
+inline bool planted(Bug bug) { return planted_bug == bug; }
+}  // namespace with_planted_bugs
+#else
+constexpr bool planted(Bug) { return false; }
+#endif
+
+}  // namespace logstream::protocol
