@@ -12,6 +12,7 @@ Usage: tests/run.sh [KIND [ARGUMENTS]]
   (no kind)                                    unit, sim and integration
   unit [NAME…]                                 unit tests; NAME is part of a test's name
   sim [ARGUMENTS of logstream-sim]             the cluster in a simulated world, one seed a run
+  soak [--minutes N] [--from SEED]             the same with new seeds until the time is over (10 minutes)
   integration [NAME…] [--mode netns|loopback]  scenarios on real processes
   fuzz [ARGUMENTS]                             the decoders against random bytes
   bench [ARGUMENTS]                            figures: tests/bench/run.sh
@@ -124,6 +125,25 @@ sim() {
     run_logged build/simulation-tests.log build/bin/logstream-sim "${arguments[@]}"
 }
 
+soak() {
+    heading soak
+    local minutes=10 seed=$(($(date +%s) * 1000)) end
+    while (($# > 0)); do
+        [[ ${2:-} =~ ^[0-9]+$ ]] || wrong_usage "$1 expects a number"
+        case $1 in
+            --minutes) minutes=$2 ;;
+            --from) seed=$2 ;;
+            *) wrong_usage "soak knows --minutes N and --from SEED, not '$1'" ;;
+        esac
+        shift 2
+    done
+    end=$((SECONDS + minutes * 60))
+    while ((SECONDS < end)); do
+        run_logged build/soak-tests.log build/bin/logstream-sim --seeds "$seed..$((seed + 99))"
+        seed=$((seed + 100))
+    done
+}
+
 integration() {
     heading integration
     run_logged build/integration-tests.log python3 tests/integration/run.py "$@"
@@ -150,6 +170,7 @@ kind=${1:-all}
 case $kind in
     -h | --help) usage; exit 0 ;;
     all) ;;
+    soak) has sim || wrong_usage "there are no sim tests yet" ;;
     unit | sim | integration | fuzz | bench)
         has "$kind" || wrong_usage "there are no $kind tests yet; there are: $(kinds_there)"
         ;;
@@ -166,6 +187,7 @@ case $kind in
         ;;
     unit) unit "$@" ;;
     sim) sim "$@" ;;
+    soak) soak "$@" ;;
     integration) integration "$@" ;;
     fuzz | bench) exec "$(runner_of "$kind")" "$@" ;;
 esac

@@ -13,6 +13,7 @@ constexpr Duration kTick = std::chrono::milliseconds(100);
 constexpr Duration kHeardOfLate = std::chrono::milliseconds(1500);
 constexpr Duration kRetentionInterval = std::chrono::seconds(10);
 constexpr Duration kLeaveTimeout = std::chrono::seconds(2);
+constexpr Duration kCloseTimeout = std::chrono::seconds(5);
 }  // namespace
 
 Node::Node(env::Env& env, storage::Store& store, Settings settings, FatalHandler fatal)
@@ -349,12 +350,22 @@ void Node::finish_leaving() {
     discovery_.set_mode(Discovery::Mode::kQuiet);
     participant_.reset();
     core_.record.clean = true;
-    core_.persist([this] {
-        core_.store.close([this](Result<void> closed) {
+    const auto end = [this, ended = std::make_shared<bool>(false)] {
+        if (std::exchange(*ended, true)) return;
+        core_.env.log().info("NODE stopped");
+        const auto done = left_;
+        done();
+    };
+    // A full disk takes nothing, perhaps for hours; what was acknowledged is on it already.
+    core_.env.set_timer(kCloseTimeout, [this, end, weak = std::weak_ptr<bool>(alive_)] {
+        if (!weak.lock()) return;
+        core_.env.log().error("STORE is not closed in time: the next start takes this for a crash, and loses nothing");
+        end();
+    });
+    core_.persist([this, end] {
+        core_.store.close([this, end](Result<void> closed) {
             if (!closed) core_.env.log().error("STORE close failed: {}", closed.error().message);
-            core_.env.log().info("NODE stopped");
-            const auto done = left_;
-            done();
+            end();
         });
     });
 }

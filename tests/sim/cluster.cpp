@@ -5,8 +5,8 @@ namespace logstream::sim {
 using protocol::Offset;
 using protocol::StreamId;
 
-Cluster::Cluster(std::uint64_t seed, std::size_t machines)
-    : world_(seed), transcript_(world_, Transcript::Detail::kNone, nullptr) {
+Cluster::Cluster(std::uint64_t seed, std::size_t machines, Transcript::Detail detail, Transcript::Sink sink)
+    : world_(seed), transcript_(world_, detail, std::move(sink)) {
     for (std::size_t i = 0; i < machines; ++i) {
         const Endpoint address{0x0a000001 + static_cast<std::uint32_t>(i), 8001};
         MachineOptions options;

@@ -12,7 +12,8 @@ namespace logstream::sim {
 
 class Cluster {
 public:
-    Cluster(std::uint64_t seed, std::size_t machines);
+    Cluster(std::uint64_t seed, std::size_t machines, Transcript::Detail detail = Transcript::Detail::kNone,
+            Transcript::Sink sink = nullptr);
 
     World& world() { return world_; }
     Machine& operator[](std::size_t i) { return *machines_[i]; }

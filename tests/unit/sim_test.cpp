@@ -2,8 +2,14 @@
 // bug stay clean. (What each planted bug proves is in tests/CMakeLists.txt: logstream-sim --prove-checkers.)
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+
 #include "tests/sim/many.h"
 #include "tests/sim/planted.h"
+#include "tests/sim/scenario.h"
 #include "tests/sim/simulation.h"
 
 namespace logstream::sim {
@@ -70,6 +76,33 @@ TEST(Simulator, NamesOfFaultsAndBugsAreTheirOwn) {
     for (Fault fault : all_faults()) EXPECT_EQ(fault_named(name_of(fault)), fault);
     EXPECT_EQ(planted_bugs().size(), static_cast<std::size_t>(protocol::Bug::kCount));
     for (const PlantedBug& bug : planted_bugs()) EXPECT_EQ(planted_bug_named(bug.name)->bug, bug.bug);
+}
+
+std::vector<std::string> scenario_files() {
+    std::vector<std::string> out;
+    for (const auto& entry : std::filesystem::directory_iterator(LOGSTREAM_SOURCE_DIR "/tests/sim/scenarios"))
+        if (entry.path().extension() == ".txt") out.push_back(entry.path().stem().string());
+    std::ranges::sort(out);
+    return out;
+}
+
+class Scenarios : public testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(Simulator, Scenarios, testing::ValuesIn(scenario_files()),
+                         [](const auto& each) { return each.param; });
+TEST_P(Scenarios, GoAsWritten) {
+    std::ifstream file(LOGSTREAM_SOURCE_DIR "/tests/sim/scenarios/" + GetParam() + ".txt");
+    const std::string text{std::istreambuf_iterator<char>(file), {}};
+    ASSERT_FALSE(text.empty());
+    for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+        Scenario scenario(seed);
+        const std::string wrong = scenario.run(text);
+        if (wrong.empty()) continue;
+        ADD_FAILURE() << "seed " << seed << ", " << wrong;
+        const auto& lines = scenario.transcript();
+        for (std::size_t i = lines.size() - std::min<std::size_t>(lines.size(), 40); i < lines.size(); ++i)
+            std::cout << lines[i] << '\n';
+        return;
+    }
 }
 
 // Each of these seeds broke a promise once; the commits that name them say how. As the simulator and the broker change
