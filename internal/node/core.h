@@ -43,6 +43,7 @@ struct Core {
     view::Record record;  // change it, then `persist` before anything that rests on it is sent
     FatalHandler fatal;
 
+    bool has_room = true;  // false while the record waits for room on a full disk
     std::shared_ptr<bool> alive = std::make_shared<bool>(true);
 
     // Writes the record to disk, flushed; then calls `done`. On a full disk that comes later, once there is room: until
@@ -51,9 +52,13 @@ struct Core {
         const std::string bytes = view::encode(record);
         store.save_state(protocol::Bytes::copy_of(std::string_view(bytes)),
                          [this, done = std::move(done)](Result<void> saved) {
-                             if (saved) return done();
+                             if (saved) {
+                                 has_room = true;
+                                 return done();
+                             }
                              if (saved.error().code != ErrorCode::kDiskFull) return fatal(saved.error());
-                             env.log().warn("DISK full: the state waits for room: {}", saved.error().message);
+                             if (std::exchange(has_room, false))
+                                 env.log().warn("DISK full: the state waits for room: {}", saved.error().message);
                              // The record of then, which may be newer: an older one must not come after it.
                              env.set_timer(kFullDiskPause, [this, done, weak = std::weak_ptr<bool>(alive)] {
                                  if (weak.lock()) persist(done);

@@ -58,6 +58,7 @@ std::vector<Endpoint> Node::known_endpoints() const {
 
 bool Node::may_elect(const Reachable& found) {
     coordinator_.saw(found.greatest);
+    if (!core_.has_room) return false;
     if (elector_.forced()) return true;
     if (found.leader && found.leader->id != core_.self.id) {
         // Somebody leads: be taught by it. A member that only lost sight of it asks again soon.
@@ -184,11 +185,11 @@ void Node::follow(Endpoint leader, ClusterId cluster, bool leader_has_records) {
             if (!core_.streams.has_user_records() || !leader_has_records) return;
             const std::string text = fmt::format(
                 "the cluster {} at {} has the same name and records of its own; they stay apart: `logstreamctl merge "
-                "--from {}` "
-                "copies its records here",
+                "--from {}` copies its records here",
                 hex(cluster.value), env::to_string(leader), env::to_string(leader));
             if (text != apart_) core_.env.log().error("ClusterState {}", text);
             apart_ = text;
+            apart_heard_ = core_.env.now();
             return;
         }
         start_afresh("it holds no user records, and another cluster of this name is there");

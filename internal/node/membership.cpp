@@ -248,11 +248,13 @@ void Node::disarm_watchdog() {
 
 proto::ProbeResponse Node::on_probe(const proto::Probe&) {
     proto::ProbeResponse out;
+    // Who cannot promise must not be elected, nor counted on: to others it is not there.
+    if (!core_.has_room || left_) return out;
     *out.mutable_node() = view::to_proto(core_.self);
     out.set_cluster_id(core_.record.cluster.value);
     out.set_promised(core_.record.promised.value);
     out.set_chosen(core_.record.chosen_number().value);
-    out.set_serving(serving() && !left_ && !watch_.failed(serving_->coordinator) && watch_.majority_in_reach());
+    out.set_serving(serving() && !watch_.failed(serving_->coordinator) && watch_.majority_in_reach());
     if (out.serving()) *out.mutable_leader() = view::to_proto(*serving_->find(serving_->coordinator));
     out.set_has_history(has_history());
     return out;

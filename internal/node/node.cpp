@@ -13,6 +13,8 @@ constexpr Duration kTick = std::chrono::milliseconds(100);
 constexpr Duration kHeardOfLate = std::chrono::milliseconds(1500);
 constexpr Duration kRetentionInterval = std::chrono::seconds(10);
 constexpr Duration kLeaveTimeout = std::chrono::seconds(2);
+// Leaders announce themselves every second or so.
+constexpr Duration kApartMemory = std::chrono::seconds(10);
 constexpr Duration kCloseTimeout = std::chrono::seconds(5);
 }  // namespace
 
@@ -277,6 +279,7 @@ void Node::tick() {
     send_heartbeat(Beat::kRegular);
     replicator_.tick();
     if (serving()) repair_.tick(*serving_);
+    if (!apart_.empty() && core_.env.now() - apart_heard_ > kApartMemory) apart_.clear();
     const view::Member* groups_owner = owner_of(protocol::kGroupsStream);
     if (serving() && groups_owner != nullptr && groups_owner->id == core_.self.id && groups_.reader().caught_up())
         groups_.tick();

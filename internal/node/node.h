@@ -184,7 +184,8 @@ private:
     std::map<NodeId, std::int64_t> log_end_totals_;  // by heartbeat, for lag
     std::string no_quorum_;                          // the last reason why nothing could be chosen
     protocol::TimePoint no_quorum_said_;
-    std::string apart_;           // another cluster of our name with records of its own
+    std::string apart_;  // another cluster of our name with records of its own
+    protocol::TimePoint apart_heard_;
     unsigned attempts_{};         // view changes that failed in a row
     std::function<void()> left_;  // set while leaving
     env::TimerId tick_timer_;

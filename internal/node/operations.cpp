@@ -97,10 +97,17 @@ proto::AdminResponse Node::on_admin(const proto::Admin& request) {
                     to_proto(Error{ErrorCode::kWrongCluster, "this broker belongs to another lineage"});
                 break;
             }
-            sealed_ = true;
-            out.set_message("no more records are accepted");
-            if (request.action() == proto::Admin::SEAL) break;
-            sealed_ = false;
+            if (request.action() == proto::Admin::SEAL) {
+                sealed_ = true;
+                out.set_message("no more records are accepted");
+                break;
+            }
+            // A restart forgets the seal, and what was accepted since is copied nowhere.
+            if (!std::exchange(sealed_, false)) {
+                *out.mutable_error() = to_proto(
+                    Error{ErrorCode::kRefused, "this broker accepts records (it was restarted): merge again first"});
+                break;
+            }
             start_afresh("all it held was copied to another lineage");
             out.set_message("the broker joins the other cluster");
             break;
