@@ -44,9 +44,9 @@ Simulation::Simulation(const Options& options, Transcript::Detail detail, Transc
         union_.on_first_served(key.first, view);
         ++counts_["view changes"];
     };
-    nemesis_.on_disk_lost = [this](Machine& machine) {
+    nemesis_.on_disk_lost = [this](Machine& machine, NodeId node) {
         acknowledgements_.on_disk_lost(machine);
-        if (machine.running()) union_.on_disk_lost(machine.node().id());
+        union_.on_disk_lost(node);
     };
     make_machines();
 }
