@@ -90,7 +90,8 @@ void Watch::arm() {
     const protocol::TimePoint now = env_.now();
     protocol::TimePoint next = protocol::TimePoint::max();
     for (const auto& [id, peer] : peers_)
-        if (peer.told != Verdict::kFailed) next = std::min(next, peer.detector.next_change(now));
+        if (peer.told != Verdict::kFailed)
+            next = std::min(next, peer.detector.verdict(now) > peer.told ? now : peer.detector.next_change(now));
     if (next == protocol::TimePoint::max()) return;
     // Heartbeats move the moment on without touching the timer, so it may find nothing to do and is set again.
     timer_ = env_.set_timer(next - now, [this, next] { look(next); });

@@ -368,7 +368,7 @@ void Nemesis::lose_disk(Machine& machine, Loss loss) {
         LostDisk& lost = lost_[node->second];
         lost = {machine.run(), lost.for_good || loss == Loss::kForGood};
     }
-    if (on_disk_lost) on_disk_lost(machine);
+    if (on_disk_lost) on_disk_lost(machine, node == last_node_.end() ? NodeId{} : node->second);
 }
 
 }  // namespace logstream::sim

@@ -37,7 +37,7 @@ public:
     // Clients that come later.
     void add_client(Endpoint client) { clients_.push_back(client); }
     // A machine's disk lost or may have lost something that it had acknowledged.
-    std::function<void(Machine&)> on_disk_lost;
+    std::function<void(Machine&, NodeId)> on_disk_lost;
 
 private:
     void schedule();

@@ -44,9 +44,9 @@ Simulation::Simulation(const Options& options, Transcript::Detail detail, Transc
         union_.on_first_served(key.first, view);
         ++counts_["view changes"];
     };
-    nemesis_.on_disk_lost = [this](Machine& machine) {
+    nemesis_.on_disk_lost = [this](Machine& machine, NodeId node) {
         acknowledgements_.on_disk_lost(machine);
-        if (machine.running()) union_.on_disk_lost(machine.node().id());
+        union_.on_disk_lost(node);
     };
     make_machines();
 }
@@ -212,12 +212,12 @@ void Simulation::heal_phase() {
         std::string states;
         for (const auto& machine : machines_) {
             const auto refusal = machine->running() ? machine->node().refusal() : std::nullopt;
-            states +=
-                fmt::format(" {}: {};", machine->name(),
-                            !machine->running() ? "down (" + machine->fatal() + ")"
-                            : refusal           ? refusal->message
-                                      : fmt::format("serves view {} of {}", machine->node().current_view()->number,
-                                                    machine->node().current_view()->members.size()));
+            states += fmt::format(
+                " {}{}: {};", machine->name(), machine->running() && machine->host().paused() ? " (paused)" : "",
+                !machine->running() ? "down (" + machine->fatal() + ")"
+                : refusal           ? refusal->message
+                                    : fmt::format("serves view {} of {}", machine->node().current_view()->number,
+                                                  machine->node().current_view()->members.size()));
         }
         return violations_.report("progress", "10 s after everything healed there is not one view that takes writes:{}",
                                   states);

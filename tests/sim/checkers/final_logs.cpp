@@ -76,15 +76,17 @@ void FinalLogs::read(const std::vector<std::unique_ptr<Machine>>& machines) {
                                first.orphan ? ", an orphan" : "", offset, record.view,
                                record.orphan ? ", an orphan" : "");
         }
-        check_order(id, logs_[id]);
     }
 }
 
-// What is not an orphan keeps its producer's order; so do orphans of one view among themselves.
-void FinalLogs::check_order(StreamId stream, const Log& log) const {
+// What is not an orphan keeps its producer's order. Under `owner` and `none` a batch behind one that was refused is
+// taken (DESIGN §7), so there the order is not promised.
+void FinalLogs::check_order(const History& history, StreamId stream, const Log& log) const {
     std::map<std::uint32_t, RecordId> last;
     for (const auto& [offset, record] : log) {
         if (record.id == 0 || record.orphan) continue;
+        const proto::Acks acks = history.by_producer().at(producer_of(record.id)).front().acks;
+        if (acks != proto::QUORUM && acks != proto::ALL) continue;
         RecordId& before = last[producer_of(record.id)];
         if (record.id < before)
             violations_.report("P7", "{} stands behind {} at offset {} of {}", to_text(record.id), to_text(before),
@@ -94,6 +96,7 @@ void FinalLogs::check_order(StreamId stream, const Log& log) const {
 }
 
 void FinalLogs::check(const History& history, ClusterId cluster) const {
+    for (const auto& [id, log] : logs_) check_order(history, id, log);
     for (const std::vector<Sent>& producer : history.by_producer()) {
         for (const Sent& sent : producer) {
             if (sent.outcome == Outcome::kFailed && standing_.contains(sent.id))

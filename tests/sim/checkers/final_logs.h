@@ -19,8 +19,7 @@ public:
 
     // Reads the logs of every user stream at every machine and compares them. Virtual time passes meanwhile.
     void read(const std::vector<std::unique_ptr<Machine>>& machines);
-    // Holds them against what clients were told. `lossy`: acknowledged records may be missing, as the fsync mode
-    // allows.
+    // Holds them against what clients were told.
     void check(const History& history, ClusterId cluster) const;
 
     // Every record that stands in some stream.
@@ -30,7 +29,7 @@ public:
 private:
     using Log = std::map<Offset, TrueRecord>;
     std::optional<Log> read_stream(Machine& machine, StreamId stream);
-    void check_order(StreamId stream, const Log& log) const;
+    void check_order(const History& history, StreamId stream, const Log& log) const;
 
     Violations& violations_;
     World& world_;
