@@ -80,7 +80,7 @@ void FinalLogs::read(const std::vector<std::unique_ptr<Machine>>& machines) {
 }
 
 // What is not an orphan keeps its producer's order. Under `owner` and `none` a batch behind one that was refused is
-// taken (DESIGN §7), so there the order is not promised.
+// taken, so there the order is not promised.
 void FinalLogs::check_order(const History& history, StreamId stream, const Log& log) const {
     std::map<std::uint32_t, RecordId> last;
     for (const auto& [offset, record] : log) {
