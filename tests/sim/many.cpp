@@ -232,8 +232,10 @@ int minimize(Options options) {
     for (bool smaller = true; smaller;) {
         smaller = false;
         for (Fault fault : std::set<Fault>(*options.faults)) {
+            std::set<Fault> fewer = *options.faults;
+            fewer.erase(fault);
             Options with_less = options;
-            with_less.faults->erase(fault);
+            with_less.faults = std::move(fewer);
             smaller = still_fails(with_less) || smaller;
         }
         while (*options.nodes > 1) {
