@@ -67,10 +67,8 @@ field() {
 
 results=()
 show() {
-    local json=$1 acks=(- - -)
-    if [[ $(field "$json" mode) == '"write"' ]]; then
-        acks=("$(field "$json" 'ack_us p50')" "$(field "$json" 'ack_us p99')" "$(field "$json" 'ack_us max')")
-    fi
+    local json=$1 acks
+    acks=("$(field "$json" 'ack_us p50')" "$(field "$json" 'ack_us p99')" "$(field "$json" 'ack_us max')")
     printf '%-14s %12.0f %10.2f %9s %9s %9s\n' "$2" "$(field "$json" records_per_s)" "$(field "$json" mb_per_s)" "${acks[@]}"
 }
 
@@ -78,7 +76,7 @@ show() {
 measure() {
     local name=$1 json
     shift
-    json=$("$bin/logstream-bench" --brokers "127.0.0.1:$port" --duration "$duration" --warm-up "$warm_up" --json "$@") ||
+    json=$("$bin/logstream-bench" --brokers "127.0.0.1:$port" --duration "$duration" --warmup "$warm_up" --json "$@") ||
         die "the case '$name' failed"
     json="{\"case\":\"$name\",${json#\{}"
     results+=("$json")
@@ -86,12 +84,12 @@ measure() {
 }
 
 [[ $format == json ]] || printf '%-14s %12s %10s %9s %9s %9s\n' case records/s MB/s 'ack p50' 'p99' 'max µs'
-measure one-in-flight --window 1
-measure 100B --topic bench-100b
+measure one-in-flight --window 1 --linger 0
+measure 100B
 measure 1KiB --record-bytes 1024
 measure paced-5000 --rate 5000 --consumers 1
 measure four-producers --producers 4 --partitions 4
-measure read-back --read --topic bench-100b
+measure with-consumer --consumers 1
 
 if [[ $format == json ]]; then
     (
