@@ -39,6 +39,7 @@ void Elector::start(const view::Member& self, std::vector<Endpoint> known, std::
     began_ = env_.now();
     found_ = {};
     found_.members[self.id] = self;
+    found_.lineage = protocol::ClusterId{events_.describe().cluster_id()};
     claimed_leaders_.clear();
     dead_.clear();
     std::ranges::sort(known);
@@ -64,8 +65,9 @@ void Elector::probed(std::uint64_t round, protocol::Result<Message> reply, Endpo
     proto::ProbeResponse response;
     if (reply && reply->parse(response)) {
         // One of another lineage has nothing to say here: neither its numbers nor its leader are ours.
-        const std::uint64_t own = events_.describe().cluster_id();
-        const bool stranger = own != 0 && response.cluster_id() != 0 && response.cluster_id() != own;
+        const protocol::ClusterId theirs{response.cluster_id()};
+        if (found_.lineage.value == 0) found_.lineage = theirs;
+        const bool stranger = theirs.value != 0 && theirs != found_.lineage;
         const view::Member member = view::from_proto(response.node());
         if (!stranger && member.id.value != 0) {
             found_.greatest =
@@ -92,6 +94,7 @@ void Elector::elect() {
         ids.push_back(id);
         addresses_[id] = member;
     }
+    lineage_ = found_.lineage;
     const ElectionId id{env_.random()};
     env_.log().info("ELECTION start id={} ring={} reason={} probes_ms={:.1f}", hex(id.value), ids.size(), reason_,
                     milliseconds(env_.now() - began_));
@@ -123,6 +126,7 @@ void Elector::on_message(const view::Member& self, const proto::Election& in) {
         {}};
     for (std::uint64_t id : in.ring()) message.ring.push_back(NodeId{id});
     forced_ = in.forced();
+    lineage_ = protocol::ClusterId{in.cluster_id()};
     const election::Output output = election_.receive(message);
     if (output.outcome == election::Outcome::kRunning && expiry_.value == 0) {
         began_ = env_.now();
@@ -145,7 +149,7 @@ void Elector::deliver(const election::Output& output, const std::vector<NodeId>&
     std::vector<view::Member> members;
     for (NodeId id : ring)
         if (const auto known = addresses_.find(id); known != addresses_.end()) members.push_back(known->second);
-    events_.won(members);
+    events_.won(members, lineage_);
 }
 
 void Elector::send(const election::Send& send) {
@@ -156,6 +160,7 @@ void Elector::send(const election::Send& send) {
                                                                         : proto::Election::ELECTION);
     out.set_id(send.message.id.value);
     out.set_forced(forced_);
+    out.set_cluster_id(lineage_.value);
     out.set_initiator(send.message.initiator.value);
     out.set_candidate(send.message.candidate.value);
     for (NodeId id : send.message.ring) {

@@ -20,6 +20,7 @@ struct Reachable {
     std::map<NodeId, view::Member> members;  // that answered, this node included
     ViewNumber greatest;                     // number promised or chosen anywhere among them
     std::optional<view::Member> leader;      // of a view that somebody serves and nobody found dead
+    protocol::ClusterId lineage;             // theirs; 0 if nobody has one yet
 };
 
 class Elector {
@@ -27,8 +28,8 @@ public:
     struct Events {
         // The round of probes is over. False: no election now (a leader serves, or no quorum can be made of these).
         std::function<bool(const Reachable&)> may_elect;
-        // This node won and coordinates; these are the members of the ring.
-        std::function<void(const std::vector<view::Member>&)> won;
+        // This node won and coordinates; these are the members of the ring, and their lineage as in Reachable.
+        std::function<void(const std::vector<view::Member>&, protocol::ClusterId)> won;
         // Another one won, or the election did not end.
         std::function<void()> over;
         // What this node answers a probe.
@@ -74,6 +75,7 @@ private:
     Reachable found_;
     std::vector<view::Member> claimed_leaders_;
     std::vector<Endpoint> dead_;
+    protocol::ClusterId lineage_;  // of the election that runs
     std::string reason_;
     protocol::TimePoint began_;
     env::TimerId expiry_;

@@ -94,28 +94,26 @@ void Node::say_no_quorum(std::string text) {
     seek("no quorum");
 }
 
-void Node::propose(std::vector<view::Member> invited, std::string_view reason) {
+void Node::propose(std::vector<view::Member> invited, ClusterId lineage, std::string_view reason) {
     using Lineage = view::Change::Lineage;
     if (!survivors_.empty()) {
         std::erase_if(invited, [&](const view::Member& member) { return !survivors_.contains(member.id); });
         return coordinator_.start(core_.record.cluster, Lineage::kRecovered, std::move(invited), reason);
     }
-    if (core_.record.cluster.value != 0)
-        return coordinator_.start(core_.record.cluster, Lineage::kOld, std::move(invited), reason);
-    for (const Candidate& candidate : discovery_.candidates())  // one that accepted a first view that was never chosen
-        if (candidate.cluster.value != 0)
-            return coordinator_.start(candidate.cluster, Lineage::kOld, std::move(invited), reason);
+    if (lineage.value != 0) return coordinator_.start(lineage, Lineage::kOld, std::move(invited), reason);
     coordinator_.start(ClusterId{core_.env.random() | 1}, Lineage::kNew, std::move(invited), reason);
 }
 
 void Node::on_election(const proto::Election& message) {
     if ((is_leader() && settled() && !message.forced()) || left_) return;
+    const ClusterId own = core_.record.cluster;
+    if (own.value != 0 && own.value != message.cluster_id()) return;  // it was none of ours a moment ago
     elector_.on_message(core_.self, message);
 }
 
-void Node::on_election_won(const std::vector<view::Member>& ring) {
+void Node::on_election_won(const std::vector<view::Member>& ring, ClusterId lineage) {
     if ((is_leader() && settled() && !elector_.forced()) || coordinator_.running() || left_) return;
-    propose(ring, "elected");
+    propose(ring, lineage, "elected");
 }
 
 proto::Join Node::describe_join() const {
@@ -167,12 +165,12 @@ void Node::on_leader_found(const proto::JoinResponse& response) {
 }
 
 // Of two clusters of one name, bootstrapped apart, the one without user records gives way; if both have none, the
-// lesser.
+// one that serves fewer members, or none for lack of a quorum.
 bool Node::yields_to(ClusterId other, std::uint32_t other_members, bool other_has_records) const {
     if (core_.record.cluster.value == 0 || !has_history()) return true;
     if (core_.streams.has_user_records()) return false;
     if (other_has_records) return true;
-    const auto mine = serving_ ? static_cast<std::uint32_t>(serving_->members.size()) : 0;
+    const auto mine = settled() ? static_cast<std::uint32_t>(serving_->members.size()) : 0;
     return std::pair(other_members, other.value) > std::pair(mine, core_.record.cluster.value);
 }
 
@@ -214,9 +212,10 @@ void Node::start_afresh(std::string_view why) {
     topics_.reset();
     groups_.reset();
     for (StreamId id : core_.store.streams()) streams_.remove(id);
-    view::Record fresh;
-    fresh.node = core_.record.node;
-    core_.record = fresh;
+    // Under a new id, as with a new disk: what it promised in the lineage that it leaves is forgotten.
+    core_.record = {};
+    core_.record.node = NodeId{core_.env.random() | 1};
+    core_.self.id = core_.record.node;
     core_.persist([] {});
     seek("starting afresh");
 }

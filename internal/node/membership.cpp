@@ -10,7 +10,7 @@ using protocol::hex;
 namespace {
 constexpr Duration kOutsiderMemory = std::chrono::seconds(2);
 constexpr Duration kFirstBackOff = std::chrono::milliseconds(200);
-constexpr Duration kMaxBackOff = std::chrono::seconds(30);
+constexpr Duration kMaxBackOff = std::chrono::seconds(5);
 constexpr Duration kVerdictTimeout = std::chrono::milliseconds(250);
 // How long a learner's inclusion waits for multicast to be heard both ways before the view goes by TCP.
 constexpr Duration kMulticastPatience = std::chrono::seconds(1);
@@ -127,7 +127,7 @@ void Node::begin_change() {
                                   view::count_members(serving_->base(), ids), serving_->members.size()));
         return;
     }
-    propose(std::move(invited), change_reason_);
+    propose(std::move(invited), core_.record.cluster, change_reason_);
 }
 
 void Node::on_freeze() {

@@ -32,14 +32,15 @@ Node::Node(env::Env& env, storage::Store& store, Settings settings, FatalHandler
           core_, participant_,
           {.chosen = [this](const view::Plan& plan) { on_chosen(plan.view); },
            .failed = [this](Coordinator::Failure failure, const std::string& why) { on_change_failed(failure, why); }}),
-      elector_(env, links_,
-               {.may_elect = [this](const Reachable& found) { return may_elect(found); },
-                .won = [this](const std::vector<view::Member>& ring) { on_election_won(ring); },
-                .over =
-                    [this] {
-                        if (!settled()) arm_watchdog(std::chrono::milliseconds(700));
-                    },
-                .describe = [this] { return on_probe({}); }}),
+      elector_(
+          env, links_,
+          {.may_elect = [this](const Reachable& found) { return may_elect(found); },
+           .won = [this](const std::vector<view::Member>& ring, ClusterId lineage) { on_election_won(ring, lineage); },
+           .over =
+               [this] {
+                   if (!settled()) arm_watchdog(std::chrono::milliseconds(700));
+               },
+           .describe = [this] { return on_probe({}); }}),
       discovery_(env, settings_, links_,
                  {.describe = [this] { return describe_join(); },
                   .answer = [this] { return describe_answer(); },

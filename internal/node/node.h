@@ -100,7 +100,7 @@ private:
     void seek_tick();
     bool may_bootstrap() const;
     bool may_elect(const Reachable& found);
-    void on_election_won(const std::vector<view::Member>& ring);
+    void on_election_won(const std::vector<view::Member>& ring, ClusterId lineage);
     void on_candidate(const Candidate& candidate);
     void on_leader_found(const proto::JoinResponse& response);
     void follow(Endpoint leader, ClusterId cluster, bool leader_has_records);
@@ -109,7 +109,8 @@ private:
     proto::Join describe_join() const;
     proto::JoinResponse describe_answer() const;
     std::vector<Endpoint> known_endpoints() const;
-    void propose(std::vector<view::Member> invited, std::string_view reason);
+    // `lineage`: 0 for a new one.
+    void propose(std::vector<view::Member> invited, ClusterId lineage, std::string_view reason);
     void recover(const proto::Admin& request, proto::AdminResponse& out);
     void say_no_quorum(std::string text);
 

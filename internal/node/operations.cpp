@@ -18,7 +18,7 @@ proto::HandoverResponse Node::on_handover(const proto::Handover& request) {
         want_change("a member leaves");
     } else {
         // The leader leaves and this is its heir.
-        propose(serving_->members, "the leader leaves");
+        propose(serving_->members, core_.record.cluster, "the leader leaves");
     }
     return out;
 }

@@ -1,5 +1,7 @@
 #include "internal/node/orphans.h"
 
+#include <algorithm>
+
 namespace logstream::node {
 
 namespace {
@@ -9,7 +11,12 @@ constexpr Duration kRetry = std::chrono::milliseconds(200);
 
 void Orphans::start() {
     stop();
-    for (StreamId stream : core_.store.orphans().streams()) send(stream, 0);
+    for (StreamId stream : core_.store.orphans().streams()) {
+        const auto entries = core_.store.orphans().list(stream);
+        if (!entries.empty())
+            departed_at_[stream] = std::ranges::min(entries, {}, &storage::OrphanEntry::base_offset).base_offset;
+        send(stream, 0);
+    }
 }
 
 void Orphans::stop() { ++run_; }
@@ -31,6 +38,14 @@ void Orphans::send(StreamId stream, std::size_t index) {
     core_.store.orphans().read(
         stream, entry,
         for_this_run([this, stream, index, entry, to = address_of(*owner)](Result<protocol::Bytes> batch) {
+            // A disk that fails to read may do so for a moment only; what is damaged will not come back.
+            if (!batch && batch.error().code != ErrorCode::kCorrupt) {
+                if (!std::exchange(unreadable_, true))
+                    core_.env.log().error("ORPHAN stream={} cannot be read now, and is tried again: {}",
+                                          protocol::to_string(stream), batch.error().message);
+                return again(stream, index);
+            }
+            unreadable_ = false;
             if (!batch) {
                 core_.env.log().error("ORPHAN stream={} offset={} view={} cannot be read and is lost: {}",
                                       protocol::to_string(stream), entry.base_offset, entry.view,
@@ -42,6 +57,7 @@ void Orphans::send(StreamId stream, std::size_t index) {
             request.set_topic(stream.topic.value);
             request.set_partition(stream.partition);
             request.set_lineage(entry.lineage.value);
+            request.set_departed_at(departed_at_[stream].value);
             core_.links.request(
                 to, MessageType::kOrphan, request, kTimeout,
                 for_this_run([this, stream, index](Result<Message> reply) { sent(stream, index, std::move(reply)); }),

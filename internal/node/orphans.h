@@ -40,6 +40,8 @@ private:
     OwnerOf owner_of_;
     std::uint64_t run_{};
     std::uint64_t returned_{};
+    std::map<StreamId, Offset> departed_at_;  // the least of a stream's orphans
+    bool unreadable_{};                       // the disk failed to read one, and this was said
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

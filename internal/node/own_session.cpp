@@ -13,6 +13,7 @@ using replication::Cookie;
 namespace {
 constexpr std::size_t kMaxPending = 1u << 20;
 constexpr std::size_t kFramesPerSend = 256;
+constexpr std::size_t kSearchBytes = 1u << 20;
 
 AckLevel level_of(proto::Acks acks) {
     return acks == proto::ALL ? AckLevel::kAll : acks == proto::OWNER ? AckLevel::kOwner : AckLevel::kQuorum;
@@ -74,9 +75,10 @@ void OwnSession::produce(Stream& stream, Bytes bytes, proto::Acks acks, Replicat
     append(stream, std::move(bytes), acks, std::move(done));
 }
 
-void OwnSession::produce_orphan(Stream& stream, const protocol::BatchView& batch, ClusterId lineage,
+void OwnSession::produce_orphan(Stream& stream, const protocol::BatchView& batch, const OrphanOrigin& origin,
                                 Replicator::ProduceHandler done) {
     constexpr std::size_t kMaxBytes = 64u << 20;
+    const ClusterId lineage = origin.lineage;
     const storage::StreamLog& log = *stream.log;
     auto orphan = protocol::as_orphan(batch, lineage, kMaxBytes);
     if (!orphan) return done(std::unexpected(orphan.error()));
@@ -88,9 +90,41 @@ void OwnSession::produce_orphan(Stream& stream, const protocol::BatchView& batch
                             log.epochs().view_at(batch.base_offset()) == batch.leader_epoch();
     if (protocol::planted(protocol::Bug::kOrphanTwice))
         return append(stream, *std::move(orphan), proto::QUORUM, std::move(done));
-    if (same_place || log.has_orphan(**key) || log.producers().contains(producer_of(batch)))
+    const storage::ProducerBatch sent = producer_of(batch);
+    const storage::Standing standing = log.producers().standing(sent);
+    if (same_place || log.has_orphan(**key) || standing == storage::Standing::kPresent)
         return answer_repeated(stream, batch.base_offset(), proto::QUORUM, std::move(done));
-    append(stream, *std::move(orphan), proto::QUORUM, std::move(done));
+    if (standing == storage::Standing::kAbsent)
+        return append(stream, *std::move(orphan), proto::QUORUM, std::move(done));
+    search(stream, std::max(origin.departed_at, log.log_start()),
+           std::make_shared<Search>(sent, **key, *std::move(orphan), std::move(done)));
+}
+
+// The tables have forgotten what the orphan's producer sent then, so the log itself is read: if the batch came another
+// way it stands behind the offset where the orphan's log departed. What is appended meanwhile is read too.
+void OwnSession::search(Stream& stream, Offset from, std::shared_ptr<Search> search) {
+    if (stream.log->has_orphan(search->key))
+        return answer_repeated(stream, search->key.offset, proto::QUORUM, std::move(search->done));
+    if (from >= stream.log->log_end())
+        return append(stream, std::move(search->orphan), proto::QUORUM, std::move(search->done));
+    stream.log->read(from, stream.log->log_end(), kSearchBytes, guarded([this, id = stream.id, search](auto batches) {
+                         Stream* again = core_.streams.find(id);
+                         if (!batches) return search->done(std::unexpected(batches.error()));
+                         if (again == nullptr)
+                             return search->done(protocol::fail(ErrorCode::kUnknownTopic, "the topic is deleted"));
+                         Offset next;
+                         for (const Bytes& bytes : *batches) {
+                             auto batch = protocol::BatchView::parse(bytes);
+                             if (!batch) return search->done(std::unexpected(batch.error()));
+                             if (producer_of(*batch) == search->sent)
+                                 return answer_repeated(*again, batch->base_offset(), proto::QUORUM,
+                                                        std::move(search->done));
+                             next = batch->next_offset();
+                         }
+                         if (batches->empty())
+                             return search->done(protocol::fail(ErrorCode::kBusy, "the log cannot be read; retry"));
+                         this->search(*again, next, search);
+                     }));
 }
 
 void OwnSession::append(Stream& stream, Bytes batch, proto::Acks acks, Replicator::ProduceHandler done) {

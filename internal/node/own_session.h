@@ -28,7 +28,7 @@ public:
     OwnSession& operator=(const OwnSession&) = delete;
 
     void produce(Stream& stream, protocol::Bytes batch, proto::Acks acks, Replicator::ProduceHandler done);
-    void produce_orphan(Stream& stream, const protocol::BatchView& batch, ClusterId lineage,
+    void produce_orphan(Stream& stream, const protocol::BatchView& batch, const OrphanOrigin& origin,
                         Replicator::ProduceHandler done);
 
     void on_ack(const proto::ReplicateAck& ack);
@@ -51,6 +51,14 @@ private:
         std::size_t bytes{};
     };
 
+    struct Search {  // in the log, for an orphan
+        storage::ProducerBatch sent;
+        protocol::OrphanKey key;
+        protocol::Bytes orphan;
+        Replicator::ProduceHandler done;
+    };
+
+    void search(Stream& stream, Offset from, std::shared_ptr<Search> search);
     void append(Stream& stream, protocol::Bytes batch, proto::Acks acks, Replicator::ProduceHandler done);
     void answer_repeated(const Stream& stream, Offset base_offset, proto::Acks acks, Replicator::ProduceHandler done);
     void wait(proto::Acks acks, Sequence sequence, Offset base_offset, std::size_t bytes,

@@ -72,10 +72,10 @@ void Replicator::produce(Stream& stream, protocol::Bytes batch, proto::Acks acks
     state_->own->produce(stream, std::move(batch), acks, std::move(done));
 }
 
-void Replicator::produce_orphan(Stream& stream, const protocol::BatchView& batch, ClusterId lineage,
+void Replicator::produce_orphan(Stream& stream, const protocol::BatchView& batch, const OrphanOrigin& origin,
                                 ProduceHandler done) {
     if (!state_->serving) return done(protocol::fail(ErrorCode::kBusy, "the view is changing; retry"));
-    state_->own->produce_orphan(stream, batch, lineage, std::move(done));
+    state_->own->produce_orphan(stream, batch, origin, std::move(done));
 }
 
 void Replicator::on_frame(const protocol::FrameHeader& header, const protocol::Bytes& payload, Endpoint from) {

@@ -9,6 +9,12 @@
 
 namespace logstream::node {
 
+// Where an orphan comes from: its lineage, and the offset from which on its holder's log was not the base log.
+struct OrphanOrigin {
+    ClusterId lineage;
+    Offset departed_at;
+};
+
 class Replicator {
 public:
     struct Events {
@@ -48,7 +54,8 @@ public:
     // Appends a batch, checked by the caller, to a stream that this node owns.
     void produce(Stream& stream, protocol::Bytes batch, proto::Acks acks, ProduceHandler done);
     // Appends an orphan again unless it stands in the log already.
-    void produce_orphan(Stream& stream, const protocol::BatchView& batch, ClusterId lineage, ProduceHandler done);
+    void produce_orphan(Stream& stream, const protocol::BatchView& batch, const OrphanOrigin& origin,
+                        ProduceHandler done);
 
     void on_frame(const protocol::FrameHeader& header, const protocol::Bytes& payload, Endpoint from);
     void on_nack(const proto::Nack& nack, Endpoint from);

@@ -218,7 +218,7 @@ void Service::on_orphan(const Caller& caller, const proto::Orphan& request, cons
         return refuse<proto::ProduceResponse>(caller, {ErrorCode::kCorrupt, "a damaged orphan"});
     Stream* stream = writable<proto::ProduceResponse>(caller, request.cluster_id(), id);
     if (stream == nullptr) return;
-    node_.replicator().produce_orphan(*stream, *batch, ClusterId{request.lineage()},
+    node_.replicator().produce_orphan(*stream, *batch, {ClusterId{request.lineage()}, Offset{request.departed_at()}},
                                       [this, caller](const Result<Offset>& appended) {
                                           if (!appended)
                                               return refuse<proto::ProduceResponse>(caller, appended.error());

@@ -24,14 +24,16 @@ bool ProducerTable::Epoch::lacks_any(Range r) const {
     return r.last > last || std::ranges::any_of(gaps, [&](Range g) { return g.first <= r.last && r.first <= g.last; });
 }
 
-bool ProducerTable::Epoch::lacks_all(Range r) const {
-    return std::ranges::any_of(gaps, [&](Range g) { return g.first <= r.first && r.last <= g.last; });
+void ProducerTable::Epoch::forget_oldest_gap() {
+    if (gaps.size() <= kMaxGaps) return;
+    exact_from = gaps.front().last + 1;
+    gaps.erase(gaps.begin());
 }
 
 void ProducerTable::Epoch::advance(Range r) {
     if (r.first > last + 1) {
         gaps.push_back({last + 1, r.first - 1});
-        if (gaps.size() > kMaxGaps) gaps.erase(gaps.begin());
+        forget_oldest_gap();
     } else {
         fill({r.first, std::min(r.last, last)});
     }
@@ -45,7 +47,7 @@ void ProducerTable::Epoch::fill(Range r) {
         if (gap.last > r.last) left.push_back({std::max(gap.first, r.last + 1), gap.last});
     }
     gaps = std::move(left);
-    if (gaps.size() > kMaxGaps) gaps.erase(gaps.begin());
+    forget_oldest_gap();
 }
 
 ProducerTable::Range ProducerTable::range_in(const Epoch& epoch, const ProducerBatch& batch) {
@@ -88,11 +90,18 @@ CheckResult ProducerTable::check(const ProducerBatch& batch) const {
     return {SequenceCheck::kGap, {}};
 }
 
-bool ProducerTable::contains(const ProducerBatch& batch) const {
+Standing ProducerTable::standing(const ProducerBatch& batch) const {
+    if (batch.producer == protocol::kNoProducer || batch.base_sequence < 0) return Standing::kAbsent;
     const auto found = producers_.find(batch.producer);
-    if (found == producers_.end() || batch.base_sequence < 0) return false;
-    const Epoch* epoch = find_epoch(found->second, batch.epoch);
-    return epoch != nullptr && epoch->last >= 0 && !epoch->lacks_any(range_in(*epoch, batch));
+    if (found == producers_.end()) return producers_.size() < limit_ ? Standing::kAbsent : Standing::kForgotten;
+    const Producer& producer = found->second;
+    if (const Epoch* epoch = find_epoch(producer, batch.epoch)) {
+        const Range range = range_in(*epoch, batch);
+        if (epoch->last < 0 || epoch->lacks_any(range)) return Standing::kAbsent;
+        return range.first < epoch->exact_from ? Standing::kForgotten : Standing::kPresent;
+    }
+    const bool dropped = producer.older.size() == kOlderEpochs && batch.epoch < producer.older.front().number;
+    return dropped ? Standing::kForgotten : Standing::kAbsent;
 }
 
 void ProducerTable::apply(const ProducerBatch& batch, Offset base_offset) {
@@ -118,7 +127,7 @@ void ProducerTable::apply_to(Producer& producer, const ProducerBatch& batch, Off
         // A new epoch; an older one that was known may be it (an orphan brought it before).
         producer.older.push_back(std::move(producer.current));
         if (producer.older.size() > kOlderEpochs) producer.older.erase(producer.older.begin());
-        producer.current = Epoch{batch.epoch, -1, {}};
+        producer.current = Epoch{batch.epoch, -1, {}, 0};
         producer.recent.clear();
     }
     if (batch.base_sequence < 0) return;
@@ -127,7 +136,7 @@ void ProducerTable::apply_to(Producer& producer, const ProducerBatch& batch, Off
         if (at == producer.older.end() || at->number != batch.epoch) {
             if (at == producer.older.begin() && producer.older.size() >= kOlderEpochs) return;  // forgotten at once
             const auto index = at - producer.older.begin();
-            producer.older.insert(at, Epoch{batch.epoch, -1, {}});
+            producer.older.insert(at, Epoch{batch.epoch, -1, {}, 0});
             at = producer.older.begin() + index;
             if (producer.older.size() > kOlderEpochs) {
                 producer.older.erase(producer.older.begin());
@@ -161,6 +170,7 @@ std::int32_t ProducerTable::last_sequence_of(ProducerId producer) const {
 void ProducerTable::encode_epoch(ByteWriter& out, const Epoch& epoch) {
     out.put(epoch.number);
     out.put(epoch.last);
+    out.put(epoch.exact_from);
     out.put(static_cast<std::uint32_t>(epoch.gaps.size()));
     for (const Range gap : epoch.gaps) {
         out.put(gap.first);
@@ -171,9 +181,10 @@ void ProducerTable::encode_epoch(ByteWriter& out, const Epoch& epoch) {
 bool ProducerTable::decode_epoch(ByteReader& in, Epoch& epoch) {
     epoch.number = in.get<std::int16_t>();
     epoch.last = in.get<std::int64_t>();
+    epoch.exact_from = in.get<std::int64_t>();
     std::int64_t before = -1;
     const std::size_t gaps = in.get_count(2 * sizeof(std::int64_t));
-    if (epoch.last < -1 || gaps > kMaxGaps) return false;
+    if (epoch.last < -1 || epoch.exact_from < 0 || gaps > kMaxGaps) return false;
     for (std::size_t i = 0; i < gaps; ++i) {
         const Range gap{in.get<std::int64_t>(), in.get<std::int64_t>()};
         if (gap.first <= before || gap.last < gap.first || gap.last >= epoch.last) return false;
@@ -205,7 +216,7 @@ void ProducerTable::encode(ByteWriter& out) const {
 bool ProducerTable::decode(ByteReader& in) {
     producers_.clear();
     by_age_.clear();
-    const std::size_t count = in.get_count(32);
+    const std::size_t count = in.get_count(40);
     for (std::size_t i = 0; i < count; ++i) {
         const ProducerId id(in.get<std::int64_t>());
         Producer producer;
@@ -217,7 +228,7 @@ bool ProducerTable::decode(ByteReader& in) {
             const Range range{in.get<std::int64_t>(), in.get<std::int64_t>()};
             producer.recent.push_back({range, Offset(in.get<std::int64_t>())});
         }
-        const std::size_t older = in.get_count(14);
+        const std::size_t older = in.get_count(22);
         if (older > kOlderEpochs) in.fail();
         for (std::size_t o = 0; o < older && in.ok(); ++o) {
             if (!decode_epoch(in, producer.older.emplace_back())) in.fail();

@@ -40,10 +40,16 @@ struct CheckResult {
     std::optional<Offset> duplicate_of;  // base offset; kDuplicate only
 };
 
+enum class Standing : std::uint8_t {
+    kAbsent,
+    kPresent,
+    kForgotten,  // too many producers have come since, or epochs or gaps of this one: only the log itself tells
+};
+
 class ProducerTable {
 public:
     static constexpr std::size_t kRecentBatches = 5;
-    static constexpr std::size_t kMaxGaps = 16;     // beyond, the oldest gap is forgotten (taken as appended)
+    static constexpr std::size_t kMaxGaps = 16;     // beyond, the oldest gap is forgotten: a retry counts as appended
     static constexpr std::size_t kOlderEpochs = 8;  // beyond, the oldest epoch is forgotten
 
     // Keeps at most `limit` producers; the one whose last append lies furthest back is forgotten first.
@@ -55,8 +61,8 @@ public:
     CheckResult check(const ProducerBatch& batch) const;
 
     // Whether all of [base_sequence, last_sequence] was appended under this epoch: at or below the last sequence and
-    // not in a gap. False for what is not known any more.
-    bool contains(const ProducerBatch& batch) const;
+    // not in a gap.
+    Standing standing(const ProducerBatch& batch) const;
 
     // Takes in a batch that was appended at `base_offset`, whatever it is: the log is right by definition. Sequences
     // that are jumped over become a gap; a batch below the last sequence, or of an older epoch, fills its gap and never
@@ -84,12 +90,13 @@ private:
     struct Epoch {
         std::int16_t number{};
         std::int64_t last{-1};
-        std::vector<Range> gaps;  // rising, disjoint, all below `last`
+        std::vector<Range> gaps;    // rising, disjoint, all below `last`
+        std::int64_t exact_from{};  // below it some gaps are forgotten
         friend bool operator==(const Epoch&, const Epoch&) = default;
         bool lacks_any(Range r) const;
-        bool lacks_all(Range r) const;
         void advance(Range r);
         void fill(Range r);
+        void forget_oldest_gap();
     };
     struct Recent {
         Range sequences;

@@ -345,21 +345,25 @@ bool Nemesis::may_lose_disk(const Machine& machine) const {
     const auto node = last_node_.find(machine.index());
     if (node == last_node_.end()) return false;
     if (blank_.contains(machine.index())) return true;
-    const auto intact_without = [&](const view::View& view) {
+    // Members whose disks are whole, and that have served `known` or a later view.
+    const auto majority_without = [&](const view::View& view, ViewNumber known) {
         std::size_t intact = 0;
         for (const view::Member& member : view.members)
-            intact += lost_.contains(member.id) || member.id == node->second ? 0 : 1;
+            intact +=
+                !lost_.contains(member.id) && member.id != node->second && stage_.views.served_by(member.id) >= known;
         return 2 * intact > view.members.size();
     };
+    const ViewChecker::ViewKey first{cluster_, ViewNumber{}};
+    const ViewChecker::ViewKey last{cluster_, protocol::kMaxViewNumber};
+    // The newest view that enough will still know to be chosen; what was accepted since may be asked for as well.
     const auto& served = stage_.views.served();
-    auto latest = served.upper_bound({cluster_, protocol::kMaxViewNumber});
-    if (latest == served.begin()) return false;
-    --latest;
-    if (latest->first.first != cluster_) return false;
-    for (auto at = stage_.views.accepted().lower_bound(latest->first);
-         at != stage_.views.accepted().end() && at->first.first == cluster_; ++at)
-        if (!intact_without(at->second)) return false;
-    return true;
+    auto known = served.upper_bound(last);
+    do {
+        if (known == served.begin() || (--known)->first < first) return false;
+    } while (!majority_without(known->second, known->first.second));
+    const auto& accepted = stage_.views.accepted();
+    return std::all_of(accepted.lower_bound(known->first), accepted.upper_bound(last),
+                       [&](const auto& entry) { return majority_without(entry.second, ViewNumber{}); });
 }
 
 void Nemesis::lose_disk(Machine& machine, Loss loss) {

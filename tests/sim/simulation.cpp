@@ -198,12 +198,14 @@ void Simulation::heal_phase() {
     transcript_.say("simulator", "everything heals");
     nemesis_.heal();
     // A new producer, so that nothing of what the others have been through matters.
+    const Endpoint address{0x0a020001, 40000};
+    nemesis_.add_client(address);
     ProducerPlan plan;
     plan.timeout = 120s;
     plan.batch_bytes = 16 << 10;
     plan.pause = 50ms;
     plan.record_bytes = 100;
-    producers_.push_back(std::make_unique<ProducerClient>(world_, transcript_, Endpoint{0x0a020001, 40000},
+    producers_.push_back(std::make_unique<ProducerClient>(world_, transcript_, address,
                                                           static_cast<std::uint32_t>(producers_.size()), plan, history_,
                                                           [this](const Sent& sent) { committed_.on_report(sent); }));
     const bool healed = run_until([this] { return one_view() && producers_.back()->acknowledged() > 0; }, kHealLimit);

@@ -248,6 +248,45 @@ TEST_P(Seeds, TwoClustersWithoutRecordsBecomeOne) {
     EXPECT_EQ(cluster[0].node().core().record.cluster, cluster[2].node().core().record.cluster);
 }
 
+// A broker that has lost the rest of its cluster is about; a new one must not take that cluster for the one whose
+// member asks for its vote.
+TEST_P(Seeds, ANewBrokerHelpsTheClusterThatAskedIt) {
+    Cluster cluster(GetParam(), 4);
+    for (std::size_t other = 1; other < 4; ++other) cluster.cut(0, other);
+    for (std::size_t i = 0; i < 3; ++i) cluster[i].start();
+    const auto serving = [&](std::size_t i) { return cluster[i].node().serving(); };
+    ASSERT_TRUE(cluster.world().run_until([&] { return serving(0) && serving(1) && serving(2); }, 5s));
+    ASSERT_TRUE(cluster.world().run_until([&] { return cluster[1].node().current_view()->members.size() == 2; }, 5s));
+    const std::size_t founder = cluster[1].node().is_leader() ? 1 : 2;
+    const std::size_t stuck = 3 - founder;
+    cluster[founder].crash(FakeDisk::Crash::kProcess);
+    cluster[0].crash(FakeDisk::Crash::kProcess);
+    cluster.world().run_for(5s);
+    ASSERT_TRUE(cluster[stuck].node().refusal().has_value());
+    cluster.world().heal();
+    cluster[3].start();
+    cluster[0].start();
+    EXPECT_TRUE(cluster.wait_for_one_view(10s));
+}
+
+// Nothing flaps for ever, and nobody is kept out for long once its link has stayed.
+TEST_P(Seeds, ALinkThatFailsAgainAndAgainKeepsNobodyOutForLong) {
+    Cluster cluster(GetParam(), 3);
+    cluster.start_all();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    std::vector<std::size_t> followers;
+    for (std::size_t i = 0; i < 3; ++i)
+        if (!cluster[i].node().is_leader()) followers.push_back(i);
+    for (int round = 0; round < 8; ++round) {
+        cluster.cut(followers[0], followers[1]);
+        ASSERT_TRUE(cluster.world().run_until(
+            [&] { return cluster.leader() != nullptr && cluster.leader()->node().current_view()->members.size() == 2; },
+            3s));
+        cluster.world().heal();
+        ASSERT_TRUE(cluster.wait_for_one_view(10s)) << "round " << round;
+    }
+}
+
 // Crashes, power cuts, restarts, partitions, one-way cuts and loss at random while records are appended; then
 // everything heals, and within ten seconds there is one view that has every acknowledged record.
 class Chaos : public testing::TestWithParam<std::uint64_t> {};

@@ -134,15 +134,15 @@ TEST(ProducerTable, AnOrphanFillsItsGapAndNeverMovesBack) {
     ProducerTable t;
     t.apply(batch(0, 0, 4), Offset(0));
     t.apply(batch(0, 10, 14), Offset(5));  // 5..9 were dropped by a view change
-    EXPECT_FALSE(t.contains(batch(0, 5, 9)));
-    EXPECT_FALSE(t.contains(batch(0, 4, 6)));
-    EXPECT_TRUE(t.contains(batch(0, 0, 4)));
+    EXPECT_EQ(t.standing(batch(0, 5, 9)), Standing::kAbsent);
+    EXPECT_EQ(t.standing(batch(0, 4, 6)), Standing::kAbsent);
+    EXPECT_EQ(t.standing(batch(0, 0, 4)), Standing::kPresent);
     EXPECT_EQ(t.check(batch(0, 5, 9)).verdict, SequenceCheck::kGap) << "too late for order";
     t.apply(batch(0, 7, 9), Offset(10));
-    EXPECT_FALSE(t.contains(batch(0, 5, 9)));
-    EXPECT_TRUE(t.contains(batch(0, 7, 9)));
+    EXPECT_EQ(t.standing(batch(0, 5, 9)), Standing::kAbsent);
+    EXPECT_EQ(t.standing(batch(0, 7, 9)), Standing::kPresent);
     t.apply(batch(0, 5, 6), Offset(13));
-    EXPECT_TRUE(t.contains(batch(0, 0, 14)));
+    EXPECT_EQ(t.standing(batch(0, 0, 14)), Standing::kPresent);
     EXPECT_EQ(t.check(batch(0, 15, 15)).verdict, SequenceCheck::kNew);
 }
 
@@ -153,13 +153,14 @@ TEST(ProducerTable, RemembersOlderEpochs) {
     for (std::int16_t epoch = 4; epoch < 4 + static_cast<int>(ProducerTable::kOlderEpochs); ++epoch) {
         t.apply(batch(epoch, 0, 0), Offset(100 + epoch));
     }
-    EXPECT_TRUE(t.contains(batch(3, 0, 4)));
-    EXPECT_FALSE(t.contains(batch(3, 5, 7)));
+    EXPECT_EQ(t.standing(batch(3, 0, 4)), Standing::kPresent);
+    EXPECT_EQ(t.standing(batch(3, 5, 7)), Standing::kAbsent);
     t.apply(batch(3, 5, 7), Offset(500));  // an orphan of an old epoch
-    EXPECT_TRUE(t.contains(batch(3, 0, 9)));
+    EXPECT_EQ(t.standing(batch(3, 0, 9)), Standing::kPresent);
     EXPECT_EQ(t.epoch_of(kP), 11);
     t.apply(batch(12, 0, 0), Offset(600));
-    EXPECT_FALSE(t.contains(batch(3, 0, 4))) << "forgotten: taken for not appended";
+    EXPECT_EQ(t.standing(batch(3, 0, 4)), Standing::kForgotten);
+    EXPECT_EQ(t.standing(batch(13, 0, 4)), Standing::kAbsent);
 }
 
 TEST(ProducerTable, SequencesGoOnPastTheirMaximum) {
@@ -174,19 +175,21 @@ TEST(ProducerTable, SequencesGoOnPastTheirMaximum) {
     t.apply(batch(0, max, 1), Offset(std::int64_t{1} << 40));
     EXPECT_EQ(t.check(batch(0, 2, 2)).verdict, SequenceCheck::kNew);
     EXPECT_EQ(t.check(batch(0, max, 1)).verdict, SequenceCheck::kDuplicate);
-    EXPECT_TRUE(t.contains(batch(0, max - 5, max)));
-    EXPECT_FALSE(t.contains(batch(0, 2, 2)));
+    EXPECT_EQ(t.standing(batch(0, max - 5, max)), Standing::kPresent);
+    EXPECT_EQ(t.standing(batch(0, 2, 2)), Standing::kAbsent);
 }
 
 TEST(ProducerTable, GapsAndProducersAreBounded) {
     ProducerTable t(3);
     for (int i = 0; i < 40; ++i) t.apply(batch(0, i * 2, i * 2), Offset(i));
-    EXPECT_TRUE(t.contains(batch(0, 1, 1))) << "the oldest gaps are forgotten";
-    EXPECT_FALSE(t.contains(batch(0, 77, 77)));
+    EXPECT_EQ(t.check(batch(0, 1, 1)).verdict, SequenceCheck::kDuplicate) << "the oldest gaps are forgotten";
+    EXPECT_EQ(t.standing(batch(0, 1, 1)), Standing::kForgotten);
+    EXPECT_EQ(t.standing(batch(0, 77, 77)), Standing::kAbsent);
     for (int i = 0; i < 10; ++i) t.apply({ProducerId(i), 0, 0, 0}, Offset(1000 + i));
     EXPECT_EQ(t.size(), 3u);
     EXPECT_TRUE(t.epoch_of(ProducerId(9)));
     EXPECT_FALSE(t.epoch_of(ProducerId(6)));
+    EXPECT_EQ(t.standing({ProducerId(6), 0, 0, 0}), Standing::kForgotten);
 }
 
 std::vector<BatchInfo> random_batches(std::mt19937_64& random, int count) {

@@ -87,6 +87,11 @@ void ViewChecker::on_granted(Machine& machine, ViewNumber number, Endpoint coord
     memory.granted = std::max(memory.granted, number);
 }
 
+ViewNumber ViewChecker::served_by(NodeId node) const {
+    const auto memory = memories_.find(node);
+    return memory == memories_.end() ? ViewNumber{} : memory->second.served;
+}
+
 void ViewChecker::check_content(Machine& machine, const view::View& view) {
     const auto [at, fresh] = contents_.try_emplace({cluster_of(machine), view.number}, view);
     if (!fresh && at->second != view)

@@ -32,6 +32,8 @@ public:
     const std::map<ViewKey, view::View>& served() const { return served_; }
     const std::map<ViewKey, view::View>& accepted() const { return contents_; }
     std::uint64_t changes() const { return served_.size(); }
+    // The newest view that this node served: it knows that one to be chosen.
+    ViewNumber served_by(NodeId node) const;
 
 private:
     struct Memory {  // of one node id, while it stays in its lineage

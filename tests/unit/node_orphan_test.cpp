@@ -1,0 +1,115 @@
+// Records that an owner appended alone come back once the cluster has gone on without them: all of them, each once.
+#include <gtest/gtest.h>
+
+#include "tests/sim/cluster.h"
+
+namespace logstream::sim {
+namespace {
+
+using namespace std::chrono_literals;
+using protocol::ProducerId;
+
+struct Producing {
+    std::int16_t epoch{};
+    std::int32_t sequence{};
+    std::string value;
+};
+
+class Orphans : public testing::TestWithParam<std::uint64_t> {
+protected:
+    Orphans() : cluster_(GetParam(), 3) {
+        cluster_.start_all();
+        LS_ASSERT(cluster_.wait_for_one_view());
+        stream_ = cluster_.make_topic("t");
+        LS_ASSERT(cluster_.append_soon(stream_, "first"));
+        alone_ = cluster_.owner(stream_)->index();
+    }
+
+    // At this machine, whoever owns the stream; the answer is there when it is acknowledged.
+    std::shared_ptr<bool> produce(Machine& at, const Producing& what) {
+        protocol::BatchBuilder builder(
+            {.producer_id = ProducerId{77}, .producer_epoch = what.epoch, .base_sequence = what.sequence});
+        builder.add(0, std::nullopt, std::string_view(what.value));
+        auto acknowledged = std::make_shared<bool>(false);
+        at.node().replicator().produce(**at.node().core().streams.open(stream_), *builder.finish(), proto::QUORUM,
+                                       [acknowledged](const auto& result) { *acknowledged = result.has_value(); });
+        return acknowledged;
+    }
+    void produce_acknowledged(const Producing& what) {
+        for (int attempt = 0; attempt < 50; ++attempt) {
+            Machine* owner = cluster_.owner(stream_);
+            if (owner != nullptr && !owner->node().refusal()) {
+                const auto acknowledged = produce(*owner, what);
+                if (cluster_.world().run_until([&] { return *acknowledged; }, 200ms)) return;
+            }
+            cluster_.world().run_for(100ms);
+        }
+        FAIL() << what.value << " was not acknowledged";
+    }
+    // The owner is cut off and the other two have gone on.
+    void isolate_owner() {
+        cluster_.isolate(alone_);
+        ASSERT_TRUE(cluster_.world().run_until(
+            [&] {
+                Machine* owner = cluster_.owner(stream_);
+                return owner != nullptr && owner->index() != alone_ && !owner->node().refusal();
+            },
+            5s));
+    }
+    // Within 20 s all is back; how often each value stands in every log.
+    std::map<std::string, int> heal_and_count() {
+        cluster_.world().heal();
+        const auto settled = [&] {
+            if (!cluster_.one_view() || !cluster_[alone_].store().orphans().streams().empty()) return false;
+            const auto end = cluster_[0].node().core().streams.find(stream_)->high_watermark;
+            for (std::size_t i = 0; i < cluster_.size(); ++i) {
+                const node::Stream& stream = *cluster_[i].node().core().streams.find(stream_);
+                if (stream.high_watermark != end || stream.log->log_end() != end) return false;
+            }
+            return true;
+        };
+        EXPECT_TRUE(cluster_.world().run_until(settled, 20s));
+        const auto content = cluster_.read(alone_, stream_);
+        for (std::size_t i = 0; i < cluster_.size(); ++i) EXPECT_EQ(cluster_.read(i, stream_), content);
+        std::map<std::string, int> out;
+        for (const auto& [offset, value] : content) ++out[value];
+        return out;
+    }
+
+    Cluster cluster_;
+    protocol::StreamId stream_;
+    std::size_t alone_{};
+};
+INSTANTIATE_TEST_SUITE_P(Node, Orphans, testing::Range<std::uint64_t>(1, 11));
+
+// A producer's table keeps few of its epochs: what the table has forgotten stands in the log.
+TEST_P(Orphans, OfAnEpochThatIsForgottenStandOnce) {
+    cluster_.isolate(alone_);
+    (void)produce(cluster_[alone_], {0, 0, "sent again to the new owner"});
+    (void)produce(cluster_[alone_], {0, 1, "only here"});
+    isolate_owner();
+    produce_acknowledged({0, 0, "sent again to the new owner"});
+    const auto epochs = static_cast<std::int16_t>(storage::ProducerTable::kOlderEpochs + 3);
+    for (std::int16_t epoch = 1; epoch < epochs; ++epoch) produce_acknowledged({epoch, 0, std::to_string(epoch)});
+    auto count = heal_and_count();
+    EXPECT_EQ(count["sent again to the new owner"], 1);
+    EXPECT_EQ(count["only here"], 1);
+    EXPECT_EQ(count.size(), 2u + static_cast<std::size_t>(epochs));
+}
+
+TEST_P(Orphans, OutlastADiskThatFailsToReadForAWhile) {
+    cluster_.isolate(alone_);
+    (void)produce(cluster_[alone_], {0, 0, "only here"});
+    isolate_owner();
+    produce_acknowledged({1, 0, "elsewhere"});
+    cluster_.world().heal();
+    ASSERT_TRUE(cluster_.world().run_until([&] { return !cluster_[alone_].store().orphans().streams().empty(); }, 10s));
+    cluster_[alone_].faults.reads_fail = true;
+    cluster_.world().run_for(2s);
+    cluster_[alone_].faults.reads_fail = false;
+    EXPECT_GT(cluster_[alone_].faults.injected, 0u);
+    EXPECT_EQ(heal_and_count()["only here"], 1);
+}
+
+}  // namespace
+}  // namespace logstream::sim
