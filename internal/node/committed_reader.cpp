@@ -47,10 +47,11 @@ void CommittedReader::pump() {
                           if (!weak.lock()) return;
                           reading_ = false;
                           if (batches && !batches->empty()) {
+                              unreadable_ = false;
                               apply(*batches);
                               return pump();
                           }
-                          if (!batches)
+                          if (!batches && !std::exchange(unreadable_, true))
                               env_.log().error("STREAM {} cannot be read: {}", protocol::to_string(id_),
                                                batches.error().message);
                           env_.set_timer(kRetry, [this, weak] {

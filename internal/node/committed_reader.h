@@ -36,6 +36,7 @@ private:
     RecordHandler apply_;
     Offset next_;
     bool reading_{};
+    bool unreadable_{};  // and this was said
     std::vector<std::pair<Offset, std::function<void()>>> waiting_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -206,8 +206,7 @@ void Node::start_afresh(std::string_view why) {
     elector_.stop();
     coordinator_.stop();
     learner_.stop();
-    replicator_.stop("the broker joins another cluster");
-    participant_.reset();
+    leave_view("the broker joins another cluster");
     serving_.reset();
     topics_.reset();
     groups_.reset();
@@ -229,7 +228,7 @@ void Node::on_taught(ClusterId cluster, const view::View& view, std::function<vo
     core_.record.cluster = cluster;
     coordinator_.saw(view.number);
     if (core_.record.learn_chosen(view) && participant_.installed() && participant_.installed()->number < view.number)
-        participant_.reset();  // others went on: this run re-enters by a new view
+        leave_view("the view went on without this broker");
     // A member that only missed the news that its own view was chosen.
     if (const auto& installed = participant_.installed(); installed && *installed == view && !serving()) {
         if (participant_.frozen()) return core_.persist(std::move(recorded));

@@ -139,6 +139,13 @@ void Node::on_freeze() {
     arm_watchdog(kFrozenPatience);
 }
 
+void Node::leave_view(const std::string& why) {
+    replicator_.stop(why);
+    service_.on_freeze();
+    orphans_.stop();
+    participant_.reset();
+}
+
 void Node::on_accepted(const view::View& view) {
     learner_.stop();
     core_.env.cancel_timer(seek_timer_);
@@ -163,7 +170,7 @@ void Node::on_view_chosen(const proto::ViewChosen& message) {
     if (view->number < core_.record.chosen_number() || view->has(core_.self.id)) return;
     // The view went on without this node: it left in order, or it comes back as a learner.
     core_.record.learn_chosen(*view);
-    participant_.reset();
+    leave_view("the view went on without this broker");
     if (left_) return finish_leaving();
     core_.persist([] {});
     seek("the view went on without this broker");
@@ -254,7 +261,7 @@ proto::ProbeResponse Node::on_probe(const proto::Probe&) {
     out.set_cluster_id(core_.record.cluster.value);
     out.set_promised(core_.record.promised.value);
     out.set_chosen(core_.record.chosen_number().value);
-    out.set_serving(serving() && !watch_.failed(serving_->coordinator) && watch_.majority_in_reach());
+    out.set_serving(settled());
     if (out.serving()) *out.mutable_leader() = view::to_proto(*serving_->find(serving_->coordinator));
     out.set_has_history(has_history());
     return out;
@@ -301,6 +308,8 @@ proto::SummaryResponse Node::on_summary(const proto::Summary& request) {
         *out.mutable_error() = to_proto(Error{ErrorCode::kWrongCluster, "this broker belongs to another lineage"});
     else if (!serving())
         *out.mutable_error() = to_proto(Error{ErrorCode::kNoQuorum, "this broker serves no view now"});
+    else if (core_.store.damaged())
+        *out.mutable_error() = to_proto(Error{ErrorCode::kBusy, "damage on this broker's disk is being repaired"});
     else
         for (const view::StreamHolding& holding : core_.streams.holdings(Streams::Extent::kWhole))
             *out.add_streams() = view::to_proto(holding);

@@ -74,7 +74,7 @@ Node::Node(env::Env& env, storage::Store& store, Settings settings, FatalHandler
                               [this](const std::string& why) {
                                   core_.env.log().error("REPLICATE broken: {}; leaving the view to catch up again",
                                                         why);
-                                  participant_.reset();
+                                  leave_view(why);
                                   seek("cannot follow the owner");
                               }}),
       topics_(env, streams_,
@@ -92,8 +92,7 @@ Node::Node(env::Env& env, storage::Store& store, Settings settings, FatalHandler
       repair_(core_,
               [this](const std::string& why) {
                   core_.env.log().error("REPAIR {}; leaving the view to catch up again", why);
-                  replicator_.stop(why);
-                  participant_.reset();
+                  leave_view(why);
                   seek("damage on disk");
               }),
       service_(*this) {
@@ -280,6 +279,9 @@ void Node::tick() {
     send_heartbeat(Beat::kRegular);
     replicator_.tick();
     if (serving()) repair_.tick(*serving_);
+    // An election may have found nobody to make a quorum of; their connections may pass again any moment.
+    if (serving() && !settled() && !elector_.running() && !coordinator_.running() && !learner_.running())
+        seek("the leader or a majority is out of reach");
     if (!apart_.empty() && core_.env.now() - apart_heard_ > kApartMemory) apart_.clear();
     const view::Member* groups_owner = owner_of(protocol::kGroupsStream);
     if (serving() && groups_owner != nullptr && groups_owner->id == core_.self.id && groups_.reader().caught_up())

@@ -67,8 +67,8 @@ public:
     bool serving() const {
         return serving_.has_value() && !participant_.frozen() && participant_.installed()->number == serving_->number;
     }
-    // Serving, and a majority of the view is in reach: nothing to look for.
-    bool settled() const { return serving() && watch_.majority_in_reach(); }
+    // Serving, and the leader and a majority of the view are in reach: nothing to look for.
+    bool settled() const { return serving() && watch_.majority_in_reach() && !watch_.failed(serving_->coordinator); }
     bool is_leader() const { return serving() && serving_->coordinator == core_.self.id; }
     const std::optional<view::View>& current_view() const { return serving_; }
     // Who orders the stream in the current view; nullptr without one.
@@ -100,6 +100,8 @@ private:
     void seek_tick();
     bool may_bootstrap() const;
     bool may_elect(const Reachable& found);
+    // This run is in no view any more: what waits is answered, and it re-enters by a new view.
+    void leave_view(const std::string& why);
     void on_election_won(const std::vector<view::Member>& ring, ClusterId lineage);
     void on_candidate(const Candidate& candidate);
     void on_leader_found(const proto::JoinResponse& response);

@@ -54,7 +54,9 @@ std::vector<view::StreamHolding> Streams::holdings(Extent extent) const {
     std::vector<view::StreamHolding> out;
     out.reserve(streams_.size());
     for (const auto& [id, stream] : streams_) {
-        const Offset end = extent == Extent::kDurable ? stream.log->durable_end() : stream.log->log_end();
+        Offset end = extent == Extent::kDurable ? stream.log->durable_end() : stream.log->log_end();
+        // Which views wrote what lies behind is not known for certain, and nobody can fetch it from here.
+        if (const auto damage = stream.log->damage()) end = std::min(end, damage->from);
         view::StreamHolding holding{id, stream.log->log_start(), end, stream.high_watermark,
                                     {}, stream.log->size_bytes()};
         for (const storage::EpochStart& epoch : stream.log->epochs().entries())

@@ -1,5 +1,7 @@
 #include "internal/storage/state_file.h"
 
+#include <algorithm>
+#include <charconv>
 #include <utility>
 
 #include "internal/protocol/checksum.h"
@@ -11,6 +13,14 @@ namespace {
 constexpr std::uint32_t kStateMagic = 0x5453534c;  // "LSST"
 constexpr std::uint32_t kVersion = 1;
 constexpr std::size_t kMaxStateBytes = 64u << 20;
+constexpr std::string_view kPrefix = "state.";
+
+// The number behind the prefix; 0: it is no state file that was finished.
+std::uint64_t generation_of(std::string_view name) {
+    std::uint64_t out = 0;
+    const auto [end, error] = std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), out);
+    return error == std::errc{} && end == name.data() + name.size() ? out : 0;
+}
 
 }  // namespace
 
@@ -42,18 +52,28 @@ Result<Bytes> unseal(std::uint32_t magic, const Bytes& file, const std::string& 
     return Bytes::copy_of(in.rest());
 }
 
+std::string StateFile::path_of(std::uint64_t generation) const {
+    return fmt::format("{}/{}{}", dir_, kPrefix, generation);
+}
+
 Result<void> StateFile::load() {
-    auto file = disk_.read_now(path_, 0, kMaxStateBytes);
-    if (!file) {
-        if (file.error().code == ErrorCode::kInvalid) return {};  // there is none
-        return std::unexpected(std::move(file.error()));
+    const auto entries = disk_.list(dir_);
+    if (!entries) return std::unexpected(entries.error());
+    for (const DirEntry& entry : *entries) {
+        if (!entry.name.starts_with(kPrefix)) continue;
+        leftovers_.push_back(dir_ + "/" + entry.name);
+        generation_ = std::max(generation_, generation_of(entry.name));
     }
-    auto content = unseal(kStateMagic, *file, path_);
-    if (content) {
-        content_ = std::move(*content);
-    } else {
-        damaged_ = true;
-    }
+    tried_ = generation_;
+    if (generation_ == 0) return {};
+    const std::string newest = path_of(generation_);
+    std::erase(leftovers_, newest);
+    auto file = disk_.read_now(newest, 0, kMaxStateBytes);
+    if (!file) return std::unexpected(std::move(file.error()));
+    const auto content = unseal(kStateMagic, *file, newest);
+    ByteReader in(content ? content->span() : std::span<const std::byte>());
+    damaged_ = in.get<std::uint64_t>() != generation_ || !in.ok();
+    if (!damaged_) content_ = Bytes::copy_of(in.rest());
     return {};
 }
 
@@ -67,18 +87,25 @@ void StateFile::start() {
     saving_ = true;
     Bytes state = std::move(*next_);
     next_.reset();
-    commit_.urgent({ReplaceOp{path_, {seal(kStateMagic, state)}}},
-                   [this, alive = std::weak_ptr(alive_), state,
-                    callbacks = std::exchange(waiting_, {})](const Result<void>& status) mutable {
-                       if (!alive.lock()) return;
-                       saving_ = false;
-                       if (status) {
-                           content_ = std::move(state);
-                           damaged_ = false;
-                       }
-                       if (next_) start();
-                       for (FlushCallback& callback : callbacks) callback(status);
-                   });
+    std::vector<DiskOp> ops;
+    for (std::string& old : std::exchange(leftovers_, {})) ops.emplace_back(RemoveOp{std::move(old)});
+    ByteWriter content;
+    content.put(++tried_);
+    content.put_bytes(state.span());
+    ops.emplace_back(ReplaceOp{path_of(tried_), {seal(kStateMagic, content.take())}});
+    commit_.urgent(std::move(ops), [this, alive = std::weak_ptr(alive_), state, written = tried_,
+                                    callbacks = std::exchange(waiting_, {})](const Result<void>& status) mutable {
+        if (!alive.lock()) return;
+        saving_ = false;
+        if (status) {
+            content_ = std::move(state);
+            damaged_ = false;
+            if (generation_ > 0) leftovers_.push_back(path_of(generation_));
+            generation_ = written;
+        }
+        if (next_) start();
+        for (FlushCallback& callback : callbacks) callback(status);
+    });
 }
 
 }  // namespace logstream::storage

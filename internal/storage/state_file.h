@@ -1,5 +1,6 @@
 // The node's small state as one file: replaced as a whole, flushed always, and never taken for absent when it is
-// damaged.
+// damaged. Its name counts how often it was written and its content says the same, so that the content of an older
+// moment put in the place of the newest counts as damaged, too.
 #pragma once
 
 #include <optional>
@@ -20,8 +21,8 @@ Result<Bytes> unseal(std::uint32_t magic, const Bytes& file, const std::string& 
 
 class StateFile {
 public:
-    StateFile(Disk& disk, GroupCommit& commit, std::string path)
-        : disk_(disk), commit_(commit), path_(std::move(path)) {}
+    // The files are `dir`/state.1, state.2, …; only the newest is kept.
+    StateFile(Disk& disk, GroupCommit& commit, std::string dir) : disk_(disk), commit_(commit), dir_(std::move(dir)) {}
     // Start-up only. A file that is there and damaged is no error here: see damaged().
     Result<void> load();
     void save(Bytes state, FlushCallback callback);
@@ -31,10 +32,14 @@ public:
 
 private:
     void start();
+    std::string path_of(std::uint64_t generation) const;
 
     Disk& disk_;
     GroupCommit& commit_;
-    std::string path_;
+    std::string dir_;
+    std::uint64_t generation_{};          // of the newest file that is there for certain
+    std::uint64_t tried_{};               // the same, or of one that may be there
+    std::vector<std::string> leftovers_;  // older files, to be removed when the next one is written
     std::optional<Bytes> content_;
     bool damaged_{false};
     bool saving_{false};

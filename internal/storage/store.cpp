@@ -20,6 +20,7 @@ namespace {
 constexpr std::uint32_t kRunMagic = 0x5253534c;  // "LSSR"
 constexpr std::size_t kMaxRunBytes = 4096;
 constexpr std::string_view kDeleted = ".deleted";
+constexpr std::chrono::seconds kQuietCheck{1};
 
 std::string run_path(const std::string& dir) { return dir + "/run"; }
 std::string streams_dir(const std::string& dir) { return dir + "/streams"; }
@@ -64,9 +65,7 @@ Result<LastStop> read_last_stop(Disk& disk, const std::string& dir, bool has_str
 
 struct StoreParts {
     StoreParts(Disk& disk, StoreOptions options, spdlog::logger& log)
-        : context(disk, std::move(options), log),
-          state(disk, context.commit, context.options.dir + "/state"),
-          orphans(context) {}
+        : context(disk, std::move(options), log), state(disk, context.commit, context.options.dir), orphans(context) {}
 
     StoreContext context;
     StateFile state;
@@ -76,6 +75,7 @@ struct StoreParts {
     std::uint64_t next_removal{1};
     LastStop last_stop{};
     bool closed{false};
+    TimePoint next_quiet_check{};
     std::shared_ptr<bool> alive{std::make_shared<bool>(true)};
 
     Result<void> open();
@@ -224,7 +224,12 @@ void Store::flush(FlushCallback callback) { parts_->context.commit.flush(std::mo
 bool Store::failed() const { return parts_->context.commit.failed(); }
 bool Store::disk_full() const { return parts_->context.commit.disk_full(); }
 std::uint64_t Store::unwritten_bytes() const { return parts_->context.commit.unwritten_bytes(); }
-void Store::tick(TimePoint now) { parts_->context.commit.tick(now); }
+void Store::tick(TimePoint now) {
+    parts_->context.commit.tick(now);
+    if (now < parts_->next_quiet_check) return;
+    parts_->next_quiet_check = now + kQuietCheck;
+    for (const auto& [stream, log] : parts_->logs) log->tick(now);
+}
 
 const std::optional<Bytes>& Store::state() const { return parts_->state.content(); }
 bool Store::state_damaged() const { return parts_->state.damaged(); }

@@ -14,6 +14,7 @@ namespace {
 constexpr std::int64_t kMaxSegmentOffsets = std::int64_t{1} << 30;
 // Segments that one call of `retain` drops: a state save waits for no more.
 constexpr std::size_t kRetainAtOnce = 8;
+constexpr std::chrono::seconds kQuiet{10};  // nothing appended: the log's end is written down
 
 }  // namespace
 
@@ -177,6 +178,16 @@ void StreamLog::save_snapshot() {
     bytes_since_snapshot_ = 0;
     write_due_tables(log_end_);  // recovery takes them for written when a snapshot lies behind them
     write_slot(log_end_, encode_snapshot(snapshot_at_end()));
+}
+
+void StreamLog::tick(TimePoint now) {
+    if (log_end_ != quiet_end_) {
+        quiet_end_ = log_end_;
+        quiet_since_ = now;
+    } else if (now - quiet_since_ >= kQuiet && synced_end_ == log_end_ && !damage()) {
+        quiet_since_ = now;
+        save_snapshot_if_behind();
+    }
 }
 
 void StreamLog::save_snapshot_if_behind() {

@@ -131,6 +131,9 @@ public:
     void start_recovered(RecoveredStream&& recovered);
     // Queues the tables as of log_end, which must be flushed by then: what makes the next start scan nothing.
     void save_snapshot();
+    // Call it about once a second. Of a log that nobody appends to any more the end is written down, so that a torn
+    // tail and damage to its last records can be told apart.
+    void tick(TimePoint now);
     void save_snapshot_if_behind();
     // Every file that the stream may have.
     std::vector<std::string> all_files() const;
@@ -192,8 +195,10 @@ private:
     std::string dir_;
     std::uint32_t seed_;
     Offset log_end_;
-    Offset written_end_;            // below log_end by what waits in memory
-    Offset synced_end_;             // survives a power cut; at most written_end
+    Offset written_end_;  // below log_end by what waits in memory
+    Offset synced_end_;   // survives a power cut; at most written_end
+    Offset quiet_end_;    // log_end, since then
+    TimePoint quiet_since_;
     std::deque<Segment> segments_;  // rising, never empty; the last is written to
     TableHistory history_;
     CachedTail cached_;

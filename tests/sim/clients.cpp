@@ -80,6 +80,12 @@ void ProducerClient::begin_again() {
     });
 }
 
+void ProducerClient::die() {
+    producer_.reset();
+    router_.reset();
+    begin_again();
+}
+
 void ProducerClient::burst() {
     if (stopped_) return;
     (void)topic_id(plan_.topic);  // learnt before the first report
@@ -87,7 +93,9 @@ void ProducerClient::burst() {
     if (router_->failure()) return begin_again();
     Random& random = world_.chance_of();
     for (std::uint32_t i = 0; i < plan_.burst && producer_->buffered_bytes() < kMaxBuffered; ++i) {
-        Sent& sent = history_.add(number_, plan_.topic, plan_.acks, world_.now());
+        // A named producer takes over from its earlier instances, so that their records stand before its own.
+        const std::uint32_t instance = plan_.named ? 0 : instance_;
+        Sent& sent = history_.add({number_, instance}, plan_.topic, plan_.acks, world_.now());
         const std::size_t bytes = random.chance(0.02) ? random.below(20'000) : random.below(plan_.record_bytes);
         const std::string value = make_value(number_, count_of(sent.id), bytes);
         std::optional<std::string> key;
@@ -156,6 +164,12 @@ void ConsumerClient::begin() {
         *router_, options, [this](const client::ConsumedRecord& record) { return deliver(record); },
         [this](const protocol::Result<void>&) { host_.set_timer(kBeginAgain, [this] { begin(); }); });
     consumer_->start();
+}
+
+void ConsumerClient::die() {
+    consumer_.reset();
+    router_.reset();
+    host_.set_timer(kBeginAgain, [this] { begin(); });
 }
 
 bool ConsumerClient::deliver(const client::ConsumedRecord& record) {

@@ -49,6 +49,8 @@ public:
     ~ProducerClient() override;
     // Sends no more; what is under way goes on.
     void stop() { stopped_ = true; }
+    // The process is killed and starts again: what it sent and was not told of stays open.
+    void die();
     bool idle() const { return !producer_ || !ready_ || producer_->idle(); }
     bool ready() const { return ready_; }
     std::uint64_t acknowledged() const { return acknowledged_; }
@@ -67,7 +69,7 @@ private:
     bool ready_{};
     bool stopped_{};
     std::uint64_t acknowledged_{};
-    std::uint64_t instance_{};
+    std::uint32_t instance_{};
 };
 
 class ConsumerClient final : public ClientProcess {
@@ -85,6 +87,7 @@ public:
                    DeliverHandler on_delivery);
     ~ConsumerClient() override;
     std::uint64_t delivered() const { return delivered_; }
+    void die();
 
 private:
     void begin();

@@ -29,18 +29,19 @@ std::string to_text(RecordId id) {
                    : fmt::format("record {} of producer {}", count_of(id), producer_of(id));
 }
 
-Sent& History::add(std::uint32_t producer, std::uint32_t topic, proto::Acks acks, protocol::TimePoint now) {
-    if (sent_.size() <= producer) sent_.resize(producer + 1);
-    std::vector<Sent>& own = sent_[producer];
+Sent& History::add(Producer producer, std::uint32_t topic, proto::Acks acks, protocol::TimePoint now) {
+    if (sent_.size() <= producer.number) sent_.resize(producer.number + 1);
+    std::vector<Sent>& own = sent_[producer.number];
     Sent& out = own.emplace_back();
-    out.id = RecordId{producer} << 32 | own.size();
+    out.id = RecordId{producer.number} << 32 | own.size();
+    out.instance = producer.instance;
     out.topic = topic;
     out.acks = acks;
     out.sent_at = now;
     return out;
 }
 
-Sent* History::find(RecordId id) {
+const Sent* History::find(RecordId id) const {
     const std::uint32_t producer = producer_of(id);
     if (producer >= sent_.size() || count_of(id) == 0 || count_of(id) > sent_[producer].size()) return nullptr;
     return &sent_[producer][count_of(id) - 1];

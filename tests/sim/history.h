@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "internal/protocol/error.h"
@@ -28,6 +29,7 @@ enum class Outcome : std::uint8_t { kPending, kAcknowledged, kFailed, kUnknown }
 
 struct Sent {
     RecordId id{};
+    std::uint32_t instance{};  // of its producer; order is promised within one
     std::uint32_t topic{};
     std::uint32_t partition{};  // known once it is reported
     proto::Acks acks{proto::QUORUM};
@@ -42,8 +44,13 @@ struct Sent {
 class History {
 public:
     // Makes the next record of a producer.
-    Sent& add(std::uint32_t producer, std::uint32_t topic, proto::Acks acks, protocol::TimePoint now);
-    Sent* find(RecordId id);
+    struct Producer {
+        std::uint32_t number{};
+        std::uint32_t instance{};
+    };
+    Sent& add(Producer producer, std::uint32_t topic, proto::Acks acks, protocol::TimePoint now);
+    const Sent* find(RecordId id) const;
+    Sent* find(RecordId id) { return const_cast<Sent*>(std::as_const(*this).find(id)); }
     const std::vector<std::vector<Sent>>& by_producer() const { return sent_; }
     std::uint64_t acknowledged() const { return acknowledged_; }
     void count_acknowledged() { ++acknowledged_; }

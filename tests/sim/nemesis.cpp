@@ -157,13 +157,13 @@ bool Nemesis::strike_process(Fault fault, Machine& machine) {
         case Fault::kPower:
             if (!machine.running() || (unsafe_power && !may_lose_disk(machine))) return false;
             if (unsafe_power) lose_disk(machine);
-            machine.crash(FakeDisk::Crash::kMachine);
+            cut_power(machine);
             down(machine, some_time());
             return true;
         case Fault::kPowerAll:
             if (unsafe_power) return false;
             for (const auto& each : stage_.machines) {
-                if (each->running()) each->crash(FakeDisk::Crash::kMachine);
+                if (each->running()) cut_power(*each);
                 down(*each, random().between(0s, 2s));
             }
             return true;
@@ -189,14 +189,25 @@ bool Nemesis::strike_process(Fault fault, Machine& machine) {
             lose_disk(machine);
             if (machine.running()) machine.crash(FakeDisk::Crash::kMachine);
             machine.replace_disk();
-            blank_[machine.index()] = fault;
-            strangers_.insert(machine.index());
-            keep_strangers_from_clients();
-            down(machine, some_time());
+            older_states_.erase(machine.index());
+            comes_back_as_stranger(machine, fault);
+            return true;
+        case Fault::kState:
+            return may_lose_disk(machine) && damage_state(machine);
+        case Fault::kClient:
+            kill_client();
             return true;
         default:
             return false;
     }
+}
+
+// On a disk that rots the last records before a power cut look like ones that were never flushed: nothing could tell.
+// So there only the process dies.
+void Nemesis::cut_power(Machine& machine) {
+    const auto lost = lost_.find(machine.node().id());
+    const bool rots = lost != lost_.end() && lost->second.for_good;
+    machine.crash(rots ? FakeDisk::Crash::kProcess : FakeDisk::Crash::kMachine);
 }
 
 // ---- Network
@@ -307,7 +318,7 @@ bool Nemesis::strike_disk(Fault fault, Machine& machine) {
         }
         case Fault::kRot:
         case Fault::kTruncate:
-            return may_lose_disk(machine) && damage_log(fault, machine);
+            return !blank_.contains(machine.index()) && may_lose_disk(machine) && damage_log(fault, machine);
         default:
             return false;
     }
@@ -319,12 +330,14 @@ bool Nemesis::damage_log(Fault fault, Machine& machine) {
     std::string before;
     const auto directory = [](const std::string& path) { return path.substr(0, path.rfind('/')); };
     for (const std::string& path : disk.files()) {
-        if (!path.ends_with(".log") || disk.content(path).empty()) continue;
-        // The last segment of a log that is cut looks like one that was never written so far: nothing could tell.
-        if (fault == Fault::kRot)
+        if (!path.starts_with("/data/streams/") || disk.content(path).empty()) continue;
+        if (fault == Fault::kRot) {
             logs.push_back(path);
-        else if (!before.empty() && directory(before) == directory(path))
-            logs.push_back(before);
+            continue;
+        }
+        // The last segment of a log that is cut looks like one that was never written so far: nothing could tell.
+        if (!path.ends_with(".log")) continue;
+        if (!before.empty() && directory(before) == directory(path)) logs.push_back(before);
         before = path;
     }
     if (logs.empty()) return false;
@@ -339,12 +352,49 @@ bool Nemesis::damage_log(Fault fault, Machine& machine) {
     return true;
 }
 
+bool Nemesis::damage_state(Machine& machine) {
+    // Its logs stay and may be damaged, which nobody would expect of the new member that it becomes.
+    if (const auto lost = lost_.find(last_node_[machine.index()]); lost != lost_.end() && lost->second.for_good)
+        return false;
+    if (machine.running()) machine.crash(FakeDisk::Crash::kProcess);
+    FakeDisk& disk = machine.disk();
+    std::string newest;
+    for (const std::string& path : disk.files())
+        if (path.starts_with("/data/state.") && !path.ends_with(".tmp") &&
+            std::pair(path.size(), path) > std::pair(newest.size(), newest))
+            newest = path;
+    if (newest.empty()) return false;
+    std::vector<std::byte> content = disk.content(newest);
+    const auto older = older_states_.find(machine.index());
+    lose_disk(machine);
+    if (older != older_states_.end() && older->second != content && random().chance(0.7))
+        disk.put(newest, older->second);
+    else
+        disk.flip(newest, random().below(content.size() * 8));
+    older_states_[machine.index()] = std::move(content);
+    comes_back_as_stranger(machine, Fault::kState);
+    return true;
+}
+
+// Under a new id, and without knowing its lineage.
+void Nemesis::comes_back_as_stranger(Machine& machine, Fault why) {
+    blank_[machine.index()] = why;
+    strangers_.insert(machine.index());
+    keep_strangers_from_clients();
+    down(machine, some_time());
+}
+
 // While it has lost its disk a member does not count; every view that may still be asked for must have a majority of
 // members that do.
 bool Nemesis::may_lose_disk(const Machine& machine) const {
     const auto node = last_node_.find(machine.index());
     if (node == last_node_.end()) return false;
     if (blank_.contains(machine.index())) return true;
+    // A view that is being made may be accepted any moment.
+    for (const auto& other : stage_.machines)
+        if (other.get() != &machine && other->running() &&
+            other->node().core().record.promised > other->node().core().record.accepted_number())
+            return false;
     // Members whose disks are whole, and that have served `known` or a later view.
     const auto majority_without = [&](const view::View& view, ViewNumber known) {
         std::size_t intact = 0;

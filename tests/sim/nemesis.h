@@ -38,6 +38,8 @@ public:
     void add_client(Endpoint client) { clients_.push_back(client); }
     // A machine's disk lost or may have lost something that it had acknowledged.
     std::function<void(Machine&, NodeId)> on_disk_lost;
+    // Kills one client, which starts again.
+    std::function<void()> kill_client;
 
 private:
     void schedule();
@@ -55,6 +57,9 @@ private:
     enum class Loss : std::uint8_t { kUntilItCatchesUp, kForGood };
     void lose_disk(Machine& machine, Loss loss = Loss::kUntilItCatchesUp);
     bool damage_log(Fault fault, Machine& machine);
+    bool damage_state(Machine& machine);
+    void cut_power(Machine& machine);
+    void comes_back_as_stranger(Machine& machine, Fault why);
     Machine& any() { return *stage_.machines[random().below(stage_.machines.size())]; }
     Machine* another(const Machine& than);
     Random& random() { return stage_.world.chance_of(); }
@@ -71,7 +76,8 @@ private:
     std::uint64_t healings_{};
     std::array<std::uint64_t, kFaults> counts_{};
     std::map<std::size_t, TimePoint> down_until_;
-    std::map<std::size_t, Fault> blank_;  // machines with a new disk that have not been started
+    std::map<std::size_t, Fault> blank_;  // machines with a new disk or no state that have not been started
+    std::map<std::size_t, std::vector<std::byte>> older_states_;  // what a machine's state file was once
     // With a new disk and not yet in the lineage: a client that came across one would begin a second history there, and
     // two histories stay apart until a person decides.
     std::set<std::size_t> strangers_;

@@ -9,10 +9,10 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr std::array<std::string_view, kFaults> kNames = {
-    "crash",       "power",      "power-all",  "pause",     "suspend", "clock",     "isolate",   "split",
-    "one-way",     "bridge",     "client-cut", "multicast", "loss",    "duplicate", "reorder",   "corrupt",
-    "delay",       "reset",      "hang",       "leave",     "join",    "foreign",   "slow-disk", "write-error",
-    "flush-error", "read-error", "full-disk",  "rot",       "truncate"};
+    "crash",       "power",      "power-all",  "pause",     "suspend",  "clock",     "isolate",   "split",
+    "one-way",     "bridge",     "client-cut", "multicast", "loss",     "duplicate", "reorder",   "corrupt",
+    "delay",       "reset",      "hang",       "leave",     "join",     "foreign",   "slow-disk", "write-error",
+    "flush-error", "read-error", "full-disk",  "rot",       "truncate", "state",     "client"};
 
 ProducerPlan draw_producer(Random& random, std::uint32_t topics) {
     ProducerPlan out;
@@ -54,7 +54,21 @@ MachineOptions draw_machine(Random& random) {
     settings.slow_member_timeout = random.between(1s, 5s);
     settings.transport = random.chance(0.15) ? node::Transport::kTcp : node::Transport::kAuto;
     settings.min_in_sync = random.chance(0.1) ? 2 : 1;
+    if (random.chance(0.15)) settings.retention_bytes = random.between(8 << 10, 256 << 10);
     return out;
+}
+
+// Few kinds that strike often together reach where many that strike seldom do not.
+const std::vector<std::set<Fault>>& themes() {
+    using enum Fault;
+    static const std::vector<std::set<Fault>> themes = {
+        {kSplit, kIsolate, kPowerAll},                   // stale members vote
+        {kSplit, kIsolate, kOneWay, kCrash, kPause},     // changes that end half-way
+        {kCrash, kPower, kPowerAll, kSlowDisk},          // what was not flushed
+        {kHang, kDelay, kMulticast, kLoss, kCrash},      // messages of an older view
+        {kOneWay, kBridge, kReset, kPause, kClientCut},  // everybody sees another cluster
+    };
+    return themes;
 }
 
 }  // namespace
@@ -83,6 +97,10 @@ Swarm::Swarm(const Options& options, Random& random) {
     for (Fault fault : all_faults())
         if (random.chance(each)) faults.insert(fault);
     between_faults = random.between(150ms, 2500ms);
+    if (random.chance(0.25)) {
+        faults = random.pick(themes());
+        between_faults = random.between(100ms, 1s);
+    }
     network.min_delay = random.between(20us, 100us);
     network.max_delay = network.min_delay + random.between(100us, random.chance(0.2) ? 5ms : 500us);
     machine = draw_machine(random);

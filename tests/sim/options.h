@@ -47,6 +47,8 @@ enum class Fault : std::uint8_t {
     kFullDisk,    // there is no room for a while
     kRot,         // a bit of a log flips on disk
     kTruncate,    // a segment in the middle of a log loses its end
+    kState,       // a state file is damaged, or is the one of an older moment
+    kClient,      // a client dies and starts again
     kCount,
 };
 inline constexpr std::size_t kFaults = static_cast<std::size_t>(Fault::kCount);

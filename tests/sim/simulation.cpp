@@ -48,6 +48,14 @@ Simulation::Simulation(const Options& options, Transcript::Detail detail, Transc
         acknowledgements_.on_disk_lost(machine);
         union_.on_disk_lost(node);
     };
+    nemesis_.kill_client = [this] {
+        const std::size_t chosen = world_.chance_of().below(producers_.size() + consumers_.size());
+        if (chosen < producers_.size())
+            producers_[chosen]->die();
+        else
+            consumers_[chosen - producers_.size()]->die();
+    };
+    committed_.expect_retention(swarm_.machine.settings.retention_bytes > 0);
     make_machines();
 }
 

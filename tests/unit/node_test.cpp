@@ -108,6 +108,32 @@ TEST_P(Seeds, PowerCutOfAllMachinesLosesNothingAcknowledged) {
     expect_everything_everywhere(cluster, stream);
 }
 
+// A batch in the middle of one member's log rots, the one with which its view began: what that member says of its log
+// must not make the others cut theirs.
+TEST_P(Seeds, ADamagedLogIsNoBaseForTheOthers) {
+    for (std::size_t damaged = 0; damaged < 3; ++damaged) {
+        Cluster cluster(GetParam(), 3);
+        cluster.start_all();
+        ASSERT_TRUE(cluster.wait_for_one_view());
+        const auto stream = cluster.make_topic("t");
+        for (int i = 0; i < 10; ++i) ASSERT_TRUE(cluster.append_soon(stream, std::to_string(i)));
+        cluster[damaged].crash(FakeDisk::Crash::kProcess);
+        ASSERT_TRUE(cluster.wait_for_one_view());
+        cluster[damaged].start();
+        ASSERT_TRUE(cluster.wait_for_one_view());
+        for (int i = 10; i < 20; ++i) ASSERT_TRUE(cluster.append_soon(stream, std::to_string(i)));
+        cluster.world().run_for(1s);
+        const std::string log = fmt::format("/data/streams/{:016x}-0/00000000000000000000.log", stream.topic.value);
+        const std::size_t place = cluster[damaged].disk().content(log).size() / 2 + 100;
+        for (std::size_t i = 0; i < 3; ++i) cluster[i].crash(FakeDisk::Crash::kProcess);
+        cluster[damaged].disk().flip(log, place * 8);
+        cluster.start_all();
+        ASSERT_TRUE(cluster.wait_for_one_view());
+        ASSERT_TRUE(cluster.append_soon(stream, "after"));
+        expect_everything_everywhere(cluster, stream);
+    }
+}
+
 TEST_P(Seeds, MinorityRefusesWritesAndComesBack) {
     Cluster cluster(GetParam(), 3);
     cluster.start_all();
@@ -267,6 +293,24 @@ TEST_P(Seeds, ANewBrokerHelpsTheClusterThatAskedIt) {
     cluster[3].start();
     cluster[0].start();
     EXPECT_TRUE(cluster.wait_for_one_view(10s));
+}
+
+// The leader is gone and the connections between the others hang while their heartbeats pass: the first elections find
+// nobody, and there must be others.
+TEST_P(Seeds, SurvivorsWhoseConnectionsHangElectOnceTheyPass) {
+    Cluster cluster(GetParam(), 3);
+    cluster.start_all();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    const std::size_t leader = cluster.leader()->index();
+    const Endpoint a = cluster[(leader + 1) % 3].address();
+    const Endpoint b = cluster[(leader + 2) % 3].address();
+    cluster.world().hang(a, b);
+    cluster.world().hang(b, a);
+    cluster[leader].crash(FakeDisk::Crash::kProcess);
+    cluster.world().run_for(3s);
+    cluster.world().unhang(a, b);
+    cluster.world().unhang(b, a);
+    EXPECT_TRUE(cluster.wait_for_one_view(5s));
 }
 
 // Nothing flaps for ever, and nobody is kept out for long once its link has stayed.

@@ -279,22 +279,77 @@ TEST_F(StorageDamageTest, AnEntryOfAnotherStreamIsNotTaken) {
     EXPECT_EQ(log().log_end(), Offset(0));
 }
 
+// The end of a log that rests is known: its last record rots, the power goes, and it is no torn tail.
+TEST_F(StorageDamageTest, TheLastRecordOfALogThatRestsIsNotTakenForATornTail) {
+    open();
+    for (int i = 0; i < 3; ++i) ASSERT_TRUE(log().append(originals_[static_cast<std::size_t>(i)]));
+    ASSERT_TRUE(flush());
+    for (const int second : {1, 5, 12}) {
+        store_->tick(protocol::TimePoint(std::chrono::seconds(second)));
+        disk_.run();
+    }
+    disk_.flip(kSegment, disk_.content(kSegment).size() * 8 - 1);
+    crash(FakeDisk::Crash::kMachine);
+    open();
+    ASSERT_TRUE(log().damage());
+    EXPECT_EQ(log().damage()->from, Offset(2));
+}
+
+// What was promised since would be forgotten without a trace.
+TEST_F(StorageDamageTest, AStateFileOfAnOlderMomentIsReported) {
+    const auto save = [this](std::string_view text) {
+        return await([&](FlushCallback done) { store_->save_state(Bytes::copy_of(text), std::move(done)); });
+    };
+    open();
+    ASSERT_TRUE(save("promised 7"));
+    const auto older = disk_.content("/data/state.1");
+    ASSERT_TRUE(save("promised 8"));
+    ASSERT_TRUE(save("promised 9"));
+    const auto files = disk_.files();
+    EXPECT_EQ(std::ranges::count(files, "/data/state.1"), 0) << "old ones go";
+    crash(FakeDisk::Crash::kMachine);
+    open();
+    ASSERT_TRUE(store_->state());
+    EXPECT_EQ(store_->state()->view(), "promised 9");
+    crash(FakeDisk::Crash::kProcess);
+    disk_.put("/data/state.3", older);
+    open();
+    EXPECT_TRUE(store_->state_damaged());
+    EXPECT_FALSE(store_->state());
+}
+
+// A save that fails for want of room takes nothing away.
+TEST_F(StorageDamageTest, AFullDiskKeepsTheStateThatIsThere) {
+    open();
+    ASSERT_TRUE(
+        await([this](FlushCallback done) { store_->save_state(Bytes::copy_of("promised 7"), std::move(done)); }));
+    disk_.set_capacity(disk_.capacity_bytes() - disk_.free_bytes());
+    for (int attempt = 0; attempt < 3; ++attempt)
+        EXPECT_FALSE(
+            await([this](FlushCallback done) { store_->save_state(Bytes::copy_of("promised 8"), std::move(done)); }));
+    crash(FakeDisk::Crash::kMachine);
+    disk_.set_capacity(1ull << 40);
+    open();
+    ASSERT_TRUE(store_->state());
+    EXPECT_EQ(store_->state()->view(), "promised 7");
+}
+
 TEST_F(StorageDamageTest, AStateFileTornOrFlippedAnywhereIsReported) {
     open();
     ASSERT_TRUE(
         await([this](FlushCallback done) { store_->save_state(Bytes::copy_of("promised 7"), std::move(done)); }));
     crash(FakeDisk::Crash::kProcess);
-    const auto whole = disk_.content("/data/state");
+    const auto whole = disk_.content("/data/state.1");
     for (std::size_t size = 0; size < whole.size(); ++size) {
-        disk_.put("/data/state", {whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size)});
+        disk_.put("/data/state.1", {whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size)});
         open();
         EXPECT_TRUE(store_->state_damaged()) << size;
         EXPECT_FALSE(store_->state());
         crash(FakeDisk::Crash::kProcess);
     }
     for (std::uint64_t bit = 0; bit < whole.size() * 8; ++bit) {
-        disk_.put("/data/state", whole);
-        disk_.flip("/data/state", bit);
+        disk_.put("/data/state.1", whole);
+        disk_.flip("/data/state.1", bit);
         open();
         EXPECT_TRUE(store_->state_damaged()) << bit;
         crash(FakeDisk::Crash::kProcess);

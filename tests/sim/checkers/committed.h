@@ -23,6 +23,8 @@ public:
     void on_report(const Sent& sent);
     // The logs have been read, and the truth is complete.
     void at_end();
+    // Old records are removed: a reader that is slow leaves them out.
+    void expect_retention(bool on) { retention_ = on; }
 
     Truth& truth() { return truth_; }
     std::uint64_t records_read() const { return records_read_; }
@@ -37,6 +39,7 @@ private:
     Truth truth_;
     std::map<std::pair<std::size_t, StreamId>, Offset> high_watermarks_;  // of the running processes
     std::uint64_t records_read_{};
+    bool retention_{};
     std::vector<std::pair<std::string, ConsumerClient::Delivery>> open_deliveries_;
     std::vector<Sent> open_reports_;
 };

@@ -14,6 +14,10 @@ std::optional<FinalLogs::Log> FinalLogs::read_stream(Machine& machine, StreamId 
     if (stream == nullptr) return out;
     const Offset end = stream->high_watermark;
     Offset next = stream->log->log_start();
+    // What retention removed is what was committed there.
+    for (Offset offset; offset < next; ++offset)
+        if (const TrueRecord* record = truth_.find({machine.node().core().record.cluster, id}, offset))
+            out[offset] = *record;
     int repairs = 0;
     while (next < end) {
         std::optional<protocol::Result<storage::Batches>> answer;
@@ -82,12 +86,12 @@ void FinalLogs::read(const std::vector<std::unique_ptr<Machine>>& machines) {
 // What is not an orphan keeps its producer's order. Under `owner` and `none` a batch behind one that was refused is
 // taken, so there the order is not promised.
 void FinalLogs::check_order(const History& history, StreamId stream, const Log& log) const {
-    std::map<std::uint32_t, RecordId> last;
+    std::map<std::pair<std::uint32_t, std::uint32_t>, RecordId> last;
     for (const auto& [offset, record] : log) {
         if (record.id == 0 || record.orphan) continue;
         const proto::Acks acks = history.by_producer().at(producer_of(record.id)).front().acks;
         if (acks != proto::QUORUM && acks != proto::ALL) continue;
-        RecordId& before = last[producer_of(record.id)];
+        RecordId& before = last[{producer_of(record.id), history.find(record.id)->instance}];
         if (record.id < before)
             violations_.report("P7", "{} stands behind {} at offset {} of {}", to_text(record.id), to_text(before),
                                offset, protocol::to_string(stream));
