@@ -15,8 +15,8 @@ constexpr Duration kLimit = 20s;
 constexpr std::size_t kTopicsTried = 50;  // until one has the owner that is wanted
 
 // What can be done at a moment when somebody says something.
-const std::set<std::string> kDeeds = {"start",    "kill",      "power",   "restart", "leave",   "suspend",
-                                      "new-disk", "slow-disk", "isolate", "cut",     "one-way", "heal"};
+const std::set<std::string> kDeeds = {"call",     "start",     "kill",    "power", "restart", "leave", "suspend",
+                                      "new-disk", "slow-disk", "isolate", "cut",   "one-way", "heal"};
 
 // By blanks; "what stands in quotes" is one word. A # ends the line.
 std::vector<std::string> words_of(const std::string& line) {
@@ -81,9 +81,8 @@ std::optional<std::size_t> Scenario::who(const std::string& name) {
         return index_of(*std::ranges::max_element(others, {}, [](Machine* machine) { return machine->node().id(); }));
     if (name == "other") others = cluster_->running();
     std::erase_if(others, [&](Machine* machine) {
-        const bool has_name =
-            std::ranges::any_of(names_, [&](const auto& called) { return called.second == machine->index(); });
-        return struck_.contains(machine->index()) || (name == "other" && has_name);
+        return struck_.contains(machine->index()) ||
+               std::ranges::find(std::views::values(names_), machine->index()) != std::views::values(names_).end();
     });
     return (name == "follower" || name == "other") && !others.empty() ? index_of(others.front()) : std::nullopt;
 }
@@ -149,6 +148,11 @@ std::string Scenario::act(const std::string& what, Machine& machine) {
 std::string Scenario::deed(const Words& words) {
     const std::string& verb = words[0];
     if (verb == "heal" || verb == "cut" || verb == "one-way") return network(words);
+    if (verb == "call") {
+        const auto index = who(words.at(1));
+        if (index) names_[words.at(2)] = *index;
+        return index ? "" : "there is no " + words[1];
+    }
     const bool timed = verb == "suspend" || verb == "slow-disk";
     std::vector<std::size_t> targets;
     for (std::size_t i = 1; i < words.size() - (timed ? 1 : 0); ++i) {
@@ -334,11 +338,6 @@ std::string Scenario::step(const Words& words) {
         for (std::size_t i = 0; i < number(words.at(2)); ++i)
             (void)cluster_->append(topic(words[1]).stream, "u" + std::to_string(++values_), Duration{0});
         return "";
-    }
-    if (verb == "call") {
-        const auto index = who(words.at(1));
-        if (index) names_[words.at(2)] = *index;
-        return index ? "" : "there is no " + words[1];
     }
     if (verb == "among") {
         std::set<std::size_t> machines;

@@ -1,6 +1,8 @@
 // Whole clusters of the real broker code on virtual time.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/sim/cluster.h"
 
 namespace logstream::sim {
@@ -76,6 +78,26 @@ TEST_P(Seeds, AKilledLeaderIsReplacedByTheGreatestIdAndNothingIsLost) {
     }
     for (int i = 20; i < 40; ++i) ASSERT_TRUE(cluster.append(stream, std::to_string(i)));
     expect_everything_everywhere(cluster, stream);
+}
+
+// All survivors elect at once, and some of their elections end when the view is chosen already and the disk is not
+// done.
+TEST_P(Seeds, AKilledLeaderCostsOneViewChange) {
+    Cluster cluster(GetParam(), 5);
+    cluster.start_all();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    const auto before = cluster.leader()->node().current_view()->number;
+    const auto by_id = [](Machine* machine) { return machine->node().id(); };
+    cluster.leader()->crash(FakeDisk::Crash::kProcess);
+    const std::vector<Machine*> left = cluster.running();
+    Machine* heir = *std::ranges::max_element(left, {}, by_id);
+    heir->faults.slower = 5ms;
+    for (Machine* a : left)
+        for (Machine* b : left)
+            if (a != heir && b != heir)
+                cluster.world().slow(a->address(), b->address(), std::chrono::milliseconds(GetParam()));
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    EXPECT_EQ(cluster.leader()->node().current_view()->number, before + 1);
 }
 
 TEST_P(Seeds, AReturningMemberCatchesUp) {
