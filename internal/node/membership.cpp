@@ -30,7 +30,7 @@ void Node::on_member_failed(NodeId member) {
     ++removal.count;
     excluded_.insert(member);
     if (serving_->coordinator == core_.self.id) return want_change("a member failed");
-    if (member == serving_->coordinator) {
+    if (leader_failed()) {
         std::vector<Endpoint> known;
         for (const view::Member& other : serving_->members) known.push_back(address_of(other));
         elector_.start(core_.self, std::move(known), "the leader failed");
@@ -254,7 +254,7 @@ proto::ProbeResponse Node::on_probe(const proto::Probe&) {
     out.set_cluster_id(core_.record.cluster.value);
     out.set_promised(core_.record.promised.value);
     out.set_chosen(core_.record.chosen_number().value);
-    out.set_serving(serving() && !watch_.failed(serving_->coordinator) && watch_.majority_in_reach());
+    out.set_serving(serving() && !leader_failed() && watch_.majority_in_reach());
     if (out.serving()) *out.mutable_leader() = view::to_proto(*serving_->find(serving_->coordinator));
     out.set_has_history(has_history());
     return out;

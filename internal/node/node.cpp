@@ -37,7 +37,7 @@ Node::Node(env::Env& env, storage::Store& store, Settings settings, FatalHandler
                 .won = [this](const std::vector<view::Member>& ring) { on_election_won(ring); },
                 .over =
                     [this] {
-                        if (!settled()) arm_watchdog(std::chrono::milliseconds(700));
+                        if (!settled() || leader_failed()) arm_watchdog(std::chrono::milliseconds(700));
                     },
                 .describe = [this] { return on_probe({}); }}),
       discovery_(env, settings_, links_,

@@ -117,6 +117,8 @@ private:
     void want_change(std::string_view reason);
     void begin_change();
     std::vector<view::Member> invited_to_change();
+    // Of the view that is served; a member elected in its place may fail, too, before it asks anybody for anything.
+    bool leader_failed() const { return serving_ && watch_.failed(serving_->coordinator); }
     void on_member_failed(NodeId member);
     void remove_member(NodeId member, std::string_view why);
     void on_freeze();

@@ -100,6 +100,22 @@ TEST_P(Seeds, AKilledLeaderCostsOneViewChange) {
     EXPECT_EQ(cluster.leader()->node().current_view()->number, before + 1);
 }
 
+TEST_P(Seeds, AnElectedLeaderThatDiesBeforeItAsksAnybodyIsReplaced) {
+    Cluster cluster(GetParam(), 5);
+    cluster.start_all();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    const auto by_id = [](Machine* machine) { return machine->node().id(); };
+    cluster.leader()->crash(FakeDisk::Crash::kProcess);
+    const std::vector<Machine*> left = cluster.running();
+    Machine* heir = *std::ranges::max_element(left, {}, by_id);
+    heir->faults.slower = 100ms;
+    cluster.world().run_for(50ms);  // elected, and its promise is not on disk
+    heir->crash(FakeDisk::Crash::kProcess);
+    const TimePoint killed = cluster.world().now();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    EXPECT_LT(cluster.world().now() - killed, 200ms);
+}
+
 TEST_P(Seeds, AReturningMemberCatchesUp) {
     Cluster cluster(GetParam(), 3);
     cluster.start_all();
