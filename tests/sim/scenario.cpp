@@ -75,16 +75,14 @@ std::optional<std::size_t> Scenario::who(const std::string& name) {
     if (name == "leader") return index_of(leader);
     if (name == "owner") return index_of(cluster_->owner(topic(last_topic_).stream));
     if (name == "next-owner") return next_owner();
-    std::vector<Machine*> others = cluster_->running();
-    std::erase(others, leader);
-    if (name == "heir" && !others.empty())
-        return index_of(*std::ranges::max_element(others, {}, [](Machine* machine) { return machine->node().id(); }));
-    if (name == "other") others = cluster_->running();
-    std::erase_if(others, [&](Machine* machine) {
-        return struck_.contains(machine->index()) ||
+    std::vector<Machine*> free = cluster_->running();
+    std::erase_if(free, [&](Machine* machine) {
+        return (machine == leader && name != "other") || struck_.contains(machine->index()) ||
                std::ranges::find(std::views::values(names_), machine->index()) != std::views::values(names_).end();
     });
-    return (name == "follower" || name == "other") && !others.empty() ? index_of(others.front()) : std::nullopt;
+    if (free.empty() || (name != "other" && name != "follower" && name != "heir")) return std::nullopt;
+    if (name != "heir") return free.front()->index();
+    return (*std::ranges::max_element(free, {}, [](Machine* machine) { return machine->node().id(); }))->index();
 }
 
 std::optional<std::size_t> Scenario::next_owner() {

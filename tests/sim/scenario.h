@@ -1,10 +1,10 @@
 // Scenarios that a person reads: a text file says what is done to a cluster and what must be seen, step by step.
 //
 //   machines N                    brokers n0 … n(N-1), none of them started
-//   start all | start WHO…        WHO is n0, n1, …, leader, heir (the greatest id but the leader's: whom the others elect
-//                                 without it), owner (of the topic made last), next-owner (who owns it without that
-//                                 one), other (the first that runs, has no name, and was in no `kill`, `isolate`, …),
-//                                 follower (the same, and not the leader), or a name given by `call`
+//   start all | start WHO…        WHO is n0, n1, …; leader; owner (of the topic made last); next-owner (who owns it
+//                                 without that one); a name given by `call`; and of those that run, have no name and
+//                                 were in no `kill`, `isolate`, …: other (the first), follower (the first that is not
+//                                 the leader), heir (the same, with the greatest id: whom all elect without the leader)
 //   call WHO NAME                 from now on NAME is this machine, whatever becomes of it
 //   kill WHO… | power WHO…        the processes; the machines, with what was not flushed
 //   restart WHO…                  killed, and started at once
