@@ -11,6 +11,8 @@ namespace {
 constexpr Duration kOutsiderMemory = std::chrono::seconds(2);
 constexpr Duration kFirstBackOff = std::chrono::milliseconds(200);
 constexpr Duration kMaxBackOff = std::chrono::seconds(30);
+// A learner that does not promise in time freezes the others for 400 ms: for a tenth of the time, then.
+constexpr Duration kMaxLearnerBackOff = std::chrono::seconds(4);
 constexpr Duration kVerdictTimeout = std::chrono::milliseconds(250);
 // How long a learner's inclusion waits for multicast to be heard both ways before the view goes by TCP.
 constexpr Duration kMulticastPatience = std::chrono::seconds(1);
@@ -74,12 +76,16 @@ void Node::on_peer_report(const proto::PeerReport& report) {
 
 void Node::remove_member(NodeId member, std::string_view why) {
     if (member == core_.self.id || !excluded_.insert(member).second) return;
-    Removal& removal = removals_[member];
-    removal.not_before =
-        core_.env.now() + std::min<Duration>(kFirstBackOff * (1u << std::min(removal.count, 8u)), kMaxBackOff);
-    ++removal.count;
+    keep_out(member, kMaxBackOff);
     core_.env.log().warn("VIEW member={} is removed: {}", hex(member.value), why);
     want_change(why);
+}
+
+void Node::keep_out(NodeId node, Duration longest) {
+    Removal& removal = removals_[node];
+    removal.not_before =
+        core_.env.now() + std::min<Duration>(kFirstBackOff * (1u << std::min(removal.count, 8u)), longest);
+    ++removal.count;
 }
 
 void Node::want_change(std::string_view reason) {
@@ -128,6 +134,16 @@ void Node::begin_change() {
         return;
     }
     propose(std::move(invited), change_reason_);
+}
+
+void Node::on_change_done(const view::Plan& plan) {
+    for (const auto& [id, learner] : ready_learners_) {
+        if (plan.view.has(id) || !coordinator_.invited(id)) continue;
+        keep_out(id, kMaxLearnerBackOff);
+        core_.env.log().warn("LEARNER node={} is left out of view {}: it did not promise in time", hex(id.value),
+                             plan.view.number);
+    }
+    on_chosen(plan.view);
 }
 
 void Node::on_freeze() {

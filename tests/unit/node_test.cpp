@@ -131,6 +131,29 @@ TEST_P(Seeds, AReturningMemberCatchesUp) {
     expect_everything_everywhere(cluster, stream);
 }
 
+// Each attempt to take it in freezes the others until they give it up.
+TEST_P(Seeds, ALearnerTooSlowToPromiseDoesNotHoldUpTheOthers) {
+    Cluster cluster(GetParam(), 3);
+    cluster.start_all();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    cluster[2].crash(FakeDisk::Crash::kProcess);
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    cluster[2].faults.slower = 1s;
+    cluster[2].start();
+    cluster.look_at({0, 1});
+    cluster.world().run_for(10s);
+    int refusals = 0;
+    for (int i = 0; i < 2000; ++i) {
+        cluster.world().run_for(10ms);
+        refusals += cluster[0].node().refusal() ? 1 : 0;
+    }
+    EXPECT_GT(refusals, 0);
+    EXPECT_LT(refusals, 250);
+    cluster[2].faults.slower = {};
+    cluster.look_at({0, 1, 2});
+    EXPECT_TRUE(cluster.wait_for_one_view(10s));
+}
+
 TEST_P(Seeds, PowerCutOfAllMachinesLosesNothingAcknowledged) {
     Cluster cluster(GetParam(), 3);
     cluster.start_all();
