@@ -303,6 +303,7 @@ std::string Scenario::expect(const Words& words) {
     }
     const auto said = [&](const std::string& line) { return says(line, words.at(2)); };
     if (what == "never") return std::ranges::any_of(lines_, said) ? "it was said" : "";
+    if (what == "once") return std::ranges::count_if(lines_, said) == 1 ? "" : "it was not said just once";
     if (what != "said") return "nobody knows how to expect " + what;
     return comes_true(
         [&] {

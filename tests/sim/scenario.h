@@ -32,7 +32,7 @@
 //                                 all that were acknowledged to `append`
 //   expect sent NAME N            within 20 s N records of the clients are acknowledged, and no more are
 //   expect said "TEXT"            since the last such step, or within 20 s, somebody says so
-//   expect never "TEXT"           nobody has said so
+//   expect never|once "TEXT"      nobody has said so; just one has, and once
 //
 // Brokers say what they log, and each STATE_EXCHANGE, VIEW_INSTALL, VIEW_CHOSEN and ORPHAN that they send:
 // "VIEW_INSTALL request to=n1", "… answer …", "… refusal …". A * in TEXT stands for anything. A `when` that never
