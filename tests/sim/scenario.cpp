@@ -277,10 +277,6 @@ std::string Scenario::expect(const Words& words) {
         return world.run_until(claim, kLimit) ? "" : else_what;
     };
     if (what == "view") return comes_true([&] { return view_of(number(words.at(2))); }, "there is no such view");
-    if (what == "no")
-        return comes_true(
-            [&] { return std::ranges::none_of(cluster_->running(), [](Machine* m) { return m->node().serving(); }); },
-            "somebody serves a view");
     if (what == "refusal") {
         const auto index = who(words.at(2));
         if (!index) return "there is no " + words[2];

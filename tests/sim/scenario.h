@@ -17,7 +17,7 @@
 //   when "TEXT" STEP              does the step (one of those above, of which WHO… may be left out) at the moment when
 //   when 3rd "TEXT" STEP          TEXT is said for the first or third time; WHO may be `it`, who says so, or `peer`, to
 //                                 whom it sends a message then
-//   among WHO… | among all        what follows is about these machines, as if there were no others
+//   among n0 n1 … | among all     what follows is about these machines, as if there were no others
 //   topic NAME | topic NAME of WHO     the latter owns it
 //   append NAME COUNT             at the owner, each record acknowledged by quorum
 //   append NAME COUNT within MS   all of them in that time
@@ -25,11 +25,9 @@
 //   send NAME COUNT               by a client, which goes on trying until they are acknowledged
 //   run MS
 //   expect view N                 within 20 s all that run serve one view of exactly N
-//   expect no view                nobody that runs serves one
 //   expect refusal WHO            within 20 s it takes no writes
-//   expect records NAME N         within 20 s each broker that runs has N committed, the same everywhere, and among
-//   them
-//                                 all that were acknowledged to `append`
+//   expect records NAME N         within 20 s each broker that runs has N committed, the same everywhere, with all
+//                                 that were acknowledged to `append`
 //   expect sent NAME N            within 20 s N records of the clients are acknowledged, and no more are
 //   expect said "TEXT"            since the last such step, or within 20 s, somebody says so
 //   expect never|once "TEXT"      nobody has said so; just one has, and once
