@@ -167,13 +167,15 @@ void Coordinator::on_install_answer(NodeId from, const proto::ViewInstallAck& ac
     }
     change_->on_accepted(from);
     if (!change_->is_chosen() || !change_->accepted_by(core_.self.id)) return;
-    const view::Plan plan = change_->plan();
-    stop();
-    core_.record.learn_chosen(plan.view);
-    // Not when this node has left the lineage, or begun another change, before the disk was done.
-    core_.persist([this, plan, attempt = attempt_] {
-        if (attempt == attempt_) announce(plan);
-    });
+    if (!core_.record.learn_chosen(change_->plan().view)) return;
+    core_.env.cancel_timer(timer_);
+    // It is running until the disk has it, so that an election that ends meanwhile does not begin another one. Not
+    // announced when this node has left the lineage before.
+    core_.persist(for_this_attempt([this] {
+        const view::Plan plan = change_->plan();
+        stop();
+        announce(plan);
+    }));
 }
 
 void Coordinator::announce(const view::Plan& plan) {

@@ -31,6 +31,8 @@ public:
     void start(ClusterId cluster, view::Change::Lineage lineage, std::vector<view::Member> invited,
                std::string_view reason);
     bool running() const { return change_ != nullptr; }
+    // To the change that is running, or ran last.
+    bool invited(NodeId node) const { return invited_.contains(node); }
     void stop();
     // A number seen anywhere: the next proposal is above it. One that no honest attempt can have reached is garbage,
     // and must not use the numbers up.

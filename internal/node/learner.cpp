@@ -15,6 +15,7 @@ void Learner::start(Endpoint leader) {
     if (leader_ == leader) return;
     stop();
     leader_ = leader;
+    said_ = false;
     ++run_;
     core_.env.log().info("LEARNER start leader={}", env::to_string(leader));
     ask(State::kBehind);
@@ -70,6 +71,8 @@ void Learner::ask_when_all_are_reached() {
         round->all = round->all && reached;
         if (--round->missing > 0) return;
         if (round->all) return ask(State::kReady);
+        if (!std::exchange(said_, true))
+            core_.env.log().warn("LEARNER waits until it reaches every member of view {}", taught_.number);
         timer_ = core_.env.set_timer(kReadyInterval, for_this_run([this] { ask(State::kBehind); }));
     };
     proto::Probe probe;

@@ -51,6 +51,7 @@ private:
     Core& core_;
     Events events_;
     std::optional<Endpoint> leader_;
+    bool said_{};  // that it waits
     view::View taught_;
     std::uint64_t run_{};
     std::unique_ptr<Aligner> aligner_;

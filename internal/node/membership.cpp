@@ -10,6 +10,8 @@ using protocol::hex;
 namespace {
 constexpr Duration kOutsiderMemory = std::chrono::seconds(2);
 constexpr Duration kFirstBackOff = std::chrono::milliseconds(200);
+// Nothing flaps, and nobody is kept out for long. A learner that does not promise in time freezes the others for 400
+// ms: for a tenth of the time, then.
 constexpr Duration kMaxBackOff = std::chrono::seconds(5);
 constexpr Duration kVerdictTimeout = std::chrono::milliseconds(250);
 // How long a learner's inclusion waits for multicast to be heard both ways before the view goes by TCP.
@@ -30,7 +32,7 @@ void Node::on_member_failed(NodeId member) {
     ++removal.count;
     excluded_.insert(member);
     if (serving_->coordinator == core_.self.id) return want_change("a member failed");
-    if (member == serving_->coordinator) {
+    if (leader_failed()) {
         std::vector<Endpoint> known;
         for (const view::Member& other : serving_->members) known.push_back(address_of(other));
         elector_.start(core_.self, std::move(known), "the leader failed");
@@ -74,12 +76,16 @@ void Node::on_peer_report(const proto::PeerReport& report) {
 
 void Node::remove_member(NodeId member, std::string_view why) {
     if (member == core_.self.id || !excluded_.insert(member).second) return;
-    Removal& removal = removals_[member];
+    keep_out(member);
+    core_.env.log().warn("VIEW member={} is removed: {}", hex(member.value), why);
+    want_change(why);
+}
+
+void Node::keep_out(NodeId node) {
+    Removal& removal = removals_[node];
     removal.not_before =
         core_.env.now() + std::min<Duration>(kFirstBackOff * (1u << std::min(removal.count, 8u)), kMaxBackOff);
     ++removal.count;
-    core_.env.log().warn("VIEW member={} is removed: {}", hex(member.value), why);
-    want_change(why);
 }
 
 void Node::want_change(std::string_view reason) {
@@ -128,6 +134,16 @@ void Node::begin_change() {
         return;
     }
     propose(std::move(invited), core_.record.cluster, change_reason_);
+}
+
+void Node::on_change_done(const view::Plan& plan) {
+    for (const auto& [id, learner] : ready_learners_) {
+        if (plan.view.has(id) || !coordinator_.invited(id)) continue;
+        keep_out(id);
+        core_.env.log().warn("LEARNER node={} is left out of view {}: it did not promise in time", hex(id.value),
+                             plan.view.number);
+    }
+    on_chosen(plan.view);
 }
 
 void Node::on_freeze() {

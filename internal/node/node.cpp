@@ -30,7 +30,7 @@ Node::Node(env::Env& env, storage::Store& store, Settings settings, FatalHandler
                            .leaving = [this] { return left_ != nullptr || draining_; }}),
       coordinator_(
           core_, participant_,
-          {.chosen = [this](const view::Plan& plan) { on_chosen(plan.view); },
+          {.chosen = [this](const view::Plan& plan) { on_change_done(plan); },
            .failed = [this](Coordinator::Failure failure, const std::string& why) { on_change_failed(failure, why); }}),
       elector_(
           env, links_,

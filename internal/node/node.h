@@ -120,10 +120,16 @@ private:
     void want_change(std::string_view reason);
     void begin_change();
     std::vector<view::Member> invited_to_change();
+    // Of the view that is served; a member elected in its place may fail, too, before it asks anybody for anything.
+    bool leader_failed() const { return serving_ && watch_.failed(serving_->coordinator); }
     void on_member_failed(NodeId member);
     void remove_member(NodeId member, std::string_view why);
+    // Not invited for a while, twice as long each time.
+    void keep_out(NodeId node, Duration longest);
     void on_freeze();
     void on_accepted(const view::View& view);
+    // This node's own proposal is chosen.
+    void on_change_done(const view::Plan& plan);
     void on_chosen(const view::View& view);
     void on_change_failed(Coordinator::Failure failure, const std::string& reason);
     void on_taught(ClusterId cluster, const view::View& view, std::function<void()> recorded);

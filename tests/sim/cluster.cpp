@@ -1,7 +1,10 @@
 #include "tests/sim/cluster.h"
 
+#include <algorithm>
+
 namespace logstream::sim {
 
+using protocol::MessageType;
 using protocol::Offset;
 using protocol::StreamId;
 
@@ -14,7 +17,47 @@ Cluster::Cluster(std::uint64_t seed, std::size_t machines, Transcript::Detail de
         options.settings.address = address;
         options.settings.topic_defaults.set_partitions(1);
         machines_.push_back(std::make_unique<Machine>(world_, transcript_, address, i, seed * 31 + i, options));
+        looked_at_.insert(i);
     }
+    if (transcript_.on())
+        world_.on_send = [this](Host& from, Endpoint to, const protocol::OutMessage& message) {
+            say_message(from, to, message);
+        };
+}
+
+namespace {
+
+template <class Answer>
+bool is_refusal(const protocol::OutMessage& message) {
+    Answer answer;
+    return answer.ParseFromString(message.header) && answer.error().code() != 0;
+}
+
+}  // namespace
+
+void Cluster::say_message(Host& from, Endpoint to, const protocol::OutMessage& message) {
+    const auto receiver = std::ranges::find(machines_, to, &Machine::address);
+    if (from.index >= machines_.size() || receiver == machines_.end()) return;
+    bool refusal = false;
+    switch (message.type) {
+        case MessageType::kStateExchange:
+            refusal = is_refusal<proto::StateExchangeResponse>(message);
+            break;
+        case MessageType::kViewInstall:
+            refusal = is_refusal<proto::ViewInstallAck>(message);
+            break;
+        case MessageType::kViewChosen:
+        case MessageType::kOrphan:
+            break;
+        default:
+            return;
+    }
+    const bool answer = (message.flags & protocol::kResponse) != 0;
+    transcript_.say(machines_[from.index]->name(), fmt::format("{} {} to={}", protocol::to_string(message.type),
+                                                               !answer   ? "request"
+                                                               : refusal ? "refusal"
+                                                                         : "answer",
+                                                               (*receiver)->name()));
 }
 
 void Cluster::start_all() {
@@ -22,25 +65,25 @@ void Cluster::start_all() {
         if (!machine->running()) LS_ASSERT(machine->start());
 }
 
+std::vector<Machine*> Cluster::running() {
+    std::vector<Machine*> out;
+    for (std::size_t i : looked_at_)
+        if (machines_[i]->running()) out.push_back(machines_[i].get());
+    return out;
+}
+
 bool Cluster::one_view() {
-    protocol::ViewNumber number;
-    std::size_t running = 0;
-    for (auto& machine : machines_) {
-        if (!machine->running()) continue;
-        ++running;
-        if (!machine->node().serving()) return false;
-        const protocol::ViewNumber own = machine->node().current_view()->number;
-        if (number.value != 0 && own != number) return false;
-        number = own;
-    }
-    for (auto& machine : machines_)
-        if (machine->running() && machine->node().current_view()->members.size() != running) return false;
-    return running > 0;
+    const std::vector<Machine*> all = running();
+    return !all.empty() && std::ranges::all_of(all, [&](Machine* machine) {
+        if (!machine->node().serving() || !all.front()->node().serving()) return false;
+        const view::View& view = *machine->node().current_view();
+        return view.number == all.front()->node().current_view()->number && view.members.size() == all.size();
+    });
 }
 
 Machine* Cluster::leader() {
-    for (auto& machine : machines_)
-        if (machine->running() && machine->node().is_leader()) return machine.get();
+    for (Machine* machine : running())
+        if (machine->node().is_leader()) return machine;
     return nullptr;
 }
 
@@ -56,9 +99,8 @@ void Cluster::isolate(std::size_t i) {
 
 StreamId Cluster::make_topic(const std::string& name) {
     const auto known_everywhere = [&] {
-        for (auto& machine : machines_)
-            if (machine->running() && machine->node().topics().find(name) == nullptr) return false;
-        return true;
+        return std::ranges::all_of(running(),
+                                   [&](Machine* machine) { return machine->node().topics().find(name) != nullptr; });
     };
     // A view change may come in between: asked again until it is there.
     for (int attempt = 0; attempt < 50 && !known_everywhere(); ++attempt) {
@@ -74,12 +116,12 @@ StreamId Cluster::make_topic(const std::string& name) {
 Machine* Cluster::owner(StreamId stream) {
     // One that was cut off may still take itself for the owner in an older view.
     Machine* newest = nullptr;
-    for (auto& machine : machines_) {
-        if (!machine->running() || !machine->node().serving()) continue;
+    for (Machine* machine : running()) {
+        if (!machine->node().serving()) continue;
         const view::Member* owner = machine->node().owner_of(stream);
         if (owner == nullptr || owner->id != machine->node().id()) continue;
         if (newest == nullptr || machine->node().current_view()->number > newest->node().current_view()->number)
-            newest = machine.get();
+            newest = machine;
     }
     return newest;
 }
@@ -101,12 +143,13 @@ protocol::Result<Offset> Cluster::append(StreamId stream, const std::string& val
     return **done;
 }
 
-bool Cluster::append_soon(StreamId stream, const std::string& value) {
-    for (int attempt = 0; attempt < 50; ++attempt) {
-        if (append(stream, value)) return true;
+protocol::Result<Offset> Cluster::append_soon(StreamId stream, const std::string& value) {
+    auto result = append(stream, value);
+    for (int attempt = 1; attempt < 50 && !result; ++attempt) {
         world_.run_for(std::chrono::milliseconds(100));
+        result = append(stream, value);
     }
-    return false;
+    return result;
 }
 
 std::map<std::int64_t, std::string> Cluster::read(std::size_t machine, StreamId stream) {

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,9 +17,14 @@ public:
             Transcript::Sink sink = nullptr);
 
     World& world() { return world_; }
+    Transcript& transcript() { return transcript_; }
     Machine& operator[](std::size_t i) { return *machines_[i]; }
     std::size_t size() const { return machines_.size(); }
     void start_all();
+    // From now on all questions are about these machines only, as if there were no others. At first: all.
+    void look_at(std::set<std::size_t> machines) { looked_at_ = std::move(machines); }
+    // Those that run, of the machines that are looked at.
+    std::vector<Machine*> running();
 
     // The running brokers serve one and the same view, which is made of exactly them.
     bool one_view();
@@ -38,17 +44,21 @@ public:
     // acknowledged.
     protocol::Result<protocol::Offset> append(protocol::StreamId stream, const std::string& value,
                                               Duration limit = std::chrono::seconds(5));
-    // Tries again while the view is changing; true once it is acknowledged.
-    bool append_soon(protocol::StreamId stream, const std::string& value);
+    // Tries again while the view is changing.
+    protocol::Result<protocol::Offset> append_soon(protocol::StreamId stream, const std::string& value);
     // Committed values of the stream at one machine, by offset.
     std::map<std::int64_t, std::string> read(std::size_t machine, protocol::StreamId stream);
     // value by offset, as acknowledged.
     const std::map<std::int64_t, std::string>& acknowledged() const { return acknowledged_; }
 
 private:
+    // To the transcript, as it is sent: the messages that make a view, and those that bring orphans back.
+    void say_message(Host& from, Endpoint to, const protocol::OutMessage& message);
+
     World world_;
     Transcript transcript_;
     std::vector<std::unique_ptr<Machine>> machines_;
+    std::set<std::size_t> looked_at_;
     std::map<std::int64_t, std::string> acknowledged_;
 };
 

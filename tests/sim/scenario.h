@@ -1,22 +1,40 @@
 // Scenarios that a person reads: a text file says what is done to a cluster and what must be seen, step by step.
 //
 //   machines N                    brokers n0 … n(N-1), none of them started
-//   start all | start WHO         WHO is n0, n1, …, leader, follower (the first that is not the leader), owner (of the
-//                                 topic made last), other (the first that was in no `kill`, `power` or `isolate`)
-//   kill WHO | power WHO          the process; the machine, with what was not flushed
-//   leave WHO                     in order
-//   isolate WHO | cut WHO WHO | one-way WHO WHO | heal
-//   when "TEXT" kill|power|isolate    does it to whoever says so first, at that moment
-//   topic NAME | append NAME COUNT    each record acknowledged by quorum
-//   unacknowledged NAME COUNT         at the owner, none of them acknowledged
-//   run 500ms
+//   start all | start WHO…        WHO is n0, n1, …; leader; owner (of the topic made last); next-owner (who owns it
+//                                 without that one); a name given by `call`; and of those that run, have no name and
+//                                 were in no `kill`, `isolate`, …: other (the first), follower (the first that is not
+//                                 the leader), heir (the same, with the greatest id: whom all elect without the leader)
+//   call WHO NAME                 from now on NAME is this machine, whatever becomes of it
+//   kill WHO… | power WHO…        the processes; the machines, with what was not flushed
+//   restart WHO…                  killed, and started at once
+//   leave WHO…                    in order
+//   suspend WHO MS                it stands still, and wakes believing that no time has passed
+//   new-disk WHO                  an empty one; not while it runs
+//   slow-disk WHO MS              everything that the disk does takes so much longer
+//   isolate WHO…                  cuts these from all others, not from each other
+//   cut WHO WHO | one-way WHO WHO | heal     one WHO may be `others` (all but the other one) or `clients`
+//   when "TEXT" STEP              does the step (one of those above, of which WHO… may be left out) at the moment when
+//   when 3rd "TEXT" STEP          TEXT is said for the first or third time; WHO may be `it`, who says so, or `peer`, to
+//                                 whom it sends a message then
+//   among n0 n1 … | among all     what follows is about these machines, as if there were no others
+//   topic NAME | topic NAME of WHO     the latter owns it
+//   append NAME COUNT             at the owner, each record acknowledged by quorum
+//   append NAME COUNT within MS   all of them in that time
+//   unacknowledged NAME COUNT     at the owner, none of them acknowledged
+//   send NAME COUNT               by a client, which goes on trying until they are acknowledged
+//   run MS
 //   expect view N                 within 20 s all that run serve one view of exactly N
 //   expect refusal WHO            within 20 s it takes no writes
-//   expect records NAME N         within 20 s each broker that runs has N committed, the same everywhere
+//   expect records NAME N         within 20 s each broker that runs has N committed, the same everywhere, with all
+//                                 that were acknowledged to `append`
+//   expect sent NAME N            within 20 s N records of the clients are acknowledged, and no more are
 //   expect said "TEXT"            since the last such step, or within 20 s, somebody says so
-//   expect never "TEXT"           nobody has said so
+//   expect never|once "TEXT"      nobody has said so; just one has, and once
 //
-// Empty lines and what follows # mean nothing.
+// Brokers say what they log, and each STATE_EXCHANGE, VIEW_INSTALL, VIEW_CHOSEN and ORPHAN that they send:
+// "VIEW_INSTALL request to=n1", "… answer …", "… refusal …". A * in TEXT stands for anything. A `when` that never
+// happened is an error. Empty lines and what follows # mean nothing.
 #pragma once
 
 #include <map>
@@ -27,6 +45,7 @@
 #include <vector>
 
 #include "tests/sim/cluster.h"
+#include "tests/sim/scenario_client.h"
 
 namespace logstream::sim {
 
@@ -41,27 +60,48 @@ public:
     const std::vector<std::string>& transcript() const { return lines_; }
 
 private:
+    using Words = std::vector<std::string>;
     struct Trap {
         std::string text;
-        std::string what;
+        std::size_t left;  // how often it is to be said yet
+        Words step;
     };
-    // An error's text, or empty.
-    std::string step(const std::vector<std::string>& words);
-    std::string expect(const std::vector<std::string>& words);
-    std::string act(const std::string& what, std::size_t machine);
-    std::string network(const std::vector<std::string>& words);
-    std::string append(const std::string& topic, std::size_t count);
-    void append_unacknowledged(const std::string& topic, std::size_t count);
-    bool records_everywhere(const std::string& topic, std::size_t count);
+    struct Topic {
+        std::string name{};  // as the brokers know it
+        protocol::StreamId stream{};
+        std::map<std::int64_t, std::string> acknowledged{};  // value by offset
+        Endpoint client_address{};
+        std::unique_ptr<ScenarioClient> client{};
+    };
+    // Each returns an error's text, or empty.
+    std::string step(const Words& words);
+    std::string set_trap(const Words& words);
+    std::string expect(const Words& words);
+    std::string deed(const Words& words);
+    std::string act(const std::string& what, Machine& machine);
+    std::string network(const Words& words);
+    std::string make_topic(const Words& words);
+    std::string append(const Words& words);
+    std::string send(const std::string& name, std::size_t count);
+
+    void isolate(const std::vector<std::size_t>& side);
+    bool view_of(std::size_t members);
+    bool records_everywhere(const Topic& topic, std::size_t count);
+    Topic& topic(const std::string& name) { return topics_.at(name); }
     std::optional<std::size_t> who(const std::string& name);
+    std::optional<std::size_t> next_owner();
+    // The addresses of who is called so, seen from an `other`.
+    std::vector<Endpoint> ends(const std::string& name, const std::string& other);
     void heard(const std::string& line);
 
     std::uint64_t seed_;
     std::unique_ptr<Cluster> cluster_;
-    std::map<std::string, protocol::StreamId> topics_;
+    std::map<std::string, Topic> topics_;
     std::string last_topic_;
+    std::map<std::string, std::size_t> names_;
     std::set<std::size_t> struck_;
     std::vector<Trap> traps_;
+    std::string trouble_;  // of a trap's step
     std::vector<std::string> lines_;
     std::size_t read_{};  // lines before it were expected
     std::size_t values_{};

@@ -1,6 +1,8 @@
 // Whole clusters of the real broker code on virtual time.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/sim/cluster.h"
 
 namespace logstream::sim {
@@ -78,6 +80,42 @@ TEST_P(Seeds, AKilledLeaderIsReplacedByTheGreatestIdAndNothingIsLost) {
     expect_everything_everywhere(cluster, stream);
 }
 
+// All survivors elect at once, and some of their elections end when the view is chosen already and the disk is not
+// done.
+TEST_P(Seeds, AKilledLeaderCostsOneViewChange) {
+    Cluster cluster(GetParam(), 5);
+    cluster.start_all();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    const auto before = cluster.leader()->node().current_view()->number;
+    const auto by_id = [](Machine* machine) { return machine->node().id(); };
+    cluster.leader()->crash(FakeDisk::Crash::kProcess);
+    const std::vector<Machine*> left = cluster.running();
+    Machine* heir = *std::ranges::max_element(left, {}, by_id);
+    heir->faults.slower = 5ms;
+    for (Machine* a : left)
+        for (Machine* b : left)
+            if (a != heir && b != heir)
+                cluster.world().slow(a->address(), b->address(), std::chrono::milliseconds(GetParam()));
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    EXPECT_EQ(cluster.leader()->node().current_view()->number, before + 1);
+}
+
+TEST_P(Seeds, AnElectedLeaderThatDiesBeforeItAsksAnybodyIsReplaced) {
+    Cluster cluster(GetParam(), 5);
+    cluster.start_all();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    const auto by_id = [](Machine* machine) { return machine->node().id(); };
+    cluster.leader()->crash(FakeDisk::Crash::kProcess);
+    const std::vector<Machine*> left = cluster.running();
+    Machine* heir = *std::ranges::max_element(left, {}, by_id);
+    heir->faults.slower = 100ms;
+    cluster.world().run_for(50ms);  // elected, and its promise is not on disk
+    heir->crash(FakeDisk::Crash::kProcess);
+    const TimePoint killed = cluster.world().now();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    EXPECT_LT(cluster.world().now() - killed, 200ms);
+}
+
 TEST_P(Seeds, AReturningMemberCatchesUp) {
     Cluster cluster(GetParam(), 3);
     cluster.start_all();
@@ -91,6 +129,29 @@ TEST_P(Seeds, AReturningMemberCatchesUp) {
     ASSERT_TRUE(cluster.wait_for_one_view());
     for (int i = 30; i < 40; ++i) ASSERT_TRUE(cluster.append(stream, std::to_string(i)));
     expect_everything_everywhere(cluster, stream);
+}
+
+// Each attempt to take it in freezes the others until they give it up.
+TEST_P(Seeds, ALearnerTooSlowToPromiseDoesNotHoldUpTheOthers) {
+    Cluster cluster(GetParam(), 3);
+    cluster.start_all();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    cluster[2].crash(FakeDisk::Crash::kProcess);
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    cluster[2].faults.slower = 1s;
+    cluster[2].start();
+    cluster.look_at({0, 1});
+    cluster.world().run_for(10s);
+    int refusals = 0;
+    for (int i = 0; i < 2000; ++i) {
+        cluster.world().run_for(10ms);
+        refusals += cluster[0].node().refusal() ? 1 : 0;
+    }
+    EXPECT_GT(refusals, 0);
+    EXPECT_LT(refusals, 250);
+    cluster[2].faults.slower = {};
+    cluster.look_at({0, 1, 2});
+    EXPECT_TRUE(cluster.wait_for_one_view(10s));
 }
 
 TEST_P(Seeds, PowerCutOfAllMachinesLosesNothingAcknowledged) {

@@ -1,0 +1,29 @@
+// A client of one topic, with the real client library, on a machine of its own: a scenario tells it what to send.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "tests/sim/clients.h"
+
+namespace logstream::sim {
+
+class ScenarioClient final : public ClientProcess {
+public:
+    ScenarioClient(World& world, Transcript& transcript, Endpoint address, const std::string& topic);
+    ~ScenarioClient() override;
+
+    // Does not wait. Each is a batch of its own, tried again until it is acknowledged by quorum.
+    void send(const std::string& value);
+    std::size_t acknowledged() const { return acknowledged_; }
+
+private:
+    void flush();
+
+    std::unique_ptr<client::Producer> producer_;
+    bool ready_{};
+    std::vector<std::string> waiting_;
+    std::size_t acknowledged_{};
+};
+
+}  // namespace logstream::sim
