@@ -68,7 +68,8 @@ public:
         return serving_.has_value() && !participant_.frozen() && participant_.installed()->number == serving_->number;
     }
     // Serving, and the leader and a majority of the view are in reach: nothing to look for.
-    bool settled() const { return serving() && watch_.majority_in_reach() && !watch_.failed(serving_->coordinator); }
+    bool settled() const { return serving() && watch_.majority_in_reach() && !leader_failed(); }
+    bool leader_failed() const { return serving_ && watch_.failed(serving_->coordinator); }
     bool is_leader() const { return serving() && serving_->coordinator == core_.self.id; }
     const std::optional<view::View>& current_view() const { return serving_; }
     // Who orders the stream in the current view; nullptr without one.
@@ -120,12 +121,10 @@ private:
     void want_change(std::string_view reason);
     void begin_change();
     std::vector<view::Member> invited_to_change();
-    // Of the view that is served; a member elected in its place may fail, too, before it asks anybody for anything.
-    bool leader_failed() const { return serving_ && watch_.failed(serving_->coordinator); }
     void on_member_failed(NodeId member);
     void remove_member(NodeId member, std::string_view why);
     // Not invited for a while, twice as long each time.
-    void keep_out(NodeId node, Duration longest);
+    void keep_out(NodeId node);
     void on_freeze();
     void on_accepted(const view::View& view);
     // This node's own proposal is chosen.
