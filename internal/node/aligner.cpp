@@ -61,7 +61,8 @@ void Aligner::cut(const TaskPtr& task) {
     storage::StreamLog& log = *(*stream)->log;
     const Offset departs = departure(*task, log);
     const auto damage = log.damage();
-    if (damage && (damage->from < departs || departs >= log.log_end())) return mend(task, **stream, *damage);
+    // First of all, since the table may be wrong about the views that wrote what is damaged.
+    if (damage && damage->from <= departs) return mend(task, **stream, *damage);
     if (departs >= log.log_end()) return fill(task);
     if (protocol::planted(protocol::Bug::kStaleTailKept)) return fill(task);
     if (departs < (*stream)->high_watermark) {

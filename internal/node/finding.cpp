@@ -61,8 +61,10 @@ bool Node::may_elect(const Reachable& found) {
     if (!core_.has_room) return false;
     if (elector_.forced()) return true;
     if (found.leader && found.leader->id != core_.self.id) {
-        // Somebody leads: be taught by it. A member that only lost sight of it asks again soon.
-        if (!settled()) follow(address_of(*found.leader), core_.record.cluster, false);
+        // Somebody leads: be taught by it. A member that only lost sight of it asks again soon. Who knows no lineage is
+        // answered by leaders itself.
+        if (!settled() && core_.record.cluster.value != 0)
+            follow(address_of(*found.leader), core_.record.cluster, false);
         return false;
     }
     if (is_leader() && settled()) return false;
@@ -192,6 +194,8 @@ void Node::follow(Endpoint leader, ClusterId cluster, bool leader_has_records) {
         }
         start_afresh("it holds no user records, and another cluster of this name is there");
     }
+    // Its state is lost and its records are not: they are of another cluster than one without.
+    if (core_.record.cluster.value == 0 && core_.streams.has_user_records() && !leader_has_records) return;
     if (settled() || learner_.running() || coordinator_.running()) return;
     elector_.stop();
     core_.env.cancel_timer(seek_timer_);

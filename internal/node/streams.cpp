@@ -54,11 +54,13 @@ std::vector<view::StreamHolding> Streams::holdings(Extent extent) const {
     std::vector<view::StreamHolding> out;
     out.reserve(streams_.size());
     for (const auto& [id, stream] : streams_) {
-        Offset end = extent == Extent::kDurable ? stream.log->durable_end() : stream.log->log_end();
-        // Which views wrote what lies behind is not known for certain, and nobody can fetch it from here.
-        if (const auto damage = stream.log->damage()) end = std::min(end, damage->from);
-        view::StreamHolding holding{id, stream.log->log_start(), end, stream.high_watermark,
-                                    {}, stream.log->size_bytes()};
+        const Offset end = extent == Extent::kDurable ? stream.log->durable_end() : stream.log->log_end();
+        view::StreamHolding holding{id, stream.log->log_start(),  end, stream.high_watermark,
+                                    {}, stream.log->size_bytes(), {},  {}};
+        if (const auto damage = stream.log->damage()) {
+            holding.damaged_from = damage->from;
+            holding.damaged_to = damage->to;
+        }
         for (const storage::EpochStart& epoch : stream.log->epochs().entries())
             if (epoch.first < end) holding.epochs.push_back({epoch.view, epoch.first});
         out.push_back(std::move(holding));

@@ -186,7 +186,9 @@ void StreamLog::tick(TimePoint now) {
         quiet_since_ = now;
     } else if (now - quiet_since_ >= kQuiet && synced_end_ == log_end_ && !damage()) {
         quiet_since_ = now;
-        save_snapshot_if_behind();
+        if (std::max(slots_[0], slots_[1]) == log_end_) return;
+        save_snapshot();
+        context_.commit.flush([](const auto&) {});
     }
 }
 

@@ -180,7 +180,7 @@ bool Change::multicast_works(const std::vector<Member>& members) const {
 
 namespace {
 
-// The view that wrote the last record of a log; 0 for one that is empty, or whose table does not reach back so far.
+// The view that wrote the record before `end`; 0 when there is none, or the table does not reach back so far.
 ViewNumber last_view(const std::vector<EpochStart>& epochs, Offset end) {
     ViewNumber out;
     for (const EpochStart& epoch : epochs)
@@ -188,32 +188,77 @@ ViewNumber last_view(const std::vector<EpochStart>& epochs, Offset end) {
     return out;
 }
 
+// Of two logs of the greatest accepted view the longer is the base log; of equal ones one that is whole.
+bool is_better(const StreamHolding& a, const StreamHolding& b) {
+    if (protocol::planted(protocol::Bug::kMergeByLastEpoch)) {
+        const ViewNumber view_a = last_view(a.epochs, a.log_end);
+        const ViewNumber view_b = last_view(b.epochs, b.log_end);
+        if (view_a != view_b) return view_a > view_b;
+    }
+    return a.log_end != b.log_end ? a.log_end > b.log_end : b.damaged() && !a.damaged();
+}
+
 }  // namespace
+
+// Those whose accepted view is the greatest. Who has no vote may have lost records that it acknowledged, and counts
+// only when there is nobody left who could know better.
+std::vector<const Answer*> Change::base_log_holders() const {
+    if (protocol::planted(protocol::Bug::kMergeByLastEpoch)) {
+        std::vector<const Answer*> all;
+        for (const auto& [id, answer] : answers_) all.push_back(&answer);
+        return all;
+    }
+    const bool voters_are_enough = quorum_of(bases(), voters());
+    std::vector<const Answer*> out;
+    ViewNumber greatest;
+    for (const auto& [id, answer] : answers_) {
+        if (voters_are_enough && answer.no_vote) continue;
+        if (accepted_number(answer) > greatest) out.clear();
+        greatest = std::max(greatest, accepted_number(answer));
+        if (accepted_number(answer) == greatest) out.push_back(&answer);
+    }
+    return out;
+}
+
+// The views of a damaged log, with what another log tells of those in the damage. A view begins at one offset in all
+// logs that have records of it, and what lies before is the same in all of them.
+std::vector<EpochStart> Change::epochs_of(const StreamHolding& holding) const {
+    if (!holding.damaged() || holding.damaged_to >= holding.log_end) return holding.epochs;
+    const ViewNumber behind = last_view(holding.epochs, holding.damaged_to + 1);
+    for (const auto& [id, answer] : answers_) {
+        for (const StreamHolding& other : answer.streams) {
+            if (other.stream != holding.stream || other.damaged()) continue;
+            const auto known = std::ranges::find(other.epochs, behind, &EpochStart::view);
+            if (known == other.epochs.end() || known->first > holding.damaged_to) continue;
+            std::vector<EpochStart> out(other.epochs.begin(), std::next(known));
+            for (const EpochStart& epoch : holding.epochs)
+                if (epoch.view > behind) out.push_back(epoch);
+            return out;
+        }
+    }
+    return holding.epochs;
+}
 
 // The base log comes from those whose accepted view is the greatest, per stream the longest log among them. Not the
 // log whose last record has the greatest epoch: a record that a later view passed over could come back and replace
 // committed ones.
 std::vector<StreamPlan> Change::merge() const {
-    ViewNumber greatest;
-    for (const auto& [id, answer] : answers_) greatest = std::max(greatest, accepted_number(answer));
-    const bool by_epoch = protocol::planted(protocol::Bug::kMergeByLastEpoch);
+    const std::vector<const Answer*> holders = base_log_holders();
+    std::map<StreamId, const StreamHolding*> best;
+    for (const Answer* answer : holders)
+        for (const StreamHolding& holding : answer->streams)
+            if (const auto [at, fresh] = best.try_emplace(holding.stream, &holding);
+                !fresh && is_better(holding, *at->second))
+                at->second = &holding;
     std::map<StreamId, StreamPlan> merged;
-    for (const auto& [id, answer] : answers_) {
-        if (accepted_number(answer) != greatest && !by_epoch) continue;
-        for (const StreamHolding& holding : answer.streams) {
-            auto [at, fresh] = merged.try_emplace(holding.stream);
-            StreamPlan& plan = at->second;
-            if (by_epoch && !fresh && last_view(holding.epochs, holding.log_end) < last_view(plan.epochs, plan.log_end))
-                continue;
-            fresh = fresh ||
-                    (by_epoch && last_view(holding.epochs, holding.log_end) > last_view(plan.epochs, plan.log_end));
-            if (fresh || holding.log_end > plan.log_end)
-                plan =
-                    StreamPlan{holding.stream, holding.log_start, holding.log_end, holding.epochs, {}, holding.bytes};
-            if (holding.log_end == plan.log_end) {
-                plan.sources.push_back(id);
-                plan.log_start = std::min(plan.log_start, holding.log_start);
-            }
+    for (const auto& [stream, holding] : best)
+        merged[stream] = {stream, holding->log_start, holding->log_end, epochs_of(*holding), {}, holding->bytes};
+    for (const Answer* answer : holders) {
+        for (const StreamHolding& holding : answer->streams) {
+            StreamPlan& plan = merged.at(holding.stream);
+            if (holding.log_end != plan.log_end) continue;
+            plan.sources.push_back(answer->member.id);
+            plan.log_start = std::min(plan.log_start, holding.log_start);
         }
     }
     if (!quorum_of(bases(), voters())) lengthen(merged);
@@ -326,7 +371,9 @@ StreamHolding holding_from_proto(const proto::StreamSummary& in) {
             Offset{in.log_end()},
             Offset{in.high_watermark()},
             take_epochs(in),
-            in.bytes()};
+            in.bytes(),
+            Offset{in.damaged_from()},
+            Offset{in.damaged_to()}};
 }
 
 proto::StreamSummary to_proto(const StreamHolding& holding) {
@@ -337,6 +384,8 @@ proto::StreamSummary to_proto(const StreamHolding& holding) {
     out.set_log_end(holding.log_end.value);
     out.set_high_watermark(holding.high_watermark.value);
     out.set_bytes(holding.bytes);
+    out.set_damaged_from(holding.damaged_from.value);
+    out.set_damaged_to(holding.damaged_to.value);
     put_epochs(holding.epochs, out);
     return out;
 }

@@ -28,6 +28,11 @@ struct StreamHolding {
     Offset high_watermark;
     std::vector<EpochStart> epochs;
     std::uint64_t bytes{};
+    // The first damage: [from, to) cannot be read, and a view that began in there, or at its end, may be missing from
+    // `epochs` or begin too late. Empty when there is none.
+    Offset damaged_from;
+    Offset damaged_to;
+    bool damaged() const { return damaged_from < damaged_to; }
 };
 
 // A granted STATE_EXCHANGE.
@@ -123,6 +128,8 @@ private:
     bool quorum_of(const Bases& bases, const NodeSet& nodes) const;
     double bytes_behind(const Answer& answer, const std::vector<StreamPlan>& base) const;
     std::vector<Member> choose_members(const Bases& bases, const std::vector<StreamPlan>& base_log) const;
+    std::vector<const Answer*> base_log_holders() const;
+    std::vector<EpochStart> epochs_of(const StreamHolding& holding) const;
     std::vector<StreamPlan> merge() const;
     void lengthen(std::map<StreamId, StreamPlan>& base_log) const;
     bool multicast_works(const std::vector<Member>& members) const;

@@ -74,7 +74,8 @@ void ProducerClient::begin() {
 void ProducerClient::begin_again() {
     ready_ = false;
     ++instance_;
-    host_.set_timer(kBeginAgain, [this] {
+    host_.set_timer(kBeginAgain, [this, instance = instance_] {
+        if (instance != instance_) return;
         producer_.reset();
         begin();
     });

@@ -335,6 +335,37 @@ TEST_P(Seeds, TwoClustersWithoutRecordsBecomeOne) {
     EXPECT_EQ(cluster[0].node().core().record.cluster, cluster[2].node().core().record.cluster);
 }
 
+// Who has lost its state and kept its records waits for the cluster that has them, and joins no empty one meanwhile.
+TEST_P(Seeds, RecordsWithoutAStateGoToNoEmptyCluster) {
+    Cluster cluster(GetParam(), 3);
+    for (std::size_t i = 0; i < 2; ++i) cluster.cut(i, 2);
+    cluster.start_all();
+    const auto serving = [&](std::size_t i) { return cluster[i].node().serving(); };
+    ASSERT_TRUE(cluster.world().run_until([&] { return serving(0) && serving(1) && serving(2); }, 5s));
+    cluster[2].crash(FakeDisk::Crash::kProcess);
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    const auto stream = cluster.make_topic("t");
+    ASSERT_TRUE(cluster.append_soon(stream, "a record"));
+    cluster.world().run_for(1s);
+    const auto lineage = cluster[0].node().core().record.cluster;
+    const std::size_t leader = cluster.leader()->index();
+    const std::size_t lost = 1 - leader;
+    cluster[0].crash(FakeDisk::Crash::kProcess);
+    cluster[1].crash(FakeDisk::Crash::kProcess);
+    for (const std::string& path : cluster[lost].disk().files())
+        if (path.starts_with("/data/state.")) cluster[lost].disk().flip(path, 8 * 20);
+    cluster.world().heal();
+    cluster[2].start();
+    ASSERT_TRUE(cluster.world().run_until([&] { return serving(2); }, 5s));
+    cluster[lost].start();
+    cluster.world().run_for(3s);
+    EXPECT_FALSE(serving(lost));
+    cluster[leader].start();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    EXPECT_EQ(cluster[lost].node().core().record.cluster, lineage);
+    expect_everything_everywhere(cluster, stream);
+}
+
 // A broker that has lost the rest of its cluster is about; a new one must not take that cluster for the one whose
 // member asks for its vote.
 TEST_P(Seeds, ANewBrokerHelpsTheClusterThatAskedIt) {

@@ -281,9 +281,7 @@ TEST_F(StorageDamageTest, AnEntryOfAnotherStreamIsNotTaken) {
 
 // The end of a log that rests is known: its last record rots, the power goes, and it is no torn tail.
 TEST_F(StorageDamageTest, TheLastRecordOfALogThatRestsIsNotTakenForATornTail) {
-    open();
-    for (int i = 0; i < 3; ++i) ASSERT_TRUE(log().append(originals_[static_cast<std::size_t>(i)]));
-    ASSERT_TRUE(flush());
+    ten_records();
     for (const int second : {1, 5, 12}) {
         store_->tick(protocol::TimePoint(std::chrono::seconds(second)));
         disk_.run();
@@ -291,8 +289,10 @@ TEST_F(StorageDamageTest, TheLastRecordOfALogThatRestsIsNotTakenForATornTail) {
     disk_.flip(kSegment, disk_.content(kSegment).size() * 8 - 1);
     crash(FakeDisk::Crash::kMachine);
     open();
+    EXPECT_EQ(log().log_end(), Offset(10));
+    expect_beginning(log());
     ASSERT_TRUE(log().damage());
-    EXPECT_EQ(log().damage()->from, Offset(2));
+    EXPECT_EQ(log().damage()->from, Offset(9));
 }
 
 // What was promised since would be forgotten without a trace.

@@ -117,6 +117,41 @@ TEST(ViewMerge, AcceptorsOfALeftOutViewStillGiveTheBaseLog) {
     EXPECT_EQ(only_stream(next).log_end, Offset{7}) << "B's tail becomes orphans";
 }
 
+StreamHolding damaged(StreamHolding log, std::int64_t from, std::int64_t to) {
+    log.damaged_from = Offset{from};
+    log.damaged_to = Offset{to};
+    return log;
+}
+
+// View 3 began at 28, within the damage of A's log, which takes it to have begun behind.
+TEST(ViewMerge, ADamagedLogIsNoBaseWhileOthersMakeAQuorum) {
+    const View v3 = view_of(3, "ABC", {view_of(2, "ABC")});
+    Change next = change(
+        4, "ABC",
+        {without_vote(answer('A', v3, v3, {damaged(holding(70, {{2, 0}, {3, 32}}), 28, 32)})),
+         answer('B', v3, v3, {holding(63, {{2, 0}, {3, 28}})}), answer('C', v3, v3, {holding(53, {{2, 0}, {3, 28}})})});
+    const StreamPlan& base = only_stream(next);
+    EXPECT_EQ(base.log_end, Offset{63});
+    EXPECT_EQ(base.epochs, (std::vector<EpochStart>{{ViewNumber{2}, Offset{0}}, {ViewNumber{3}, Offset{28}}}));
+    EXPECT_THAT(base.sources, ElementsAre(node('B')));
+}
+
+// A served alone, so nobody else has what lies behind its damage; what the damage hid of its views is known elsewhere.
+TEST(ViewMerge, TheViewsOfADamagedBaseLogComeFromOneThatIsWhole) {
+    const View v3 = view_of(3, "ABC", {view_of(2, "ABC")});
+    const View v4 = view_of(4, "A", {v3});
+    Change next =
+        change(5, "ABC",
+               {without_vote(answer('A', v4, v4, {damaged(holding(70, {{2, 0}, {3, 32}, {4, 60}}), 28, 32)})),
+                answer('B', v3, v3, {holding(55, {{2, 0}, {3, 28}})}), answer('C', v3, v3, {holding(20, {{2, 0}})})});
+    EXPECT_TRUE(next.plan().counted_without_vote);
+    const StreamPlan& base = only_stream(next);
+    EXPECT_EQ(base.log_end, Offset{70});
+    EXPECT_EQ(base.epochs, (std::vector<EpochStart>{
+                               {ViewNumber{2}, Offset{0}}, {ViewNumber{3}, Offset{28}}, {ViewNumber{4}, Offset{60}}}));
+    EXPECT_THAT(base.sources, ElementsAre(node('A')));
+}
+
 TEST(ViewMerge, EveryStreamHasItsOwnSource) {
     const StreamId other{protocol::TopicId{17}, 3};
     const View v1 = view_of(1, "ABC");

@@ -207,9 +207,14 @@ private:
         host.installing.reset();
         host.durable = host.log.size();  // flushed, and no acknowledgement follows
         Answer answer{self(host), host.record.accepted, host.record.chosen, {}, {}, {}, {}};
-        answer.streams.push_back({kOnlyStream, Offset{0}, end_of(host.log),
-                                  Offset(static_cast<std::int64_t>(host.high_watermark)), epochs_of(host.log),
-                                  host.log.size()});
+        answer.streams.push_back({kOnlyStream,
+                                  Offset{0},
+                                  end_of(host.log),
+                                  Offset(static_cast<std::int64_t>(host.high_watermark)),
+                                  epochs_of(host.log),
+                                  host.log.size(),
+                                  {},
+                                  {}});
         answer.leaving = chance(leaving_percent_);
         answer.no_vote = host.record.must_relearn && rules_.lossy_has_no_vote;
         tell(host.id(), coordinator, number, [answer, log = host.log](Host& at) {

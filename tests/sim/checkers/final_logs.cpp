@@ -13,16 +13,18 @@ std::optional<FinalLogs::Log> FinalLogs::read_stream(Machine& machine, StreamId 
     node::Stream* stream = machine.node().core().streams.find(id);
     if (stream == nullptr) return out;
     const Offset end = stream->high_watermark;
-    Offset next = stream->log->log_start();
-    // What retention removed is what was committed there.
-    for (Offset offset; offset < next; ++offset)
-        if (const TrueRecord* record = truth_.find({machine.node().core().record.cluster, id}, offset))
-            out[offset] = *record;
+    Offset next;
     int repairs = 0;
     while (next < end) {
+        // What retention removed is what was committed there.
+        for (; next < stream->log->log_start(); ++next)
+            if (const TrueRecord* record = truth_.find({machine.node().core().record.cluster, id}, next))
+                out[next] = *record;
+        if (next >= end) break;
         std::optional<protocol::Result<storage::Batches>> answer;
         stream->log->read(next, end, 4u << 20, [&](protocol::Result<storage::Batches> r) { answer = std::move(r); });
         const bool answered = world_.run_until([&] { return answer.has_value(); }, kReadLimit);
+        if (answered && !*answer && next < stream->log->log_start()) continue;
         if (answered && !*answer && repairs++ < kRepairs) {
             world_.run_for(kRepairTime);
             if (!machine.running()) return std::nullopt;
