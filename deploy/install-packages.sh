@@ -20,7 +20,7 @@ build=(
 tests=(
     libgtest-dev libgmock-dev python3 python3-protobuf python3-kafka python3-lz4 python3-snappy python3-zstandard
     iproute2 nftables tcpdump strace ethtool procps
-    clang-format-19
+    clang-19 clang-format-19 libclang-rt-19-dev llvm-19
 )
 
 wanted=("${build[@]}")

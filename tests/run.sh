@@ -9,12 +9,12 @@ usage() {
     cat <<'TEXT'
 Usage: tests/run.sh [KIND [ARGUMENTS]]
 
-  (no kind)                                    unit, sim and integration
+  (no kind)                                    unit, sim, fuzz and integration
   unit [NAME…]                                 unit tests; NAME is part of a test's name
   sim [ARGUMENTS of logstream-sim]             the cluster in a simulated world, one seed a run
   soak [--minutes N] [--from SEED]             the same with new seeds until the time is over (10 minutes)
   integration [NAME…] [--mode netns|loopback]  scenarios on real processes
-  fuzz [ARGUMENTS]                             the decoders against random bytes
+  fuzz [--seconds N] [TARGET…]                 the decoders against random bytes
   bench [ARGUMENTS]                            figures: tests/bench/run.sh
 
 Examples:
@@ -149,6 +149,11 @@ integration() {
     run_logged build/integration-tests.log python3 tests/integration/run.py "$@"
 }
 
+fuzz() {
+    heading fuzz
+    run_logged build/fuzz-tests.log tests/fuzz/run.sh
+}
+
 check_integration_arguments() {
     local previous='' argument mode
     for argument in "$@"; do
@@ -183,6 +188,7 @@ case $kind in
     all)
         unit
         if has sim; then sim; fi
+        if has fuzz; then fuzz; fi
         integration
         ;;
     unit) unit "$@" ;;

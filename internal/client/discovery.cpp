@@ -49,17 +49,21 @@ void Discovery::on_frame(const env::ReceivedFrame& frame) {
     if (!response.ParseFromArray(frame.payload.data(), static_cast<int>(frame.payload.size()))) return;
     // A broker without a lineage is still looking for its own cluster.
     if (response.nonce() != nonce_ || response.cluster() != cluster_ || response.cluster_id() == 0) return;
+    std::set<env::Endpoint> brokers;
+    const auto add = [&brokers](const proto::Member& member) {
+        if (member.ip() == 0 || member.port() == 0 || !std::in_range<std::uint16_t>(member.port())) return;
+        brokers.insert({member.ip(), static_cast<std::uint16_t>(member.port())});
+    };
+    add(response.responder());
+    for (const proto::Member& member : response.view().members()) add(member);
+    if (brokers.empty()) return;
     if (answers_.empty()) judge_timer_ = env_.set_timer(kGather, [this] { judge(); });
     if (answers_.size() >= kMaxLineages) return;
     Lineage& lineage = answers_[protocol::ClusterId{response.cluster_id()}];
     lineage.has_records |= response.has_records();
     lineage.serving |= response.serving();
-    const auto add = [&lineage](const proto::Member& member) {
-        if (member.ip() == 0 || member.port() == 0 || lineage.brokers.size() >= kMaxBrokers) return;
-        lineage.brokers.insert({member.ip(), static_cast<std::uint16_t>(member.port())});
-    };
-    add(response.responder());
-    for (const proto::Member& member : response.view().members()) add(member);
+    for (const env::Endpoint broker : brokers)
+        if (lineage.brokers.size() < kMaxBrokers) lineage.brokers.insert(broker);
 }
 
 void Discovery::judge() {
@@ -67,7 +71,7 @@ void Discovery::judge() {
     stop();
     std::string with_records;
     for (const auto& [id, lineage] : answers) {
-        if (!lineage.has_records || lineage.brokers.empty()) continue;
+        if (!lineage.has_records) continue;
         with_records += fmt::format("{}{} (at {})", with_records.empty() ? "" : " and ", protocol::to_string(id),
                                     env::to_string(*lineage.brokers.begin()));
     }

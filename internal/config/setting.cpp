@@ -123,7 +123,7 @@ Kind<double> phi() {
                 if (!value || *value <= 0 || *value >= 1000) return std::unexpected("a number above 0 and below 1000");
                 return value;
             },
-            [](const double& value) { return fmt::format("{}", value); }};
+            show_number};
 }
 
 Kind<std::size_t> mtu() {

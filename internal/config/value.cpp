@@ -138,6 +138,12 @@ Parsed<double> parse_number(std::string_view text) {
     return value;
 }
 
+std::string show_number(double value) {
+    std::array<char, 512> text{};  // more than the digits of any double between 0 and 1000
+    const auto end = std::to_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed).ptr;
+    return {text.data(), end};
+}
+
 Parsed<std::uint64_t> parse_count(std::string_view text) {
     const auto count = take_count(text);
     if (!count || !text.empty()) return std::unexpected("a whole number");

@@ -28,6 +28,8 @@ std::string show_size(std::uint64_t bytes);
 
 Parsed<bool> parse_bool(std::string_view text);
 Parsed<double> parse_number(std::string_view text);
+// Without an exponent, which parse_number does not read.
+std::string show_number(double value);
 
 // A whole number without sign and nothing after it.
 Parsed<std::uint64_t> parse_count(std::string_view text);

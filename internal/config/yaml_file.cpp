@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
@@ -9,7 +10,9 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <optional>
 #include <set>
+#include <sstream>
 
 #include "internal/config/nearest.h"
 #include "internal/config/setting.h"
@@ -108,20 +111,46 @@ private:
     std::vector<YamlEntry> entries_;
 };
 
+// Hears where each document begins, and nothing else of it.
+class DocumentStarts final : public YAML::EventHandler {
+public:
+    std::vector<int> lines;
+
+    void OnDocumentStart(const YAML::Mark& mark) override { lines.push_back(mark.line); }
+    void OnDocumentEnd() override {}
+    void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+    void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+    void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
+    void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+    void OnSequenceEnd() override {}
+    void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+    void OnMapEnd() override {}
+};
+
+// The line in which a second document begins, from 0. Not by YAML::LoadAll: of a text like "," yaml-cpp 0.7 makes empty
+// documents without end.
+std::optional<int> second_document(const std::string& text) {
+    std::istringstream stream(text);
+    YAML::Parser parser(stream);
+    DocumentStarts starts;
+    while (starts.lines.size() < 2)
+        if (!parser.HandleNextDocument(starts)) return std::nullopt;
+    return starts.lines[1];
+}
+
 }  // namespace
 
 Result<std::vector<YamlEntry>> parse_yaml(std::string_view text, std::string_view name) {
     try {
-        const auto documents = YAML::LoadAll(std::string(text));
-        if (documents.empty() || (documents.size() == 1 && documents[0].IsNull())) return std::vector<YamlEntry>{};
-        if (documents.size() > 1)
-            return protocol::fail(ErrorCode::kConfig, "{}:{}: expected one document, got {}", name,
-                                  documents[1].Mark().line + 1, documents.size());
-        if (!documents[0].IsMap())
+        if (const auto second = second_document(std::string(text)))
+            return protocol::fail(ErrorCode::kConfig, "{}:{}: expected one document, got more", name, *second + 1);
+        const auto document = YAML::Load(std::string(text));
+        if (document.IsNull()) return std::vector<YamlEntry>{};
+        if (!document.IsMap())
             return protocol::fail(ErrorCode::kConfig, "{}:{}: expected settings like 'storage:' with 'dir: …' under it",
-                                  name, documents[0].Mark().line + 1);
+                                  name, document.Mark().line + 1);
         Flattener flattener(name);
-        if (auto added = flattener.add_section(documents[0], ""); !added) return std::unexpected(added.error());
+        if (auto added = flattener.add_section(document, ""); !added) return std::unexpected(added.error());
         return flattener.take();
     } catch (const YAML::Exception& error) {
         return protocol::fail(ErrorCode::kConfig, "{}:{}: not valid YAML: {}", name, error.mark.line + 1, error.msg);

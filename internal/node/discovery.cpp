@@ -71,6 +71,7 @@ void Discovery::on_join(const proto::Join& join, Endpoint from) {
                               join.leader(),
                               join.members(),
                               env_.now()};
+    std::erase_if(candidates_, [&](const auto& entry) { return env_.now() - entry.second.heard > kMemory; });
     if (candidates_.size() >= kMaxCandidates && !candidates_.contains(candidate.node.id)) return;
     candidates_.insert_or_assign(candidate.node.id, candidate);
     events_.heard(candidate);

@@ -55,7 +55,6 @@ private:
     view::View taught_;
     std::uint64_t run_{};
     std::unique_ptr<Aligner> aligner_;
-    std::uint64_t last_fetched_{};
     env::TimerId timer_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -140,9 +140,9 @@ void Node::start() {
                               std::min<std::uint64_t>(settings_.window_bytes, limits.receive_buffer_bytes / 2),
                               static_cast<std::uint32_t>(limits.max_datagram_bytes)};
     // With the incarnation that the view names, the others take it for the member that it was.
-    const bool goes_on = protocol::planted(protocol::Bug::kRestartedOwner) && core_.record.accepted &&
-                         core_.record.chosen == core_.record.accepted &&
-                         core_.record.promised == core_.record.accepted_number();
+    bool goes_on = protocol::planted(protocol::Bug::kRestartedOwner) && core_.record.accepted &&
+                   core_.record.chosen == core_.record.accepted &&
+                   core_.record.promised == core_.record.accepted_number();
     if (goes_on) core_.self.incarnation = core_.record.accepted->find(core_.record.node)->incarnation;
     core_.persist([this, goes_on] {
         if (goes_on) participant_.go_on_after_restart();

@@ -110,7 +110,7 @@ EntryResult read_entry(const Bytes& data, std::size_t at, std::uint64_t data_pos
 }
 
 std::optional<Entry> find_entry(const Bytes& data, std::size_t at, std::uint64_t data_position, std::uint32_t seed,
-                                Offset least) {
+                                Offset least, const EntryBounds& bounds) {
     std::array<std::byte, sizeof kEntryMagic> magic{};
     protocol::store(magic.data(), kEntryMagic);
     while (at < data.size()) {
@@ -118,7 +118,9 @@ std::optional<Entry> find_entry(const Bytes& data, std::size_t at, std::uint64_t
         if (hit == nullptr) return std::nullopt;
         at = static_cast<std::size_t>(static_cast<const std::byte*>(hit) - data.data());
         EntryResult result = read_entry(data, at, data_position, seed);
-        if (result.status == EntryStatus::kOk && result.entry.header.base >= least) return std::move(result.entry);
+        const Entry& entry = result.entry;
+        if (result.status == EntryStatus::kOk && entry.header.base >= least && bounds.hold(entry))
+            return std::move(result.entry);
         ++at;
     }
     return std::nullopt;

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 #include <vector>
@@ -70,8 +71,15 @@ struct EntryResult {
 
 // Reads the entry at `at` of `data`, which holds a segment's bytes from `data_position` on.
 EntryResult read_entry(const Bytes& data, std::size_t at, std::uint64_t data_position, std::uint32_t seed);
-// The first valid entry at or after `at` whose base offset is `least` or more; none when there is none.
+// What an entry of a log must fit besides its checksums. One that does not is an old block that the disk brought back,
+// or one of another file.
+struct EntryBounds {
+    ViewNumber least_view{};                                 // of the entry before: views never fall
+    Offset limit{std::numeric_limits<std::int64_t>::max()};  // where the next segment begins: its records lie below
+    bool hold(const Entry& entry) const { return entry.header.view >= least_view && entry.batch.info.next <= limit; }
+};
+// The first valid entry at or after `at` whose base offset is `least` or more and that fits; none when there is none.
 std::optional<Entry> find_entry(const Bytes& data, std::size_t at, std::uint64_t data_position, std::uint32_t seed,
-                                Offset least);
+                                Offset least, const EntryBounds& bounds);
 
 }  // namespace logstream::storage

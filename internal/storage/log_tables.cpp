@@ -34,6 +34,8 @@ bool OrphanKeys::decode(ByteReader& in) {
         key.lineage = protocol::ClusterId(in.get<std::uint64_t>());
         key.view = ViewNumber(in.get<std::uint64_t>());
         key.offset = Offset(in.get<std::int64_t>());
+        // One batch has one key, and they were written in the log's order.
+        if (at_.contains(key) || (!by_offset_.empty() && at <= by_offset_.rbegin()->first)) in.fail();
         add(key, at);
     }
     return in.ok();

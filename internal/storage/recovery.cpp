@@ -148,7 +148,8 @@ Result<void> Recovery::read_snapshots() {
         const auto at = std::ranges::find(segments.begin(), end, snapshot->segment_base, &Segment::base);
         if (!newest || newest->serial < snapshot->serial) newest = snapshot;
         const bool fits = at != end && at->generation == snapshot->segment_generation &&
-                          at->size >= snapshot->position && snapshot->offset >= snapshot->segment_base;
+                          at->size >= snapshot->position &&
+                          (at + 1 == segments.end() || snapshot->offset <= (at + 1)->base);
         if (!fits || (best && best->serial > snapshot->serial)) continue;
         start_segment_ = static_cast<std::size_t>(at - segments.begin());
         best = std::move(snapshot);
@@ -187,15 +188,17 @@ Result<void> Recovery::read_snapshots() {
 
 Result<void> Recovery::scan() {
     Offset expected = start_.offset;
+    EntryBounds bounds{.least_view = start_.tables.epochs.last_view()};
     std::uint64_t position = start_.position;
     for (std::size_t i = start_segment_; i < result_.segments.size(); ++i, position = 0) {
         const Segment& segment = result_.segments[i];
-        if (segment.base > expected && i > start_segment_) {
-            // Entries before this segment are missing: a gap that ends where it begins.
+        if (i > start_segment_) {
+            // What cannot be read of the segment before, be it offsets or junk behind its last entry, ends where this
+            // one begins.
             const bool open = !gaps_.empty() && gaps_.back().scanned + 1 == scans_.size() && !gaps_.back().place.to;
             if (open) {
                 gaps_.back().place.to = segment.base;
-            } else {
+            } else if (segment.base > expected) {
                 const Scanned& before = scans_.back();
                 ScanGap gap{expected,     before.scan.end_position, EntryStatus::kShort, before.scan.entries.size(),
                             segment.base, before.scan.end_position};
@@ -206,9 +209,12 @@ Result<void> Recovery::scan() {
         auto data =
             context_.disk.read_now(segment.log_path(), position, segment.size - std::min(segment.size, position));
         if (!data && data.error().code != ErrorCode::kInvalid) return std::unexpected(data.error());
+        const bool newest = i + 1 == result_.segments.size();
+        bounds.limit = newest ? EntryBounds{}.limit : result_.segments[i + 1].base;
         Scanned scanned{i, {}, data ? *data : Bytes(), position};
-        scanned.scan = scan_segment(scanned.data, position, expected, seed_);
+        scanned.scan = scan_segment(scanned.data, position, expected, seed_, bounds);
         expected = scanned.scan.end;
+        if (!scanned.scan.entries.empty()) bounds.least_view = scanned.scan.entries.back().info.view;
         for (const ScannedEntry& entry : scanned.scan.entries) known_end_ = std::max(known_end_, entry.synced_end);
         for (const ScanGap& gap : scanned.scan.gaps) gaps_.push_back({gap, scans_.size()});
         scans_.push_back(std::move(scanned));

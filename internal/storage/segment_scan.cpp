@@ -4,7 +4,8 @@
 
 namespace logstream::storage {
 
-SegmentScan scan_segment(const Bytes& data, std::uint64_t position, Offset expected, std::uint32_t seed) {
+SegmentScan scan_segment(const Bytes& data, std::uint64_t position, Offset expected, std::uint32_t seed,
+                         EntryBounds bounds) {
     SegmentScan scan;
     scan.end = expected;
     scan.end_position = position;
@@ -12,11 +13,12 @@ SegmentScan scan_segment(const Bytes& data, std::uint64_t position, Offset expec
     while (true) {
         EntryResult next = read_entry(data, at, position, seed);
         if (next.status == EntryStatus::kEnd) return scan;
-        if (next.status == EntryStatus::kOk && next.entry.header.base != scan.end) next.status = EntryStatus::kBad;
+        if (next.status == EntryStatus::kOk && (next.entry.header.base != scan.end || !bounds.hold(next.entry)))
+            next.status = EntryStatus::kBad;
         if (next.status != EntryStatus::kOk) {
             ScanGap gap{scan.end, position + at, next.status, scan.entries.size(), {}, position + data.size()};
             // The very entry at `at` may be the next valid one, when those before it are missing.
-            auto found = find_entry(data, at, position, seed, scan.end);
+            auto found = find_entry(data, at, position, seed, scan.end, bounds);
             if (found) {
                 gap.to = found->header.base;
                 gap.to_position = found->position;
@@ -26,6 +28,7 @@ SegmentScan scan_segment(const Bytes& data, std::uint64_t position, Offset expec
             next.entry = std::move(*found);
         }
         const Entry& entry = next.entry;
+        bounds.least_view = entry.header.view;
         scan.entries.push_back(
             {entry.position, entry.end(), entry.batch.info, entry.batch.max_timestamp_ms, entry.header.synced_end});
         scan.end = entry.batch.info.next;

@@ -39,7 +39,8 @@ struct SegmentScan {
 };
 
 // `data` holds the segment's bytes from `position` on, where the entry with base offset `expected` begins.
-SegmentScan scan_segment(const Bytes& data, std::uint64_t position, Offset expected, std::uint32_t seed);
+SegmentScan scan_segment(const Bytes& data, std::uint64_t position, Offset expected, std::uint32_t seed,
+                         EntryBounds bounds = {});
 
 // The index that the entries make.
 SparseIndex index_of(const SegmentScan& scan, Offset base, std::uint32_t interval_bytes);

@@ -74,12 +74,16 @@ std::optional<Snapshot> decode_snapshot(std::span<const std::byte> bytes, protoc
         damage.range.to_position = in.get<std::uint64_t>();
     }
     const std::size_t index_bytes = in.get_count(1);
-    if (!in.ok()) return std::nullopt;
+    const bool in_order = Offset(0) <= snapshot.segment_base && snapshot.segment_base <= snapshot.offset &&
+                          snapshot.offset <= snapshot.known_end;
+    if (!in.ok() || !in_order) return std::nullopt;
     auto index = SparseIndex::decode(in.rest().first(index_bytes), snapshot.segment_base, kOpenSegment);
     if (!index) return std::nullopt;
     snapshot.index = std::move(*index);
     ByteReader tables(in.rest().subspan(index_bytes));
     if (!snapshot.tables.decode(tables) || !tables.at_end() || snapshot.stream != stream) return std::nullopt;
+    const auto epochs = snapshot.tables.epochs.entries();
+    if (!epochs.empty() && epochs.back().first >= snapshot.offset) return std::nullopt;
     return snapshot;
 }
 

@@ -1,7 +1,9 @@
 #include "internal/storage/sparse_index.h"
 
 #include <algorithm>
+#include <functional>
 #include <iterator>
+#include <utility>
 
 #include "internal/protocol/checksum.h"
 #include "internal/protocol/error.h"
@@ -17,12 +19,12 @@ constexpr std::size_t kPlaceBytes = 16;
 }  // namespace
 
 void SparseIndex::add(Offset base, std::uint64_t position, std::int64_t max_timestamp_ms) {
-    if (entries_.empty() || position >= entries_.back().position + std::uint64_t{interval_bytes_}) {
-        LS_ASSERT(position <= std::numeric_limits<std::uint32_t>::max() &&
-                  base - base_ <= std::numeric_limits<std::uint32_t>::max());
+    const bool far_enough = entries_.empty() || position >= entries_.back().position + std::uint64_t{interval_bytes_};
+    // No segment of ours reaches further; a damaged one may seem to, and is walked from the place before.
+    const bool fits = std::in_range<std::uint32_t>(position) && std::in_range<std::uint32_t>(base - base_);
+    if (far_enough && fits)
         entries_.push_back(
             {static_cast<std::uint32_t>(base - base_), static_cast<std::uint32_t>(position), max_timestamp_ms_});
-    }
     max_timestamp_ms_ = std::max(max_timestamp_ms_, max_timestamp_ms);
 }
 
@@ -78,7 +80,11 @@ std::optional<SparseIndex> SparseIndex::decode(std::span<const std::byte> bytes,
         place.position = in.get<std::uint32_t>();
         place.older_ms = in.get<std::int64_t>();
     }
-    if (!in.ok() || !in.at_end() || index.base_ != base || length != segment_bytes) return std::nullopt;
+    const auto rises = [](const Place& a, const Place& b) {
+        return a.offset < b.offset && a.position < b.position && a.older_ms <= b.older_ms;
+    };
+    const bool in_order = std::ranges::adjacent_find(index.entries_, std::not_fn(rises)) == index.entries_.end();
+    if (!in.ok() || !in.at_end() || !in_order || index.base_ != base || length != segment_bytes) return std::nullopt;
     return index;
 }
 

@@ -71,11 +71,7 @@ private:
             if (from_ >= damage.from && from_ < damage.to) return finish(damaged(log));
             if (from_ >= damage.to && position < damage.to_position) position = damage.to_position;
         }
-        if (position >= segment.written) {
-            // The index said so, and yet nothing is there.
-            return finish(protocol::fail(ErrorCode::kCorrupt, "offset {} of stream {} cannot be found", from_,
-                                         to_string(log.id_)));
-        }
+        if (position >= segment.written) return look_closer(log);  // the index said so, and yet nothing is there
         const std::uint64_t wanted =
             std::max<std::uint64_t>(least_bytes, max_bytes_ + log.context_.options.index_interval_bytes);
         position_ = position;
@@ -92,6 +88,7 @@ private:
     void walk(StreamLog& log, const Bytes& data) {
         const Segment& segment = log.segments_[log.segment_index(from_)];
         const Offset limit = std::min(limit_, log.log_end_);
+        const Offset end = log.end_of(log.segment_index(from_));
         Batches batches;
         std::size_t total = 0;
         std::size_t at = 0;
@@ -99,7 +96,8 @@ private:
         while (true) {
             EntryResult next = read_entry(data, at, position_, log.seed_);
             const bool out_of_order =
-                next.status == EntryStatus::kOk && expected && next.entry.header.base != *expected;
+                next.status == EntryStatus::kOk &&
+                ((expected && next.entry.header.base != *expected) || next.entry.batch.info.next > end);
             const bool ends_here = position_ + data.size() >= segment.written || data.size() < length_;
             if (next.status == EntryStatus::kBad || out_of_order || (next.status != EntryStatus::kOk && ends_here)) {
                 if (!batches.empty()) break;
@@ -114,9 +112,9 @@ private:
             expected = entry.batch.info.next;
             at = static_cast<std::size_t>(entry.end() - position_);
             if (entry.batch.info.next <= from_) continue;
+            if (batches.empty() && entry.header.base > from_) return look_closer(log);
             if (entry.batch.info.next > limit) break;
             if (!batches.empty() && total + entry.bytes.size() > max_bytes_) break;
-            if (batches.empty() && entry.header.base > from_) return look_closer(log);
             total += entry.bytes.size();
             batches.push_back(batches.empty() ? trim_batch(entry.bytes, from_) : entry.bytes);
         }
@@ -241,7 +239,7 @@ void StreamLog::inspect(Offset segment_base, std::move_only_function<void(bool)>
             if (log->layout_ != layout) return done(true);
             Segment& s = log->segments_[log->segment_index(base)];
             const Bytes bytes = data ? *data : Bytes();
-            const SegmentScan scan = scan_segment(bytes, 0, base, log->seed_);
+            const SegmentScan scan = scan_segment(bytes, 0, base, log->seed_, {.limit = end});
             std::vector<SegmentDamage> found;
             for (const ScanGap& gap : scan.gaps) {
                 found.push_back({gap.from, gap.to.value_or(end), gap.position, gap.to ? gap.to_position : written});

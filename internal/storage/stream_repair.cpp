@@ -193,7 +193,8 @@ void StreamLog::rebuild_tables(FlushCallback callback) {
                     me->ops.emplace_back(CreateOp{path});
                     me->ops.emplace_back(WriteOp{path, 0, {encode_snapshot(snapshot)}});
                 }
-                for (const ScannedEntry& entry : scan_segment(*data, 0, s.base, l->seed_).entries)
+                const EntryBounds bounds{.least_view = me->tables.epochs.last_view(), .limit = l->end_of(me->at)};
+                for (const ScannedEntry& entry : scan_segment(*data, 0, s.base, l->seed_, bounds).entries)
                     me->tables.apply(entry.info);
                 ++me->at;
                 me->next();
@@ -208,9 +209,8 @@ void StreamLog::rebuild_tables(FlushCallback callback) {
         const auto log = rebuild->self.lock();
         if (!log) return;
         if (bytes) {
-            if (auto snapshot = decode_snapshot(bytes->span(), log->id_, log->context_.table_limits())) {
-                rebuild->tables = std::move(snapshot->tables);
-            }
+            auto snapshot = decode_snapshot(bytes->span(), log->id_, log->context_.table_limits());
+            if (snapshot && snapshot->offset == log->log_start()) rebuild->tables = std::move(snapshot->tables);
         }
         rebuild->next();
     });

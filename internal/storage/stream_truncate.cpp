@@ -98,7 +98,7 @@ void StreamLog::find_on_disk(Offset to, FlushCallback callback) {
         TruncatePoint point{at, 0, {}, {}};
         std::optional<Snapshot> snapshot;
         if (tables) snapshot = decode_snapshot(tables->span(), log->id_, log->context_.table_limits());
-        if (snapshot) {
+        if (snapshot && snapshot->offset == base) {
             point.tables = std::move(snapshot->tables);
         } else if (base == Offset(0)) {
             point.tables = LogTables(log->context_.table_limits());
@@ -115,7 +115,9 @@ void StreamLog::find_on_disk(Offset to, FlushCallback callback) {
                 const auto log = self.lock();
                 if (!log) return;
                 if (!data) return log->end_change(std::move(callback), std::unexpected(data.error()));
-                SegmentScan scan = scan_segment(*data, 0, base, log->seed_);
+                SegmentScan scan =
+                    scan_segment(*data, 0, base, log->seed_,
+                                 {.least_view = point.tables->epochs.last_view(), .limit = log->end_of(point.segment)});
                 const auto end =
                     std::ranges::find_if(scan.entries, [to](const ScannedEntry& e) { return e.info.base >= to; });
                 const bool boundary =

@@ -4,6 +4,7 @@
 
 #include "client_world.h"
 #include "internal/client/backoff.h"
+#include "internal/client/discovery.h"
 #include "internal/client/histogram.h"
 #include "internal/client/partitioner.h"
 #include "internal/client/requests.h"
@@ -118,6 +119,38 @@ TEST_F(ClientRequests, CancelledRequestIsNeverAnswered) {
     requests.cancel(id);
     env.run_for(2s);
     EXPECT_TRUE(answers.empty());
+}
+
+// Anybody may answer: what names no broker that one can connect to must not end the search.
+TEST(ClientDiscovery, AnAnswerWithoutABrokerIsNone) {
+    FakeEnv env;
+    proto::Join asked;
+    env.on_broadcast = [&asked](const env::OutFrame& frame) {
+        const auto payload = frame.head.from(protocol::decode_frame(frame.head.span())->payload_begin);
+        ASSERT_TRUE(asked.ParseFromString(std::string(payload.view())));
+    };
+    std::vector<std::set<Endpoint>> found;
+    Discovery discovery(env, "c", [&found](const auto& brokers) { found.push_back(brokers.value()); });
+    discovery.start();
+    env.run_for(10ms);
+    const auto answer = [&](std::uint32_t port) {
+        proto::JoinResponse response;
+        response.set_cluster("c");
+        response.set_cluster_id(1);
+        response.set_nonce(asked.nonce());
+        response.mutable_responder()->set_ip(0x0a000001);
+        response.mutable_responder()->set_port(port);
+        const Bytes payload = Bytes::copy_of(response.SerializeAsString());
+        protocol::FrameHeader header;
+        header.type = MessageType::kJoinResponse;
+        discovery.on_frame({env::Channel::kUnicast, {}, header, payload});
+        env.run_for(100ms);
+    };
+    answer(0);
+    answer(0x10000);
+    EXPECT_TRUE(found.empty());
+    answer(8001);
+    EXPECT_EQ(found, std::vector({std::set{Endpoint{0x0a000001, 8001}}}));
 }
 
 }  // namespace

@@ -65,7 +65,8 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"[1, 2]: x", "f.yaml:1: expected a setting's name, got a list or map"},
         // Not a configuration at all.
         Case{"- a\n- b", "f.yaml:1: expected settings like 'storage:' with 'dir: …' under it"},
-        Case{"node: {name: a}\n---\nnode: {name: b}", "f.yaml:3: expected one document, got 2"},
+        Case{"node: {name: a}\n---\nnode: {name: b}", "f.yaml:2: expected one document, got more"},
+        Case{",", "f.yaml:1: expected one document, got more"},
         Case{"node:\n  name: [a", "f.yaml:2: not valid YAML: end of sequence flow not found"},
         // Bad values.
         Case{"node:\n  address: localhost",

@@ -67,6 +67,11 @@ TEST(Numbers, AndNothingElse) {
     for (const auto text : {"", "8,5", "8 ", "inf", "nan", "1e999", "x"}) EXPECT_FALSE(parse_number(text)) << text;
 }
 
+TEST(Numbers, AreShownAsTheyCanBeRead) {
+    for (const auto value : {8.0, 8.25, 0.0000001, 5e-324, 999.9}) EXPECT_EQ(parse_number(show_number(value)), value);
+    EXPECT_EQ(show_number(8), "8");
+}
+
 TEST(Booleans, AsYamlAndPeopleWriteThem) {
     for (const auto text : {"true", "yes", "on", "True"}) EXPECT_EQ(parse_bool(text), true) << text;
     for (const auto text : {"false", "no", "off", "FALSE"}) EXPECT_EQ(parse_bool(text), false) << text;

@@ -334,6 +334,77 @@ TEST_F(StorageDamageTest, AFullDiskKeepsTheStateThatIsThere) {
     EXPECT_EQ(store_->state()->view(), "promised 7");
 }
 
+TEST_F(StorageDamageTest, AClosedSegmentThatIsCutToNothingIsFoundByTheRead) {
+    options_.segment_bytes = 600;
+    ten_records();
+    close();
+    disk_.put(kSegment, {});
+    open();
+    const auto gone = read(log(), 0);
+    ASSERT_FALSE(gone);
+    EXPECT_EQ(gone.error().code, ErrorCode::kCorrupt);
+    ASSERT_TRUE(log().damage());
+    EXPECT_EQ(log().damage()->from, Offset(0));
+}
+
+TEST_F(StorageDamageTest, AnEntryOfAnOlderViewIsDamage) {
+    ten_records();
+    crash(FakeDisk::Crash::kProcess);
+    std::vector<std::byte> file = disk_.content(kSegment);
+    // What stood there before a view change, and is sound in itself.
+    Bytes old = Bytes::copy_of(originals_[5].span());
+    protocol::assign(old, Offset(5), ViewNumber(2));
+    std::byte* at = file.data() + position(5);
+    encode_entry_header(at, {Offset(5), static_cast<std::uint32_t>(old.size()), ViewNumber(2), Offset(5)},
+                        stream_seed(kStream));
+    std::ranges::copy(old.span(), at + kEntryHeaderBytes);
+    disk_.put(kSegment, file);
+    for (const char* slot : {"/tail.0", "/tail.1"}) disk_.remove(kDir + slot);
+    open();
+    EXPECT_EQ(log().damage(), (DamageRange{Offset(5), Offset(6)}));
+    EXPECT_EQ(log().log_end(), Offset(10));
+    expect_beginning(log());
+}
+
+TEST_F(StorageDamageTest, AnEntryOfTheNextSegmentIsNotTaken) {
+    options_.segment_bytes = 600;
+    ten_records();
+    crash(FakeDisk::Crash::kProcess);
+    // The file system has mixed them up: the first segment holds the second's blocks.
+    const std::vector<std::string> files = disk_.files();
+    std::vector<std::string> segments;
+    std::ranges::copy_if(files, std::back_inserter(segments), [](const auto& f) { return f.ends_with(".log"); });
+    ASSERT_GE(segments.size(), 2u);
+    disk_.put(segments[0], disk_.content(segments[1]));
+    for (const std::string& file : files)
+        if (file.starts_with(kDir) && !file.ends_with(".log")) disk_.remove(file);
+    open();
+    ASSERT_TRUE(log().damage());
+    EXPECT_EQ(log().damage()->from, Offset(0));
+    EXPECT_EQ(log().log_end(), Offset(10));
+    expect_beginning(log());
+    close();
+    open();
+    EXPECT_EQ(log().log_end(), Offset(10));
+}
+
+TEST_F(StorageDamageTest, JunkBehindTheLastEntryOfAClosedSegmentHidesNothing) {
+    options_.segment_bytes = 600;
+    ten_records();
+    crash(FakeDisk::Crash::kProcess);
+    std::vector<std::byte> file = disk_.content(kSegment);
+    file.resize(file.size() + 100, std::byte{0x5a});
+    disk_.put(kSegment, file);
+    for (const std::string& path : disk_.files())
+        if (path.starts_with(kDir) && !path.ends_with(".log")) disk_.remove(path);
+    for (int start = 0; start < 2; ++start) {
+        open();
+        EXPECT_EQ(log().log_end(), Offset(10));
+        EXPECT_EQ(read_all(log())->size(), 10u);
+        close();
+    }
+}
+
 TEST_F(StorageDamageTest, AStateFileTornOrFlippedAnywhereIsReported) {
     open();
     ASSERT_TRUE(

@@ -4,6 +4,7 @@
 #include <random>
 
 #include "internal/storage/log_tables.h"
+#include "internal/storage/snapshot.h"
 #include "internal/storage/table_history.h"
 
 namespace logstream::storage {
@@ -273,6 +274,42 @@ TEST(OrphanKeys, TheOldestAreForgottenFirst) {
     EXPECT_FALSE(keys.contains(key(0)));
     EXPECT_TRUE(keys.contains(key(1)));
     EXPECT_TRUE(keys.contains(key(2)));
+}
+
+TEST(OrphanKeys, TwoAtOneOffsetMakeNoSense) {
+    ByteWriter out;
+    out.put(std::uint32_t{2});
+    for (const std::int64_t offset : {1, 2}) {
+        out.put(std::int64_t{5});
+        out.put(std::uint64_t{1});
+        out.put(std::uint64_t{1});
+        out.put(offset);
+    }
+    ByteReader in(out.span());
+    EXPECT_FALSE(OrphanKeys(10).decode(in));
+}
+
+TEST(Snapshot, OneThatContradictsItselfIsNotTaken) {
+    const protocol::StreamId stream{protocol::TopicId{1}, 0};
+    const auto decoded = [stream](Offset segment_base, Offset offset, Offset first_of_view) {
+        Snapshot snapshot{stream, offset, segment_base, 0, 0, offset, 1, false, {}, {}, {}};
+        snapshot.tables.epochs.append(ViewNumber(1), first_of_view);
+        snapshot.index = SparseIndex(segment_base, 1);
+        return decode_snapshot(encode_snapshot(snapshot).span(), stream, {}).has_value();
+    };
+    EXPECT_TRUE(decoded(Offset(10), Offset(15), Offset(14)));
+    EXPECT_FALSE(decoded(Offset(10), Offset(9), Offset(3)));
+    EXPECT_FALSE(decoded(Offset(-1), Offset(9), Offset(3)));
+    EXPECT_FALSE(decoded(Offset(10), Offset(15), Offset(15)));
+}
+
+TEST(SparseIndex, APlaceTooFarAwayIsNotRemembered) {
+    SparseIndex index(Offset(0), 1);
+    index.add(Offset(0), 0, 1);
+    index.add(Offset(std::int64_t{1} << 32), 100, 2);
+    EXPECT_EQ(index.size(), 1u);
+    EXPECT_EQ(index.position_of(Offset(std::int64_t{1} << 40)), 0u);
+    EXPECT_EQ(index.max_timestamp_ms(), 2);
 }
 
 }  // namespace
