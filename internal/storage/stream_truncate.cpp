@@ -102,6 +102,14 @@ void StreamLog::find_on_disk(Offset to, FlushCallback callback) {
             point.tables = std::move(snapshot->tables);
         } else if (base == Offset(0)) {
             point.tables = LogTables(log->context_.table_limits());
+        } else if (base > log->log_start() && !log->damage()) {
+            // They are a function of the log: made again, and asked for once more.
+            return log->rebuild_tables([self, to, callback = std::move(callback)](Result<void> rebuilt) mutable {
+                const auto again = self.lock();
+                if (!again) return;
+                if (!rebuilt) return callback(std::move(rebuilt));
+                again->truncate(to, std::move(callback));
+            });
         } else {
             return log->end_change(
                 std::move(callback),

@@ -295,6 +295,22 @@ TEST_F(StorageDamageTest, TheLastRecordOfALogThatRestsIsNotTakenForATornTail) {
     EXPECT_EQ(log().damage()->from, Offset(9));
 }
 
+// A segment's tables follow from the records before it.
+TEST_F(StorageDamageTest, TablesThatRotAreMadeAgainWhenTheyAreNeeded) {
+    options_.segment_bytes = 600;
+    ten_records();
+    for (std::int64_t to = 9; to > 0; --to) {
+        close();
+        for (const std::string& path : disk_.files())
+            if (path.ends_with(".tables")) disk_.flip(path, 8 * 30);
+        open();
+        ASSERT_TRUE(await([&](FlushCallback done) { log().truncate(Offset(to), std::move(done)); })) << to;
+        EXPECT_EQ(log().log_end(), Offset(to));
+        EXPECT_EQ(log().epochs().last_view(), ViewNumber(3));
+        EXPECT_EQ(read_all(log())->size(), static_cast<std::size_t>(to));
+    }
+}
+
 // What was promised since would be forgotten without a trace.
 TEST_F(StorageDamageTest, AStateFileOfAnOlderMomentIsReported) {
     const auto save = [this](std::string_view text) {
