@@ -8,7 +8,6 @@ namespace logstream::node {
 using protocol::hex;
 
 namespace {
-constexpr Duration kOutsiderMemory = std::chrono::seconds(2);
 constexpr Duration kFirstBackOff = std::chrono::milliseconds(200);
 // Nothing flaps, and nobody is kept out for long. A learner that does not promise in time freezes the others for 400
 // ms: for a tenth of the time, then.

@@ -278,7 +278,7 @@ void Node::tick() {
     if (core_.store.failed()) return core_.fatal(Error{ErrorCode::kDisk, "the disk failed a write or a flush"});
     send_heartbeat(Beat::kRegular);
     replicator_.tick();
-    if (serving()) repair_.tick(*serving_);
+    if (serving() && core_.store.damaged()) repair_.tick(serving_->number, repair_peers());
     // An election may have found nobody to make a quorum of; their connections may pass again any moment.
     if (serving() && !settled() && !elector_.running() && !coordinator_.running() && !learner_.running())
         seek("the leader or a majority is out of reach");
@@ -293,6 +293,16 @@ void Node::tick() {
                       [&](const auto& entry) { return now - entry.second > std::chrono::seconds(60); });
     }
     if (is_leader() && !ready_learners_.empty()) want_change("a learner is ready");
+}
+
+// The other members, and those who wait outside: of a view that shrank to one the records are there.
+std::vector<view::Member> Node::repair_peers() const {
+    std::vector<view::Member> out;
+    for (const view::Member& member : serving_->members)
+        if (member.id != core_.self.id) out.push_back(member);
+    for (const auto& [id, learner] : learners_)
+        if (core_.env.now() - learner.heard <= kOutsiderMemory) out.push_back(learner.member);
+    return out;
 }
 
 void Node::apply_retention() {

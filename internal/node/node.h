@@ -30,6 +30,8 @@
 
 namespace logstream::node {
 
+inline constexpr Duration kOutsiderMemory = std::chrono::seconds(2);  // of a learner that was not heard since
+
 class Node {
 public:
     // The disk failed, or a promise was broken: the process must end. Called at most once, from the loop.
@@ -141,6 +143,7 @@ private:
     enum class Beat : std::uint8_t { kRegular, kExtra };
     void send_heartbeat(Beat beat);
     void apply_retention();
+    std::vector<view::Member> repair_peers() const;
     std::vector<NodeId> multicast_heard() const;
     std::string_view role_of(NodeId member) const;
 

@@ -6,12 +6,15 @@ namespace {
 constexpr Duration kPause = std::chrono::seconds(1);  // between two tries
 }
 
-void Repair::tick(const view::View& view) {
-    if (!core_.store.damaged() || aligner_ || view.members.size() < 2 || core_.env.now() < next_) return;
+void Repair::tick(ViewNumber view, const std::vector<view::Member>& peers) {
+    if (!core_.store.damaged() || aligner_ || peers.empty() || core_.env.now() < next_) return;
     next_ = core_.env.now() + kPause;
     std::vector<NodeId> others;
-    for (const view::Member& member : view.members)
-        if (member.id != core_.self.id) others.push_back(member.id);
+    std::map<NodeId, Endpoint> addresses;
+    for (const view::Member& peer : peers) {
+        others.push_back(peer.id);
+        addresses[peer.id] = address_of(peer);
+    }
     std::vector<AlignTarget> targets;
     for (view::StreamHolding& holding : core_.streams.holdings(Streams::Extent::kWhole)) {
         const Stream* stream = core_.streams.find(holding.stream);
@@ -22,16 +25,16 @@ void Repair::tick(const view::View& view) {
         targets.push_back({view::StreamPlan{holding.stream, holding.log_start, holding.log_end,
                                             std::move(holding.epochs), others, holding.bytes},
                            holding.high_watermark,
-                           view.number,
+                           view,
                            {},
                            true});
     }
     if (targets.empty()) return;
     aligner_ = std::make_unique<Aligner>(
         core_, core_.record.cluster, std::move(targets),
-        [view](NodeId id) -> std::optional<Endpoint> {
-            const view::Member* member = view.find(id);
-            return member == nullptr ? std::nullopt : std::optional(address_of(*member));
+        [addresses = std::move(addresses)](NodeId id) -> std::optional<Endpoint> {
+            const auto known = addresses.find(id);
+            return known == addresses.end() ? std::nullopt : std::optional(known->second);
         },
         [this](const Result<void>& result) {
             // The aligner is not destroyed inside its own callback.

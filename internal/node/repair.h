@@ -1,4 +1,4 @@
-// Damage that a read found while this broker is a member: the bytes come from another member, into the same place.
+// Damage that a read found while this broker is a member: the bytes come from a peer, into the same place.
 #pragma once
 
 #include <functional>
@@ -15,8 +15,8 @@ public:
     Repair(Core& core, std::function<void(const std::string&)> beyond_repair)
         : core_(core), beyond_repair_(std::move(beyond_repair)) {}
 
-    // Looks for damage. About every 100 ms while `view` serves.
-    void tick(const view::View& view);
+    // Looks for damage. About every 100 ms while `view` serves; `peers` are the brokers that may hold what lacks.
+    void tick(ViewNumber view, const std::vector<view::Member>& peers);
     // The view is changing.
     void stop() { aligner_.reset(); }
 

@@ -20,8 +20,16 @@ void Nemesis::schedule() {
     stage_.world.after(random().between(Duration{1}, stage_.swarm.between_faults * 2), [this] {
         if (!striking_) return;
         const std::vector<Fault> faults(stage_.swarm.faults.begin(), stage_.swarm.faults.end());
-        strike(random().pick(faults));
+        strike(random().pick(faults), any());
         schedule();
+    });
+}
+
+void Nemesis::on_view_change(Machine& machine) {
+    if (!striking_ || stage_.swarm.faults.empty() || !random().chance(stage_.swarm.ambush)) return;
+    stage_.world.after(random().between(Duration{0}, 2ms), [this, &machine] {
+        const std::vector<Fault> faults(stage_.swarm.faults.begin(), stage_.swarm.faults.end());
+        if (striking_) strike(random().pick(faults), machine);
     });
 }
 
@@ -137,8 +145,7 @@ void Nemesis::isolate(Machine& machine, Duration time) {
     cut_for(ways, time);
 }
 
-void Nemesis::strike(Fault fault) {
-    Machine& machine = any();
+void Nemesis::strike(Fault fault, Machine& machine) {
     if (!strike_process(fault, machine) && !strike_network(fault, machine) && !strike_disk(fault, machine)) return;
     ++counts_[static_cast<std::size_t>(fault)];
     say(machine, "fault: " + std::string(name_of(fault)));

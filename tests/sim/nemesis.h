@@ -33,6 +33,9 @@ public:
     // Starts what is down and should not be. Call it about ten times a second, before `begin` too.
     void supervise();
 
+    // This machine sends a message of a view change: it may be a moment to strike.
+    void on_view_change(Machine& machine);
+
     const std::array<std::uint64_t, kFaults>& counts() const { return counts_; }
     // Clients that come later.
     void add_client(Endpoint client) { clients_.push_back(client); }
@@ -43,7 +46,7 @@ public:
 
 private:
     void schedule();
-    void strike(Fault fault);
+    void strike(Fault fault, Machine& machine);
     bool strike_process(Fault fault, Machine& machine);
     bool strike_network(Fault fault, Machine& machine);
     bool strike_disk(Fault fault, Machine& machine);

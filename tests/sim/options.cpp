@@ -101,6 +101,7 @@ Swarm::Swarm(const Options& options, Random& random) {
         faults = random.pick(themes());
         between_faults = random.between(100ms, 1s);
     }
+    if (random.chance(0.3)) ambush = 0.005 * static_cast<double>(1 + random.below(20));
     network.min_delay = random.between(20us, 100us);
     network.max_delay = network.min_delay + random.between(100us, random.chance(0.2) ? 5ms : 500us);
     machine = draw_machine(random);

@@ -93,6 +93,7 @@ struct Swarm {
     std::uint32_t partitions;
     std::set<Fault> faults;
     Duration between_faults;  // on average
+    double ambush{};          // how likely one strikes at a message of a view change, on top
     NetworkFaults network;    // what is always there
     MachineOptions machine;
     std::vector<ProducerPlan> producers;

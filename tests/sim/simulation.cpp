@@ -111,6 +111,7 @@ void Simulation::on_send(Host& from, Endpoint to, const protocol::OutMessage& me
     const bool response = (message.flags & protocol::kResponse) != 0;
     switch (message.type) {
         case MessageType::kStateExchange:
+            nemesis_.on_view_change(machine);
             if (proto::StateExchangeResponse answer;
                 response && answer.ParseFromString(message.header) && answer.error().code() == 0)
                 views_.on_granted(machine, ViewNumber{answer.number()}, to);
@@ -121,7 +122,11 @@ void Simulation::on_send(Host& from, Endpoint to, const protocol::OutMessage& me
         case MessageType::kLearn:
             if (!response) ++counts_["catch-ups"];
             break;
+        case MessageType::kViewChosen:
+            nemesis_.on_view_change(machine);
+            break;
         case MessageType::kViewInstall:
+            nemesis_.on_view_change(machine);
             // Not all of those who give their logs hold all of the base log.
             if (proto::ViewInstall install; !response && install.ParseFromString(message.header))
                 if (std::ranges::any_of(install.streams(), [&](const proto::StreamBase& base) {

@@ -195,6 +195,34 @@ TEST_P(Seeds, ADamagedLogIsNoBaseForTheOthers) {
     }
 }
 
+// A view shrinks to one member, and that one's log rots where only those outside have the records still: they are
+// asked.
+TEST_P(Seeds, ALoneMemberIsRepairedByThoseWhoWaitOutside) {
+    Cluster cluster(GetParam(), 2);
+    cluster.start_all();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    const auto stream = cluster.make_topic("t");
+    for (int i = 0; i < 20; ++i) ASSERT_TRUE(cluster.append_soon(stream, std::to_string(i)));
+    const std::size_t lone = cluster.leader()->index();
+    cluster[1 - lone].crash(FakeDisk::Crash::kProcess);
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    ASSERT_TRUE(cluster.append_soon(stream, "alone"));
+    cluster.world().run_for(1s);
+    cluster[lone].leave();
+    ASSERT_TRUE(cluster.world().run_until([&] { return !cluster[lone].running(); }, 5s));
+    const std::string log = fmt::format("/data/streams/{:016x}-0/00000000000000000000.log", stream.topic.value);
+    cluster[lone].disk().flip(log, cluster[lone].disk().content(log).size() / 2 * 8);
+    cluster[lone].start();
+    ASSERT_TRUE(cluster.wait_for_one_view()) << "nobody has read what is damaged";
+    storage::StreamLog& damaged = *cluster[lone].node().core().streams.find(stream)->log;
+    for (protocol::Offset at; at < damaged.log_end(); ++at) damaged.read(at, damaged.log_end(), 1, [](const auto&) {});
+    ASSERT_TRUE(cluster.world().run_until([&] { return damaged.damage().has_value(); }, 1s));
+    cluster[1 - lone].start();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    ASSERT_TRUE(cluster.append_soon(stream, "together"));
+    expect_everything_everywhere(cluster, stream);
+}
+
 TEST_P(Seeds, MinorityRefusesWritesAndComesBack) {
     Cluster cluster(GetParam(), 3);
     cluster.start_all();
