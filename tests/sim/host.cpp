@@ -148,7 +148,7 @@ void Host::deliver_next(ConnectionId connection) {
     const auto found = connections_.find(connection);
     if (!alive_ || found == connections_.end() || found->second.on_the_way.empty()) return;
     Connection& own = found->second;
-    if (!world_.stream_passes(address_, own.peer)) {
+    if (!world_.stream_passes(address_, own.peer) || world_.now() < own.stalled_until) {
         own.last_delivery = std::max(own.last_delivery, world_.now() + kRetransmission);
         world_.at(own.last_delivery, [this, connection] { deliver_next(connection); });
         return;

@@ -64,6 +64,7 @@ private:
         env::ConnectionHandler* handler{};
         bool up{};
         TimePoint last_delivery{};  // messages of a connection stay in order
+        TimePoint stalled_until{};
         std::deque<protocol::Message> on_the_way{};
         std::size_t queued_bytes{};
         bool full{};  // on_writable is owed

@@ -222,7 +222,7 @@ void Nemesis::cut_power(Machine& machine) {
 bool Nemesis::strike_network(Fault fault, Machine& machine) {
     World& world = stage_.world;
     Machine* other = another(machine);
-    const Duration time = random().chance(0.05) ? 20s : some_time();
+    const Duration time = random().chance(stage_.swarm.long_cuts) ? random().between(18s, 25s) : some_time();
     const auto both = [](Endpoint a, Endpoint b) { return std::vector<std::pair<Endpoint, Endpoint>>{{a, b}, {b, a}}; };
     switch (fault) {
         case Fault::kIsolate:
@@ -291,6 +291,10 @@ bool Nemesis::strike_network(Fault fault, Machine& machine) {
             world.hang(machine.address(), other->address());
             undo_after(time,
                        [this, from = machine.address(), to = other->address()] { stage_.world.unhang(from, to); });
+            return true;
+        case Fault::kStall:
+            if (other == nullptr) return false;
+            world.stall(machine.address(), other->address(), random().between(5ms, 3s));
             return true;
         default:
             return false;

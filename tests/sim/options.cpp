@@ -9,10 +9,10 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr std::array<std::string_view, kFaults> kNames = {
-    "crash",       "power",      "power-all",  "pause",     "suspend",  "clock",     "isolate",   "split",
-    "one-way",     "bridge",     "client-cut", "multicast", "loss",     "duplicate", "reorder",   "corrupt",
-    "delay",       "reset",      "hang",       "leave",     "join",     "foreign",   "slow-disk", "write-error",
-    "flush-error", "read-error", "full-disk",  "rot",       "truncate", "state",     "client"};
+    "crash",       "power",       "power-all",  "pause",     "suspend", "clock",     "isolate", "split",
+    "one-way",     "bridge",      "client-cut", "multicast", "loss",    "duplicate", "reorder", "corrupt",
+    "delay",       "reset",       "hang",       "stall",     "leave",   "join",      "foreign", "slow-disk",
+    "write-error", "flush-error", "read-error", "full-disk", "rot",     "truncate",  "state",   "client"};
 
 ProducerPlan draw_producer(Random& random, std::uint32_t topics) {
     ProducerPlan out;
@@ -65,7 +65,7 @@ const std::vector<std::set<Fault>>& themes() {
         {kSplit, kIsolate, kPowerAll},                   // stale members vote
         {kSplit, kIsolate, kOneWay, kCrash, kPause},     // changes that end half-way
         {kCrash, kPower, kPowerAll, kSlowDisk},          // what was not flushed
-        {kHang, kDelay, kMulticast, kLoss, kCrash},      // messages of an older view
+        {kStall, kMulticast, kCrash, kPause},            // messages of an older view
         {kOneWay, kBridge, kReset, kPause, kClientCut},  // everybody sees another cluster
     };
     return themes;
@@ -99,8 +99,9 @@ Swarm::Swarm(const Options& options, Random& random) {
     between_faults = random.between(150ms, 2500ms);
     if (random.chance(0.25)) {
         faults = random.pick(themes());
-        between_faults = random.between(100ms, 1s);
+        between_faults = random.between(100ms, 2s);
     }
+    long_cuts = random.chance(0.15) ? 0.5 : 0.03;
     if (random.chance(0.3)) ambush = 0.005 * static_cast<double>(1 + random.below(20));
     network.min_delay = random.between(20us, 100us);
     network.max_delay = network.min_delay + random.between(100us, random.chance(0.2) ? 5ms : 500us);
@@ -109,6 +110,9 @@ Swarm::Swarm(const Options& options, Random& random) {
     const std::uint64_t writers = static_cast<std::uint64_t>(random.between(1, 4));
     for (std::uint64_t i = 0; i < writers; ++i) producers.push_back(draw_producer(random, topics));
     producers.front().acks = proto::QUORUM;
+    // Streams that rest while views come and go.
+    if (random.chance(0.15))
+        for (ProducerPlan& producer : producers) producer.pause = random.between(500ms, 3s);
     const std::uint64_t readers = static_cast<std::uint64_t>(random.between(1, 3));
     for (std::uint64_t i = 0; i < readers; ++i)
         consumers.push_back({static_cast<std::uint32_t>(random.below(topics)), random.chance(0.4)});

@@ -37,6 +37,7 @@ enum class Fault : std::uint8_t {
     kDelay,       // a way becomes slow
     kReset,       // connections are reset
     kHang,        // connections hang while datagrams pass
+    kStall,       // one connection hangs while others between the same two pass
     kLeave,       // a broker leaves in order and comes back
     kJoin,        // a machine comes back with an empty disk
     kForeign,     // the same, after it has founded a lineage of its own
@@ -93,6 +94,7 @@ struct Swarm {
     std::uint32_t partitions;
     std::set<Fault> faults;
     Duration between_faults;  // on average
+    double long_cuts{};       // how many of the cuts outlast every detector
     double ambush{};          // how likely one strikes at a message of a view change, on top
     NetworkFaults network;    // what is always there
     MachineOptions machine;

@@ -17,6 +17,7 @@ struct PlantedBug {
     std::string_view name;
     std::set<std::string> found_as;  // the promises that it breaks, as the checkers call them
     std::uint64_t seeds;             // within so many it must be found
+    std::string_view scenario{};     // out of the reach of chance, and found by this scenario instead (sim_test)
 };
 
 const std::vector<PlantedBug>& planted_bugs();

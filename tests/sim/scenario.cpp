@@ -257,17 +257,20 @@ bool Scenario::view_of(std::size_t members) {
     return cluster_->one_view() && cluster_->running().front()->node().current_view()->members.size() == members;
 }
 
-bool Scenario::records_everywhere(const Topic& topic, std::size_t count) {
+bool Scenario::records_everywhere(Topic& topic, std::size_t count) {
     const std::vector<Machine*> all = cluster_->running();
     std::optional<std::map<std::int64_t, std::string>> first;
-    return !all.empty() && std::ranges::all_of(all, [&](Machine* machine) {
+    const bool same = !all.empty() && std::ranges::all_of(all, [&](Machine* machine) {
         const node::Stream* stream = machine->node().core().streams.find(topic.stream);
         if ((stream == nullptr ? 0 : stream->high_watermark.value) != static_cast<std::int64_t>(count)) return false;
         const auto records = cluster_->read(machine->index(), topic.stream);
         if (first.value_or(records) != records) return false;
         first = records;
-        return count == 0 || std::ranges::includes(records, topic.acknowledged);
+        return count == 0 ||
+               (std::ranges::includes(records, topic.acknowledged) && std::ranges::includes(records, topic.committed));
     });
+    if (same) topic.committed = *first;
+    return same;
 }
 
 std::string Scenario::expect(const Words& words) {

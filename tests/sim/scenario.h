@@ -27,7 +27,7 @@
 //   expect view N                 within 20 s all that run serve one view of exactly N
 //   expect refusal WHO            within 20 s it takes no writes
 //   expect records NAME N         within 20 s each broker that runs has N committed, the same everywhere, with all
-//                                 that were acknowledged to `append`
+//                                 that were acknowledged to `append`, and nothing else where some were before
 //   expect sent NAME N            within 20 s N records of the clients are acknowledged, and no more are
 //   expect said "TEXT"            since the last such step, or within 20 s, somebody says so
 //   expect never|once "TEXT"      nobody has said so; just one has, and once
@@ -70,6 +70,7 @@ private:
         std::string name{};  // as the brokers know it
         protocol::StreamId stream{};
         std::map<std::int64_t, std::string> acknowledged{};  // value by offset
+        std::map<std::int64_t, std::string> committed{};     // as `expect records` saw it last
         Endpoint client_address{};
         std::unique_ptr<ScenarioClient> client{};
     };
@@ -86,7 +87,7 @@ private:
 
     void isolate(const std::vector<std::size_t>& side);
     bool view_of(std::size_t members);
-    bool records_everywhere(const Topic& topic, std::size_t count);
+    bool records_everywhere(Topic& topic, std::size_t count);
     Topic& topic(const std::string& name) { return topics_.at(name); }
     std::optional<std::size_t> who(const std::string& name);
     std::optional<std::size_t> next_owner();

@@ -65,10 +65,19 @@ void World::slow(Endpoint a, Endpoint b, Duration by) {
         slow_.erase({a, b});
 }
 
+void World::stall(Endpoint a, Endpoint b, Duration time) {
+    const auto host = hosts_.find(a);
+    if (host == hosts_.end()) return;
+    for (auto& [id, connection] : host->second->connections_)
+        if (connection.peer == b && chance(0.5)) connection.stalled_until = now_ + time;
+}
+
 void World::heal() {
     cut_.clear();
     deaf_.clear();
     hung_.clear();
+    for (auto& [address, host] : hosts_)
+        for (auto& [id, connection] : host->connections_) connection.stalled_until = {};
     slow_.clear();
 }
 

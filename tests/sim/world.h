@@ -82,6 +82,8 @@ public:
     // Datagrams pass, and what is sent on connections from `a` to `b` waits.
     void hang(Endpoint a, Endpoint b) { hung_.insert({a, b}); }
     void unhang(Endpoint a, Endpoint b) { hung_.erase({a, b}); }
+    // What is sent on some of the connections that are there, from `a` to `b`, waits so long.
+    void stall(Endpoint a, Endpoint b, Duration time);
     // Everything from `a` to `b` takes so much longer.
     void slow(Endpoint a, Endpoint b, Duration by);
     // All connections between the two are reset.

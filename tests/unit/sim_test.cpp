@@ -86,13 +86,17 @@ std::vector<std::string> scenario_files() {
     return out;
 }
 
+std::string text_of(std::string_view scenario) {
+    std::ifstream file(fmt::format("{}/tests/sim/scenarios/{}.txt", LOGSTREAM_SOURCE_DIR, scenario));
+    LS_ASSERT(file.good());
+    return {std::istreambuf_iterator<char>(file), {}};
+}
+
 class Scenarios : public testing::TestWithParam<std::string> {};
 INSTANTIATE_TEST_SUITE_P(Simulator, Scenarios, testing::ValuesIn(scenario_files()),
                          [](const auto& each) { return each.param; });
 TEST_P(Scenarios, GoAsWritten) {
-    std::ifstream file(LOGSTREAM_SOURCE_DIR "/tests/sim/scenarios/" + GetParam() + ".txt");
-    const std::string text{std::istreambuf_iterator<char>(file), {}};
-    ASSERT_FALSE(text.empty());
+    const std::string text = text_of(GetParam());
     for (std::uint64_t seed = 1; seed <= 20; ++seed) {
         Scenario scenario(seed);
         const std::string wrong = scenario.run(text);
@@ -102,6 +106,25 @@ TEST_P(Scenarios, GoAsWritten) {
         for (std::size_t i = lines.size() - std::min<std::size_t>(lines.size(), 40); i < lines.size(); ++i)
             std::cout << lines[i] << '\n';
         return;
+    }
+}
+
+std::vector<PlantedBug> bugs_with_a_scenario() {
+    std::vector<PlantedBug> out = planted_bugs();
+    std::erase_if(out, [](const PlantedBug& bug) { return bug.scenario.empty(); });
+    return out;
+}
+
+class ScenariosOfBugs : public testing::TestWithParam<PlantedBug> {};
+INSTANTIATE_TEST_SUITE_P(Simulator, ScenariosOfBugs, testing::ValuesIn(bugs_with_a_scenario()),
+                         [](const auto& each) { return std::string(each.param.scenario); });
+TEST_P(ScenariosOfBugs, EndOtherwiseWithTheBug) {
+    const std::string text = text_of(GetParam().scenario);
+    for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+        protocol::planted_bug = GetParam().bug;
+        const std::string wrong = Scenario(seed).run(text);
+        protocol::planted_bug.reset();
+        EXPECT_NE(wrong, "") << "seed " << seed;
     }
 }
 
