@@ -18,6 +18,15 @@ constexpr Duration kMulticastPatience = std::chrono::seconds(1);
 constexpr Duration kStableAfter = std::chrono::seconds(30);
 // What a member that promised or accepted waits for its coordinator to go on.
 constexpr Duration kFrozenPatience = std::chrono::milliseconds(1200);
+
+// A view that seems to begin right behind damage may have begun within it: a learner would cut its own log by that.
+bool knows_its_views(const Streams& streams) {
+    return std::ranges::none_of(streams.all(), [](const auto& entry) {
+        const storage::StreamLog& log = *entry.second.log;
+        const auto damage = log.damage();
+        return damage && std::ranges::count(log.epochs().entries(), damage->to, &storage::EpochStart::first) > 0;
+    });
+}
 }  // namespace
 
 // ---- Changing ------------------------------------------------------------------------------------------------------
@@ -323,7 +332,7 @@ proto::SummaryResponse Node::on_summary(const proto::Summary& request) {
         *out.mutable_error() = to_proto(Error{ErrorCode::kWrongCluster, "this broker belongs to another lineage"});
     else if (!serving())
         *out.mutable_error() = to_proto(Error{ErrorCode::kNoQuorum, "this broker serves no view now"});
-    else if (core_.store.damaged())
+    else if (!knows_its_views(core_.streams))
         *out.mutable_error() = to_proto(Error{ErrorCode::kBusy, "damage on this broker's disk is being repaired"});
     else
         for (const view::StreamHolding& holding : core_.streams.holdings(Streams::Extent::kWhole))

@@ -34,12 +34,15 @@ private:
     void compare(Machine& machine, StreamId stream, const storage::Batches& batches, Offset from, Offset to);
     void compare_delivery(const std::string& reader, const ConsumerClient::Delivery& delivery);
     void read_from_disk(Machine& machine, StreamId stream, Offset from, Offset to);
+    bool is_unread(const LogKey& log, Offset offset) const;
 
     Violations& violations_;
     Truth truth_;
     std::map<std::pair<std::size_t, StreamId>, Offset> high_watermarks_;  // of the running processes
     std::uint64_t records_read_{};
     bool retention_{};
+    // Committed, and not read since the disk failed or the process ended; retention may have removed them.
+    std::map<LogKey, std::vector<std::pair<Offset, Offset>>> unread_;
     std::vector<std::pair<std::string, ConsumerClient::Delivery>> open_deliveries_;
     std::vector<Sent> open_reports_;
 };

@@ -35,6 +35,7 @@ private:
     World& world_;
     Truth& truth_;
     std::map<StreamId, Log> logs_;
+    std::map<StreamId, Offset> starts_;  // the greatest first offset that a machine holds
     std::set<RecordId> standing_;
     std::uint64_t orphans_{};
 };
