@@ -169,8 +169,7 @@ std::optional<Error> Node::refusal() const {
     if (!watch_.majority_in_reach() && !protocol::planted(protocol::Bug::kMinorityWrites))
         return Error{ErrorCode::kNoQuorum, fmt::format("no quorum: view {} has {} of {} members in reach",
                                                        serving_->number, watch_.in_reach(), serving_->members.size())};
-    if (participant_.frozen())
-        return Error{ErrorCode::kBusy, fmt::format("view {} is changing; retry", serving_->number)};
+    if (!serving()) return Error{ErrorCode::kBusy, fmt::format("view {} is changing; retry", serving_->number)};
     if (sealed_)
         return Error{ErrorCode::kRefused,
                      "this cluster's records are being merged into another one: it accepts no more"};
