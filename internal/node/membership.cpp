@@ -156,17 +156,19 @@ void Node::on_change_done(const view::Plan& plan) {
 
 void Node::on_freeze() {
     learner_.stop();
-    replicator_.stop("the view is changing; the outcome is not known, retry");
-    service_.on_freeze();
-    orphans_.stop();
+    stop_serving("the view is changing; the outcome is not known, retry");
     repair_.stop();
     arm_watchdog(kFrozenPatience);
 }
 
-void Node::leave_view(const std::string& why) {
+void Node::stop_serving(const std::string& why) {
     replicator_.stop(why);
     service_.on_freeze();
     orphans_.stop();
+}
+
+void Node::leave_view(const std::string& why) {
+    stop_serving(why);
     participant_.reset();
 }
 

@@ -103,8 +103,6 @@ private:
     void seek_tick();
     bool may_bootstrap() const;
     bool may_elect(const Reachable& found);
-    // This run is in no view any more: what waits is answered, and it re-enters by a new view.
-    void leave_view(const std::string& why);
     void on_election_won(const std::vector<view::Member>& ring, ClusterId lineage);
     void on_candidate(const Candidate& candidate);
     void on_leader_found(const proto::JoinResponse& response);
@@ -128,6 +126,10 @@ private:
     // Not invited for a while, twice as long each time.
     void keep_out(NodeId node);
     void on_freeze();
+    // Nothing is appended, sent or returned any more; what waits is answered.
+    void stop_serving(const std::string& why);
+    // This run is in no view any more, and re-enters by a new one.
+    void leave_view(const std::string& why);
     void on_accepted(const view::View& view);
     // This node's own proposal is chosen.
     void on_change_done(const view::Plan& plan);

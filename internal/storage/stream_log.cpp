@@ -186,14 +186,14 @@ void StreamLog::tick(TimePoint now) {
         quiet_since_ = now;
     } else if (now - quiet_since_ >= kQuiet && synced_end_ == log_end_ && !damage()) {
         quiet_since_ = now;
-        if (std::max(slots_[0], slots_[1]) == log_end_) return;
-        save_snapshot();
-        context_.commit.flush([](const auto&) {});
+        if (save_snapshot_if_behind()) context_.commit.flush([](const auto&) {});
     }
 }
 
-void StreamLog::save_snapshot_if_behind() {
-    if (std::max(slots_[0], slots_[1]) != log_end_) save_snapshot();
+bool StreamLog::save_snapshot_if_behind() {
+    if (std::max(slots_[0], slots_[1]) == log_end_) return false;
+    save_snapshot();
+    return true;
 }
 
 std::vector<std::string> StreamLog::all_files() const {

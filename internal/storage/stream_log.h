@@ -134,7 +134,8 @@ public:
     // Call it about once a second. Of a log that nobody appends to any more the end is written down, so that a torn
     // tail and damage to its last records can be told apart.
     void tick(TimePoint now);
-    void save_snapshot_if_behind();
+    // False when the newest snapshot is as of log_end already.
+    bool save_snapshot_if_behind();
     // Every file that the stream may have.
     std::vector<std::string> all_files() const;
     void on_written(std::uint64_t version, Offset end) override;
