@@ -193,15 +193,22 @@ void Aligner::fill(const TaskPtr& task) {
     fetch(task, *stream, What::kBatches);
 }
 
+std::vector<NodeId> Aligner::sources_of(const Task& task, What what) const {
+    std::vector<NodeId> out = task.target.plan.sources;
+    // Any log may have the bytes: that they belong to the base log is seen by their view.
+    if (what == What::kRepair) out.insert(out.end(), task.target.others.begin(), task.target.others.end());
+    std::erase(out, core_.self.id);
+    return out;
+}
+
 void Aligner::fetch(const TaskPtr& task, Stream& stream, What what) {
     const view::StreamPlan& plan = task->target.plan;
-    std::vector<NodeId> sources = plan.sources;
-    // Any log may have the bytes: that they belong to the base log is seen by their view.
-    if (what == What::kRepair) sources.insert(sources.end(), task->target.others.begin(), task->target.others.end());
+    const std::vector<NodeId> sources = sources_of(*task, what);
     std::optional<Endpoint> source;
+    NodeId id;
     for (std::size_t tried = 0; tried < sources.size() && !source; ++tried) {
-        const NodeId id = sources[(task->source + tried) % sources.size()];
-        if (id != core_.self.id) source = address_of_(id);
+        id = sources[(task->source + tried) % sources.size()];
+        source = address_of_(id);
         if (source) task->source = (task->source + tried) % sources.size();
     }
     if (!source)
@@ -216,18 +223,27 @@ void Aligner::fetch(const TaskPtr& task, Stream& stream, What what) {
     request.set_max_bytes(kFetchBytes);
     request.set_catch_up_limit(task->target.fetch_to.value);
     request.set_start_tables(what == What::kStartTables);
-    core_.links.request(*source, MessageType::kFetch, request, kFetchTimeout,
-                        guarded([this, task, what](Result<Message> reply) { fetched(task, what, std::move(reply)); }));
+    core_.links.request(
+        *source, MessageType::kFetch, request, kFetchTimeout,
+        guarded([this, task, what, id](Result<Message> reply) { fetched(task, what, id, std::move(reply)); }));
 }
 
-void Aligner::fetched(const TaskPtr& task, What what, Result<Message> reply) {
+void Aligner::fetched(const TaskPtr& task, What what, NodeId source, Result<Message> reply) {
     Stream* stream = core_.streams.find(task->target.plan.stream);
     if (stream == nullptr) return task_done();
     proto::FetchResponse response;
     if (!reply) return source_failed(task, reply.error());
     if (!reply->parse(response)) return source_failed(task, Error{ErrorCode::kInvalid, "an unreadable answer"});
-    if (response.error().code() != 0)
-        return source_failed(task, Error{static_cast<ErrorCode>(response.error().code()), response.error().message()});
+    if (response.error().code() != 0) {
+        const Error error{static_cast<ErrorCode>(response.error().code()), response.error().message()};
+        if (what != What::kRepair || error.code != ErrorCode::kOffsetOutOfRange || !task->target.in_place)
+            return source_failed(task, error);
+        task->without.insert(source);
+        const bool nobody =
+            std::ranges::all_of(sources_of(*task, what), [&](NodeId id) { return task->without.contains(id); });
+        const auto damage = stream->log->damage();
+        return nobody && damage ? give_up_from(task, damage->from) : source_failed(task, error);
+    }
     if (what == What::kStartTables) {
         stream->log->reset(Offset{response.log_start()}, reply->body, guarded([this, task](Result<void> reset) {
                                if (!reset) return finish(reset);

@@ -25,7 +25,7 @@ struct AlignTarget {
 class Aligner {
 public:
     // Success: every target is reached and flushed. kNetwork, kTimeout: no source could be read; try again later.
-    // kCorrupt, in place only: damage that cannot be mended so.
+    // kCorrupt, in place only: damage that cannot be mended so, or that nobody holds the records of any more.
     using DoneHandler = std::function<void(Result<void>)>;
     using AddressOf = std::function<std::optional<Endpoint>(NodeId)>;
 
@@ -41,6 +41,7 @@ private:
         AlignTarget target;
         std::size_t source{};  // index in plan.sources
         std::size_t failures{};
+        view::NodeSet without{};  // sources whose retention has removed what is damaged here
     };
     using TaskPtr = std::shared_ptr<Task>;
 
@@ -55,7 +56,8 @@ private:
     void fill(const TaskPtr& task);
     enum class What : std::uint8_t { kBatches, kStartTables, kRepair };
     void fetch(const TaskPtr& task, Stream& stream, What what);
-    void fetched(const TaskPtr& task, What what, Result<Message> reply);
+    void fetched(const TaskPtr& task, What what, NodeId source, Result<Message> reply);
+    std::vector<NodeId> sources_of(const Task& task, What what) const;
     void source_failed(const TaskPtr& task, const Error& error);
     void task_done();
     void finish(Result<void> result);

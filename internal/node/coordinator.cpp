@@ -64,6 +64,7 @@ void Coordinator::exchange() {
     proto::StateExchange request;
     request.set_cluster_id(cluster_.value);
     request.set_number(change_->number().value);
+    request.set_founds(change_->founds());
     *request.mutable_coordinator() = view::to_proto(core_.self);
     // One's own promise comes first and is on disk before anybody is asked.
     participant_.on_exchange(request, for_this_attempt([this, request](const proto::StateExchangeResponse& own) {
@@ -117,7 +118,8 @@ void Coordinator::on_exchange_answer(NodeId from, const proto::StateExchangeResp
 }
 
 void Coordinator::lost(NodeId node) {
-    if (!change_ || change_->planned()) return;
+    if (!change_) return;
+    if (change_->planned()) return not_accepted(node);
     change_->on_unreachable(node);
     consider_install(false);
 }
@@ -143,14 +145,15 @@ void Coordinator::install() {
             plan.view.number);
     const proto::ViewInstall message = install_message(cluster_, plan);
     timer_ = core_.env.set_timer(kInstallTimeout, for_this_attempt([this] {
-                                     fail(Failure::kTimeout, "too few members installed the view in time");
+                                     fail(Failure::kNotInstalled, "too few members installed the view in time");
                                  }));
     for (const view::Member& member : plan.view.members) {
         if (member.id == core_.self.id) continue;
         core_.links.request(address_of(member), MessageType::kViewInstall, message, kInstallTimeout,
                             for_this_attempt([this, id = member.id](Result<Message> reply) {
                                 proto::ViewInstallAck ack;
-                                if (reply && reply->parse(ack)) on_install_answer(id, ack);
+                                if (!reply || !reply->parse(ack)) return not_accepted(id);
+                                on_install_answer(id, ack);
                             }));
     }
     participant_.on_install(
@@ -162,8 +165,8 @@ void Coordinator::on_install_answer(NodeId from, const proto::ViewInstallAck& ac
     if (ack.error().code() != 0) {
         core_.env.log().warn("VIEW install view={} refused by={}: {}", change_->number(), protocol::hex(from.value),
                              ack.error().message());
-        if (from == core_.self.id) fail(Failure::kBeaten, ack.error().message());
-        return;
+        if (from == core_.self.id) return fail(Failure::kBeaten, ack.error().message());
+        return not_accepted(from);
     }
     change_->on_accepted(from);
     if (!change_->is_chosen() || !change_->accepted_by(core_.self.id)) return;
@@ -176,6 +179,11 @@ void Coordinator::on_install_answer(NodeId from, const proto::ViewInstallAck& ac
         stop();
         announce(plan);
     }));
+}
+
+void Coordinator::not_accepted(NodeId node) {
+    change_->on_not_accepted(node);
+    if (!change_->can_be_chosen()) fail(Failure::kNotInstalled, "too few members can install the view");
 }
 
 void Coordinator::announce(const view::Plan& plan) {

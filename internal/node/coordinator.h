@@ -13,9 +13,9 @@ namespace logstream::node {
 class Coordinator {
 public:
     enum class Failure : std::uint8_t {
-        kBeaten,    // a greater number is promised somewhere: try again above it, or let its coordinator go on
-        kNoQuorum,  // too few answered
-        kTimeout,   // too few installed in time
+        kBeaten,        // a greater number is promised somewhere: try again above it, or let its coordinator go on
+        kNoQuorum,      // too few answered
+        kNotInstalled,  // too few installed, or not in time
     };
     struct Events {
         std::function<void(const view::Plan&)> chosen;
@@ -49,6 +49,7 @@ private:
     void consider_install(bool time_is_up);
     void install();
     void on_install_answer(NodeId from, const proto::ViewInstallAck& ack);
+    void not_accepted(NodeId node);
     void announce(const view::Plan& plan);
     void fail(Failure failure, const std::string& reason);
     // Wraps a callback so that it does nothing once its attempt is over.

@@ -80,7 +80,7 @@ bool Node::may_elect(const Reachable& found) {
         return false;
     }
     if (has_history()) {
-        say_no_quorum("no quorum: this broker holds records and does not know its last view; it waits for its cluster");
+        say_no_quorum("no quorum: this broker is of a cluster whose last view it does not know; it waits for it");
         return false;
     }
     return found.members.size() >= settings_.expect && may_bootstrap();

@@ -91,6 +91,8 @@ Node::Node(env::Env& env, storage::Store& store, Settings settings, FatalHandler
       orphans_(core_, [this](StreamId stream) { return owner_of(stream); }),
       repair_(core_,
               [this](const std::string& why) {
+                  // Alone there is nobody to catch up with: what is whole is served, until retention takes the rest.
+                  if (serving_->members.size() == 1) return;
                   core_.env.log().error("REPAIR {}; leaving the view to catch up again", why);
                   leave_view(why);
                   seek("damage on disk");

@@ -78,7 +78,11 @@ public:
     const view::Member* owner_of(StreamId stream) const;
     // Why writes are refused now, if they are: "no quorum: view N has 1 of 3 members in reach".
     std::optional<Error> refusal() const;
-    bool has_history() const { return core_.record.chosen.has_value() || core_.streams.has_user_records(); }
+    // Belongs to a cluster that may be somewhere else now, and founds none.
+    bool has_history() const {
+        const bool entered = core_.record.cluster.value != 0 && !core_.record.accepted;
+        return core_.record.chosen.has_value() || core_.streams.has_user_records() || entered;
+    }
 
     // Creates the topic through the leader; the reply comes when it is committed and known here.
     void create_topic(const std::string& name, const proto::TopicSettings& settings,

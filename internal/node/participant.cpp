@@ -33,6 +33,9 @@ void Participant::on_exchange(const proto::StateExchange& request, ExchangeReply
         core_.env.log().info("VIEW freeze view={} for={}", installed_->number, number);
     }
     core_.record.promise(number, coordinator, incarnation);
+    // A view of an old lineage may soon need this broker: it founds no other one. A lineage that is being founded is
+    // entered with its first accepted view only, or this broker would wait for one that never came to be.
+    if (!request.founds()) core_.record.cluster = ClusterId{request.cluster_id()};
     aligner_.reset();
     events_.freeze();
     const auto promised = [this, number, reply] {
@@ -138,7 +141,6 @@ void Participant::finish_install(const proto::ViewInstall& request, const view::
             view.number, protocol::fail(ErrorCode::kRefused, "number {} is promised", core_.record.promised), reply);
     aligner_.reset();
     aligning_ = {};
-    // Not before: a lineage is entered with its first accepted view, or a lone broker could take it for its own.
     core_.record.cluster = ClusterId{request.cluster_id()};
     core_.record.accept(view);
     core_.record.must_relearn = false;

@@ -143,11 +143,21 @@ Bases Change::bases() const {
     return options_.lineage == Lineage::kRecovered ? Bases{} : bases_of(values_of(answers_));
 }
 
+// When nobody knows of a view: why this is no new lineage. Empty if it is one.
+std::string Change::lost_lineage() const {
+    if (options_.lineage == Lineage::kOld) return "no quorum: nobody in reach knows a view of this lineage";
+    for (const auto& [id, answer] : answers_)
+        for (const StreamHolding& holding : answer.streams)
+            if (!protocol::is_internal(holding.stream) && holding.log_end > holding.log_start)
+                return fmt::format("no quorum: {} holds records and does not know its last view", answer.member.name);
+    return {};
+}
+
 bool Change::has_quorum() const {
     if (!answers_.contains(coordinator_)) return false;
     if (options_.lineage == Lineage::kRecovered) return answers_.size() == invited_.size();
     const Bases bases = this->bases();
-    if (bases.all.empty() && options_.lineage == Lineage::kOld) return false;
+    if (bases.all.empty() && !lost_lineage().empty()) return false;
     if (quorum_of(bases, voters())) return true;
     // Those without a vote count only when there is nobody left who could know better.
     return all_members(bases, keys_of(answers_));
@@ -158,8 +168,7 @@ std::string Change::what_is_missing() const {
         return fmt::format("{} of the {} survivors have answered", answers_.size(), invited_.size());
     const Bases bases = this->bases();
     const NodeSet nodes = voters();
-    if (bases.all.empty() && options_.lineage == Lineage::kOld)
-        return "no quorum: nobody in reach knows a view of this lineage";
+    if (bases.all.empty() && !lost_lineage().empty()) return lost_lineage();
     for (const Base& base : bases.all)
         if (!is_quorum(base, nodes))
             return fmt::format("no quorum: view {} has {} of {} members in reach", base.number,
@@ -258,7 +267,9 @@ std::vector<StreamPlan> Change::merge() const {
             StreamPlan& plan = merged.at(holding.stream);
             if (holding.log_end != plan.log_end) continue;
             plan.sources.push_back(answer->member.id);
-            plan.log_start = std::min(plan.log_start, holding.log_start);
+            // What only a damaged log holds cannot be had; if the base log is a whole one, it begins where that does.
+            if (!holding.damaged() || best.at(holding.stream)->damaged())
+                plan.log_start = std::min(plan.log_start, holding.log_start);
         }
     }
     if (!quorum_of(bases(), voters())) lengthen(merged);
@@ -340,7 +351,21 @@ const Plan& Change::plan() {
 }
 
 void Change::on_accepted(NodeId node) {
-    if (plan_ && plan_->view.has(node)) accepted_.insert(node);
+    if (!plan_ || !plan_->view.has(node)) return;
+    accepted_.insert(node);
+    not_accepted_.erase(node);
+}
+
+void Change::on_not_accepted(NodeId node) {
+    if (!accepted_.contains(node)) not_accepted_.insert(node);
+}
+
+bool Change::can_be_chosen() const {
+    if (!plan_) return false;
+    NodeSet possible = accepted_;
+    for (const Member& member : plan_->view.members)
+        if (!not_accepted_.contains(member.id)) possible.insert(member.id);
+    return chosen_by(plan_->view, possible);
 }
 
 bool Change::is_chosen() const { return plan_ && chosen_by(plan_->view, accepted_); }

@@ -82,7 +82,8 @@ Bases bases_of(const std::vector<Answer>& answers);
 class Change {
 public:
     // Who hears of no view at all may begin a lineage, under an id drawn for this very attempt. In a lineage that
-    // others may know (an id heard, or used by an earlier attempt), silence proves nothing, and there is no quorum.
+    // others may know (an id heard, or used by an earlier attempt), silence proves nothing, and there is no quorum. Nor
+    // is there one when somebody holds records and knows of no view: they are of a lineage that is somewhere else.
     // kRecovered: a person has declared that the survivors invited are all there is; they begin a lineage from what
     // they hold, and no quorum of earlier views is asked for, but every survivor must answer.
     enum class Lineage : std::uint8_t { kNew, kOld, kRecovered };
@@ -97,6 +98,7 @@ public:
     Change(ViewNumber number, NodeId coordinator, NodeSet invited, Options options);
 
     ViewNumber number() const { return number_; }
+    bool founds() const { return options_.lineage == Lineage::kNew; }
     const NodeSet& invited() const { return invited_; }
 
     // ---- exchange
@@ -118,14 +120,19 @@ public:
     bool planned() const { return plan_.has_value(); }
     // The member made the base log durable and accepted the view. Duplicates are fine.
     void on_accepted(NodeId node);
+    // It will not, in this attempt, or nobody will hear of it.
+    void on_not_accepted(NodeId node);
     bool accepted_by(NodeId node) const { return accepted_.contains(node); }
     // Accepted by a quorum of every base and by a majority of the view's own members.
     bool is_chosen() const;
+    // False when too few are left who may still accept it.
+    bool can_be_chosen() const;
 
 private:
     NodeSet voters() const;
     Bases bases() const;
     bool quorum_of(const Bases& bases, const NodeSet& nodes) const;
+    std::string lost_lineage() const;
     double bytes_behind(const Answer& answer, const std::vector<StreamPlan>& base) const;
     std::vector<Member> choose_members(const Bases& bases, const std::vector<StreamPlan>& base_log) const;
     std::vector<const Answer*> base_log_holders() const;
@@ -144,6 +151,7 @@ private:
     ViewNumber greatest_seen_;
     std::optional<Plan> plan_;
     NodeSet accepted_;
+    NodeSet not_accepted_;
 };
 
 StreamHolding holding_from_proto(const proto::StreamSummary& in);

@@ -13,7 +13,7 @@ namespace logstream::view {
 // installed.
 struct Record {
     NodeId node;                       // made once
-    ClusterId cluster;                 // 0 until the node has accepted a view or was taught one
+    ClusterId cluster;                 // 0 until it accepted or was taught a view, or promised one in an old lineage
     ViewNumber promised;               // the greatest number it answered; >= accepted->number
     NodeId promised_to;                // the one coordinator whom that number was promised to
     Incarnation promised_incarnation;  // and the run of it

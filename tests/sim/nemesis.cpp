@@ -55,13 +55,10 @@ void Nemesis::keep_strangers_from_clients() {
         const bool joined =
             machine->running() && machine->node().core().record.cluster == cluster_ && machine->node().serving();
         for (Endpoint client : clients_) {
-            if (joined) {
-                stage_.world.mend(machine->address(), client);
-                stage_.world.mend(client, machine->address());
-            } else {
-                stage_.world.cut(machine->address(), client);
-                stage_.world.cut(client, machine->address());
-            }
+            if (joined)
+                stage_.world.unbar(machine->address(), client);
+            else
+                stage_.world.bar(machine->address(), client);
         }
         if (joined) strangers_.erase(stranger);
     }
@@ -71,9 +68,7 @@ void Nemesis::supervise() {
     keep_strangers_from_clients();
     for (const auto& machine : stage_.machines) {
         if (machine->running()) {
-            const NodeId id = machine->node().id();
-            if (id.value != 0) last_node_[machine->index()] = id;
-            const auto lost = lost_.find(id);
+            const auto lost = lost_.find(last_id(*machine));
             if (lost != lost_.end() && !lost->second.for_good && machine->run() > lost->second.run &&
                 machine->node().serving() && !machine->store().damaged() &&
                 machine->node().core().record.cluster == cluster_)
@@ -365,8 +360,7 @@ bool Nemesis::damage_log(Fault fault, Machine& machine) {
 
 bool Nemesis::damage_state(Machine& machine) {
     // Its logs stay and may be damaged, which nobody would expect of the new member that it becomes.
-    if (const auto lost = lost_.find(last_node_[machine.index()]); lost != lost_.end() && lost->second.for_good)
-        return false;
+    if (const auto lost = lost_.find(last_id(machine)); lost != lost_.end() && lost->second.for_good) return false;
     if (machine.running()) machine.crash(FakeDisk::Crash::kProcess);
     FakeDisk& disk = machine.disk();
     std::string newest;
@@ -397,9 +391,9 @@ void Nemesis::comes_back_as_stranger(Machine& machine, Fault why) {
 
 // While it has lost its disk a member does not count; every view that may still be asked for must have a majority of
 // members that do.
-bool Nemesis::may_lose_disk(const Machine& machine) const {
-    const auto node = last_node_.find(machine.index());
-    if (node == last_node_.end()) return false;
+bool Nemesis::may_lose_disk(Machine& machine) {
+    const NodeId node = last_id(machine);
+    if (node.value == 0) return false;
     if (blank_.contains(machine.index())) return true;
     // A view that is being made may be accepted any moment.
     for (const auto& other : stage_.machines)
@@ -410,8 +404,7 @@ bool Nemesis::may_lose_disk(const Machine& machine) const {
     const auto majority_without = [&](const view::View& view, ViewNumber known) {
         std::size_t intact = 0;
         for (const view::Member& member : view.members)
-            intact +=
-                !lost_.contains(member.id) && member.id != node->second && stage_.views.served_by(member.id) >= known;
+            intact += !lost_.contains(member.id) && member.id != node && stage_.views.served_by(member.id) >= known;
         return 2 * intact > view.members.size();
     };
     const ViewChecker::ViewKey first{cluster_, ViewNumber{}};
@@ -428,12 +421,19 @@ bool Nemesis::may_lose_disk(const Machine& machine) const {
 }
 
 void Nemesis::lose_disk(Machine& machine, Loss loss) {
-    const auto node = last_node_.find(machine.index());
-    if (node != last_node_.end()) {
-        LostDisk& lost = lost_[node->second];
+    const NodeId node = last_id(machine);
+    if (node.value != 0) {
+        LostDisk& lost = lost_[node];
         lost = {machine.run(), lost.for_good || loss == Loss::kForGood};
     }
-    if (on_disk_lost) on_disk_lost(machine, node == last_node_.end() ? NodeId{} : node->second);
+    if (on_disk_lost) on_disk_lost(machine, node);
+}
+
+// Of the broker that runs on it, or ran there last; 0 when none did.
+NodeId Nemesis::last_id(Machine& machine) {
+    NodeId& last = last_ids_[machine.index()];
+    if (machine.running() && machine.node().id().value != 0) last = machine.node().id();
+    return last;
 }
 
 }  // namespace logstream::sim

@@ -56,7 +56,8 @@ private:
     void isolate(Machine& machine, Duration time);
     void keep_strangers_from_clients();
     bool cut_from_others(const Machine& machine) const;
-    bool may_lose_disk(const Machine& machine) const;
+    bool may_lose_disk(Machine& machine);
+    NodeId last_id(Machine& machine);
     enum class Loss : std::uint8_t { kUntilItCatchesUp, kForGood };
     void lose_disk(Machine& machine, Loss loss = Loss::kUntilItCatchesUp);
     bool damage_log(Fault fault, Machine& machine);
@@ -89,7 +90,7 @@ private:
         bool for_good{};      // damage may stay hidden until it is read
     };
     std::map<NodeId, LostDisk> lost_;
-    std::map<std::size_t, NodeId> last_node_;
+    std::map<std::size_t, NodeId> last_ids_;
 };
 
 }  // namespace logstream::sim

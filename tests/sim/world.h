@@ -76,6 +76,12 @@ public:
     // Nothing sent from `a` to `b` arrives, until healed. One way.
     void cut(Endpoint a, Endpoint b) { cut_.insert({a, b}); }
     void mend(Endpoint a, Endpoint b) { cut_.erase({a, b}); }
+    // The same both ways and apart from cuts: neither `mend` nor `heal` ends it.
+    void bar(Endpoint a, Endpoint b) { barred_.insert({{a, b}, {b, a}}); }
+    void unbar(Endpoint a, Endpoint b) {
+        barred_.erase({a, b});
+        barred_.erase({b, a});
+    }
     // Multicast from `a` does not arrive at `b`; all else does.
     void deafen(Endpoint a, Endpoint b) { deaf_.insert({a, b}); }
     void undeafen(Endpoint a, Endpoint b) { deaf_.erase({a, b}); }
@@ -90,7 +96,9 @@ public:
     void reset_connections(Endpoint a, Endpoint b);
     void heal();
     bool healed() const { return cut_.empty() && deaf_.empty() && hung_.empty() && slow_.empty(); }
-    bool passes(Endpoint from, Endpoint to) const { return !cut_.contains({from, to}); }
+    bool passes(Endpoint from, Endpoint to) const {
+        return !cut_.contains({from, to}) && !barred_.contains({from, to});
+    }
 
     // Runs events until `done`, which is asked after each, or until `limit` has passed. True if done.
     bool run_until(const std::function<bool()>& done, Duration limit);
@@ -129,6 +137,7 @@ private:
     std::map<Endpoint, std::unique_ptr<Host>> hosts_;
     std::vector<std::unique_ptr<Host>> dead_;  // kept, since events may still name them
     std::set<Pair> cut_;
+    std::set<Pair> barred_;
     std::set<Pair> deaf_;
     std::set<Pair> hung_;
     std::map<Pair, Duration> slow_;
