@@ -55,7 +55,8 @@ public:
     Endpoint address() const { return address_; }
     std::size_t index() const { return index_; }
     const std::string& name() const { return options_.settings.name; }
-    const MachineOptions& options() const { return options_; }
+    // Changes hold from the next start on.
+    MachineOptions& options() { return options_; }
     // Why the process ended itself last; empty while it never did. It ends at the end of that moment.
     const std::string& fatal() const { return fatal_; }
     void clear_fatal() { fatal_.clear(); }

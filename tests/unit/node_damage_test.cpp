@@ -71,6 +71,38 @@ TEST_P(Damage, ALoneMemberIsRepairedByThoseWhoWaitOutside) {
     expect_everything_everywhere(cluster, stream);
 }
 
+// Damage to records that retention has removed everywhere else: nobody can mend it, so that member catches up anew.
+TEST_P(Damage, WhatNobodyHoldsAnyMoreIsLearntAnew) {
+    Cluster cluster(GetParam(), 3);
+    for (std::size_t i = 0; i < 3; ++i) cluster[i].options().store.segment_bytes = 4096;
+    cluster.start_all();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    const auto stream = cluster.make_topic("t");
+    const auto log_at = [&](std::size_t i) { return cluster[i].node().core().streams.find(stream)->log; };
+    const std::string first = std::string(500, 'x');
+    for (int i = 0; i < 40; ++i) ASSERT_TRUE(cluster.append_soon(stream, first + std::to_string(i)));
+    cluster.world().run_for(1s);
+    const std::size_t damaged = GetParam() % 3;
+    for (std::size_t i = 0; i < 3; ++i)
+        if (i != damaged) log_at(i)->retain(protocol::Offset{30}, {.max_bytes = 4096, .min_timestamp_ms = {}});
+    cluster[damaged].leave();
+    ASSERT_TRUE(cluster.world().run_until([&] { return !cluster[damaged].running(); }, 5s));
+    cluster[damaged].disk().flip(log_of(stream), 300 * 8);
+    cluster[damaged].start();
+    ASSERT_TRUE(cluster.wait_for_one_view()) << "nobody has read what is damaged";
+    log_at(damaged)->read(protocol::Offset{}, protocol::Offset{40}, 1u << 20, [](const auto&) {});
+    ASSERT_TRUE(cluster.world().run_until([&] { return log_at(damaged)->damage().has_value(); }, 1s));
+    ASSERT_TRUE(
+        cluster.world().run_until([&] { return !cluster[damaged].store().damaged() && cluster.one_view(); }, 20s));
+    const std::size_t whole = (damaged + 1) % 3;
+    EXPECT_EQ(log_at(damaged)->log_start(), log_at(whole)->log_start());
+    EXPECT_GT(log_at(whole)->log_start(), protocol::Offset{0});
+    ASSERT_TRUE(cluster.append_soon(stream, "after"));
+    cluster.world().run_for(1s);
+    EXPECT_EQ(cluster.read(damaged, stream), cluster.read(whole, stream));
+    EXPECT_EQ(cluster.read(damaged, stream).rbegin()->second, "after");
+}
+
 // Who has lost its state and kept its records waits for the cluster that has them, and joins no empty one meanwhile.
 TEST_P(Damage, RecordsWithoutAStateGoToNoEmptyCluster) {
     Cluster cluster(GetParam(), 3);

@@ -321,6 +321,35 @@ TEST_P(Seeds, ANewBrokerHelpsTheClusterThatAskedIt) {
 
 // The leader is gone and the connections between the others hang while their heartbeats pass: the first elections find
 // nobody, and there must be others.
+// Two machines with new disks were being taken into a cluster when its last member died. A view that needs them may
+// have been accepted there: they wait for it and found no cluster of their own.
+TEST_P(Seeds, WhoPromisedInAnOldLineageFoundsNoOther) {
+    Cluster cluster(GetParam(), 3);
+    const auto serving = [&](std::size_t i) { return cluster[i].running() && cluster[i].node().serving(); };
+    cluster[0].start();
+    ASSERT_TRUE(cluster.world().run_until([&] { return serving(0); }, 5s));
+    const auto lineage = cluster[0].node().core().record.cluster;
+    cluster[0].crash(FakeDisk::Crash::kProcess);
+    cluster.start_all();
+    cluster[1].faults.reads_fail = cluster[2].faults.reads_fail = true;
+    ASSERT_TRUE(cluster.world().run_until(
+        [&] {
+            const auto& accepted = cluster[0].node().core().record.accepted;
+            return accepted && accepted->members.size() == 3;
+        },
+        5s));
+    for (std::size_t i = 0; i < 3; ++i) cluster[i].crash(FakeDisk::Crash::kProcess);
+    cluster[1].faults.reads_fail = cluster[2].faults.reads_fail = false;
+    cluster[1].start();
+    cluster[2].start();
+    cluster.world().run_for(5s);
+    EXPECT_FALSE(serving(1));
+    EXPECT_FALSE(serving(2));
+    cluster[0].start();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(cluster[i].node().core().record.cluster, lineage);
+}
+
 TEST_P(Seeds, SurvivorsWhoseConnectionsHangElectOnceTheyPass) {
     Cluster cluster(GetParam(), 3);
     cluster.start_all();

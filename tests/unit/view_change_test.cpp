@@ -62,6 +62,18 @@ TEST(ViewExchange, UnreachableAfterItsAnswerStillCounts) {
     EXPECT_TRUE(next.has_quorum());
 }
 
+// Who was being taken into a cluster may hold some of its records and no view. They are no one else's.
+TEST(ViewExchange, RecordsOfAnUnknownLineageFoundNone) {
+    Change founding = change(1, "ABC", {answer('A'), answer('B'), answer('C', {}, {}, {holding(5, {{1, 0}})})});
+    EXPECT_FALSE(founding.has_quorum());
+    EXPECT_EQ(founding.what_is_missing(), "no quorum: C holds records and does not know its last view");
+    Change without = change(1, "ABC", {answer('A'), answer('B')});
+    EXPECT_TRUE(without.has_quorum());
+    const View v1 = view_of(1, "A");
+    Change old = change(2, "ABC", {answer('A', v1, v1), answer('B'), answer('C', {}, {}, {holding(5, {{1, 0}})})});
+    EXPECT_TRUE(old.has_quorum()) << "somebody knows the view";
+}
+
 // ---- Merge
 
 const StreamPlan& only_stream(Change& change) {
@@ -150,6 +162,27 @@ TEST(ViewMerge, TheViewsOfADamagedBaseLogComeFromOneThatIsWhole) {
     EXPECT_EQ(base.epochs, (std::vector<EpochStart>{
                                {ViewNumber{2}, Offset{0}}, {ViewNumber{3}, Offset{28}}, {ViewNumber{4}, Offset{60}}}));
     EXPECT_THAT(base.sources, ElementsAre(node('A')));
+}
+
+// Retention has removed at B and C what is damaged at A. Nobody could mend it, and nobody has to.
+TEST(ViewMerge, AWholeLogTellsWhereTheBaseLogBegins) {
+    const View v1 = view_of(1, "ABC");
+    const auto from = [](std::int64_t start, StreamHolding out) {
+        out.log_start = Offset{start};
+        return out;
+    };
+    const Answer a = without_vote(answer('A', v1, v1, {damaged(from(10, holding(70, {{1, 0}})), 20, 30)}));
+    Change with_votes = change(2, "ABC",
+                               {a, answer('B', v1, v1, {from(40, holding(70, {{1, 0}}))}),
+                                answer('C', v1, v1, {from(50, holding(70, {{1, 0}}))})});
+    EXPECT_EQ(only_stream(with_votes).log_start, Offset{40});
+    const View v2 = view_of(2, "AB", {v1});
+    Answer a2 = a;
+    a2.accepted = a2.chosen = v2;
+    Change of_two = change(3, "AB", {a2, answer('B', v2, v2, {from(40, holding(70, {{1, 0}}))})});
+    EXPECT_EQ(only_stream(of_two).log_start, Offset{40});
+    Change only_damaged = change(3, "AB", {a2, answer('B', v2, v2, {from(40, holding(60, {{1, 0}}))})});
+    EXPECT_EQ(only_stream(only_damaged).log_start, Offset{10}) << "the end is nowhere else";
 }
 
 TEST(ViewMerge, EveryStreamHasItsOwnSource) {
@@ -315,6 +348,22 @@ TEST(ViewInstall, NeedsAQuorumOfEveryBase) {
     EXPECT_FALSE(next.is_chosen()) << "A and B of 1, but only B of 2";
     accept(next, "D");
     EXPECT_TRUE(next.is_chosen());
+}
+
+TEST(ViewInstall, IsLostWhenTooFewAreLeftToAccept) {
+    const View v1 = view_of(1, "ABC");
+    Change next = change(2, "ABC", {answer('A', v1, v1), answer('B', v1, v1), answer('C', v1, v1)});
+    EXPECT_FALSE(next.can_be_chosen()) << "nothing is planned yet";
+    (void)next.plan();
+    next.on_not_accepted(node('B'));
+    EXPECT_TRUE(next.can_be_chosen());
+    accept(next, "A");
+    next.on_not_accepted(node('A'));
+    EXPECT_TRUE(next.can_be_chosen()) << "who has accepted has";
+    next.on_not_accepted(node('C'));
+    EXPECT_FALSE(next.can_be_chosen());
+    accept(next, "C");
+    EXPECT_TRUE(next.is_chosen()) << "its answer was only late";
 }
 
 TEST(ViewInstall, PlanNamesWhatIsChosen) {
