@@ -34,6 +34,7 @@ struct Sent {
     std::uint32_t partition{};  // known once it is reported
     proto::Acks acks{proto::QUORUM};
     protocol::TimePoint sent_at{};
+    std::optional<std::uint32_t> crc;  // of its value; nullopt: its value is not compared with what stands
     Outcome outcome{Outcome::kPending};
     protocol::ClusterId cluster;  // of the acknowledgement
     protocol::StreamId stream;    // the same

@@ -139,4 +139,14 @@ void CommittedChecker::at_end() {
     }
 }
 
+void CommittedChecker::check_complete(const std::string& audience, const LogKey& log, const std::vector<bool>& got) {
+    const auto found = truth_.logs().find(log);
+    if (found == truth_.logs().end()) return;
+    const std::vector<TrueRecord>& records = found->second;
+    for (std::size_t at = 0; at < records.size(); ++at)
+        if (records[at].id != 0 && (at >= got.size() || !got[at]))
+            return violations_.report("P2", "{} never got {} at offset {} of {}", audience, to_text(records[at].id), at,
+                                      protocol::to_string(log.second));
+}
+
 }  // namespace logstream::sim

@@ -23,6 +23,8 @@ public:
     void on_report(const Sent& sent);
     // The logs have been read, and the truth is complete.
     void at_end();
+    // So is what a reader, or the members of a group together, got of a stream: by offset.
+    void check_complete(const std::string& audience, const LogKey& log, const std::vector<bool>& got);
     // Old records are removed: a reader that is slow leaves them out.
     void expect_retention(bool on) { retention_ = on; }
 

@@ -63,39 +63,63 @@ void FinalLogs::read(const std::vector<std::unique_ptr<Machine>>& machines) {
             const ClusterId cluster = machine->node().core().record.cluster;
             auto log = read_stream(*machine, id);
             if (!log) continue;
-            for (const auto& [offset, record] : *log)
-                if (!truth_.agree({cluster, id}, offset, record))
-                    violations_.report("P2", "in the end {} has {} at offset {} of {}, where {} was committed",
-                                       machine->name(), to_text(record.id), offset, protocol::to_string(id),
-                                       to_text(truth_.find({cluster, id}, offset)->id));
-            if (logs_[id].size() < log->size()) logs_[id] = *std::move(log);
             const node::Stream* stream = machine->node().core().streams.find(id);
-            if (stream != nullptr) starts_[id] = std::max(starts_[id], stream->log->log_start());
+            add(machine->name(), {cluster, id}, *std::move(log),
+                stream != nullptr ? stream->log->log_start() : Offset{});
         }
-        std::map<RecordId, Offset> places;
-        for (const auto& [offset, record] : logs_[id]) {
-            if (record.orphan) ++orphans_;
-            if (record.id == 0) continue;
-            const auto [place, fresh] = places.try_emplace(record.id, offset);
-            if (fresh && standing_.insert(record.id).second) continue;
-            const TrueRecord& first = logs_[id].at(place->second);
-            violations_.report("P6", "{} stands twice in {}: at {} (view {}{}) and at {} (view {}{})",
-                               to_text(record.id), protocol::to_string(id), place->second, first.view,
-                               first.orphan ? ", an orphan" : "", offset, record.view,
-                               record.orphan ? ", an orphan" : "");
-        }
+        check_once(id);
+    }
+}
+
+void ReplicaLogs::add(const std::string& replica, const LogKey& stream, Log log, Offset start) {
+    const auto& [cluster, id] = stream;
+    for (const auto& [offset, record] : log)
+        if (!truth_.agree(stream, offset, record))
+            violations_.report("P2", "in the end {} has {} at offset {} of {}, where {} was committed", replica,
+                               to_text(record.id), offset, protocol::to_string(id),
+                               to_text(truth_.find(stream, offset)->id));
+    if (logs_[id].size() < log.size()) logs_[id] = std::move(log);
+    starts_[id] = std::max(starts_[id], start);
+}
+
+void ReplicaLogs::check_once(StreamId id) {
+    std::map<RecordId, Offset> places;
+    for (const auto& [offset, record] : logs_[id]) {
+        if (record.orphan) ++orphans_;
+        if (record.id == 0) continue;
+        const auto [place, fresh] = places.try_emplace(record.id, offset);
+        if (fresh && standing_.insert(record.id).second) continue;
+        const TrueRecord& first = logs_[id].at(place->second);
+        violations_.report("P6", "{} stands twice in {}: at {} (view {}{}) and at {} (view {}{})", to_text(record.id),
+                           protocol::to_string(id), place->second, first.view, first.orphan ? ", an orphan" : "",
+                           offset, record.view, record.orphan ? ", an orphan" : "");
+    }
+}
+
+// Nothing stands in a log but what was sent, as it was sent.
+void ReplicaLogs::check_contents(const History& history, StreamId stream, const Log& log) const {
+    for (const auto& [offset, record] : log) {
+        if (record.id == 0) continue;
+        const Sent* sent = history.find(record.id);
+        if (sent == nullptr)
+            violations_.report("P1", "{}, which nobody sent, stands at offset {} of {}", to_text(record.id), offset,
+                               protocol::to_string(stream));
+        else if (sent->crc && *sent->crc != record.crc)
+            violations_.report("P1", "{} stands at offset {} of {} with another value than was sent",
+                               to_text(record.id), offset, protocol::to_string(stream));
     }
 }
 
 // What is not an orphan keeps its producer's order. Under `owner` and `none` a batch behind one that was refused is
 // taken, so there the order is not promised.
-void FinalLogs::check_order(const History& history, StreamId stream, const Log& log) const {
+void ReplicaLogs::check_order(const History& history, StreamId stream, const Log& log) const {
     std::map<std::pair<std::uint32_t, std::uint32_t>, RecordId> last;
     for (const auto& [offset, record] : log) {
-        if (record.id == 0 || record.orphan) continue;
-        const proto::Acks acks = history.by_producer().at(producer_of(record.id)).front().acks;
+        const Sent* sent = history.find(record.id);
+        if (sent == nullptr || record.orphan) continue;
+        const proto::Acks acks = sent->acks;
         if (acks != proto::QUORUM && acks != proto::ALL) continue;
-        RecordId& before = last[{producer_of(record.id), history.find(record.id)->instance}];
+        RecordId& before = last[{producer_of(record.id), sent->instance}];
         if (record.id < before)
             violations_.report("P7", "{} stands behind {} at offset {} of {}", to_text(record.id), to_text(before),
                                offset, protocol::to_string(stream));
@@ -103,8 +127,11 @@ void FinalLogs::check_order(const History& history, StreamId stream, const Log& 
     }
 }
 
-void FinalLogs::check(const History& history, ClusterId cluster) const {
-    for (const auto& [id, log] : logs_) check_order(history, id, log);
+void ReplicaLogs::check(const History& history, ClusterId cluster) const {
+    for (const auto& [id, log] : logs_) {
+        check_contents(history, id, log);
+        check_order(history, id, log);
+    }
     for (const std::vector<Sent>& producer : history.by_producer()) {
         for (const Sent& sent : producer) {
             if (sent.outcome == Outcome::kFailed && standing_.contains(sent.id))

@@ -12,32 +12,50 @@
 
 namespace logstream::sim {
 
-class FinalLogs {
+// The judgement alone: the logs may come from anywhere.
+class ReplicaLogs {
 public:
-    FinalLogs(Violations& violations, World& world, Truth& truth)
-        : violations_(violations), world_(world), truth_(truth) {}
+    using Log = std::map<Offset, TrueRecord>;
 
-    // Reads the logs of every user stream at every machine and compares them. Virtual time passes meanwhile.
-    void read(const std::vector<std::unique_ptr<Machine>>& machines);
-    // Holds them against what clients were told.
+    ReplicaLogs(Violations& violations, Truth& truth) : violations_(violations), truth_(truth) {}
+
+    // What one replica holds of a stream from its log's start on: the same as all others.
+    void add(const std::string& replica, const LogKey& stream, Log log, Offset start);
+    // All replicas of the stream have been added: no record stands in it twice, or in another one too.
+    void check_once(StreamId stream);
+    // Every stream has been checked for that: holds all of them against what clients were told.
     void check(const History& history, ClusterId cluster) const;
 
     // Every record that stands in some stream.
     const std::set<RecordId>& standing() const { return standing_; }
     std::uint64_t orphans() const { return orphans_; }
 
+protected:
+    Violations& violations_;
+    Truth& truth_;
+
 private:
-    using Log = std::map<Offset, TrueRecord>;
-    std::optional<Log> read_stream(Machine& machine, StreamId stream);
+    void check_contents(const History& history, StreamId stream, const Log& log) const;
     void check_order(const History& history, StreamId stream, const Log& log) const;
 
-    Violations& violations_;
-    World& world_;
-    Truth& truth_;
-    std::map<StreamId, Log> logs_;
-    std::map<StreamId, Offset> starts_;  // the greatest first offset that a machine holds
+    std::map<StreamId, Log> logs_;       // the longest of each
+    std::map<StreamId, Offset> starts_;  // the greatest first offset that a replica holds
     std::set<RecordId> standing_;
     std::uint64_t orphans_{};
+};
+
+// The logs of simulated machines.
+class FinalLogs : public ReplicaLogs {
+public:
+    FinalLogs(Violations& violations, World& world, Truth& truth) : ReplicaLogs(violations, truth), world_(world) {}
+
+    // Reads the logs of every user stream at every machine and compares them. Virtual time passes meanwhile.
+    void read(const std::vector<std::unique_ptr<Machine>>& machines);
+
+private:
+    std::optional<Log> read_stream(Machine& machine, StreamId stream);
+
+    World& world_;
 };
 
 }  // namespace logstream::sim
