@@ -20,6 +20,7 @@ class Broker:
         self.name = place.name
         self.address = f"{place.ip}:{place.port}"
         self.data = os.path.join(cluster.run.folder, cluster.name, self.name)
+        self.environment = {}  # more of it than the tests' own
         self.process = None
         self.id = None  # once it said so
         self._down = True  # on purpose
@@ -43,7 +44,10 @@ class Broker:
 
     def start(self, *flags):
         check(not self.running, f"{self.name} runs already")
-        self.process = self.cluster.run.start(self.place, self.command(*flags), name=f"{self.cluster.name}-{self.name}")
+        name = f"{self.cluster.name}-{self.name}"
+        self.process = self.cluster.run.start(
+            self.place, self.command(*flags), name=name, environment=self.environment
+        )
         self._down = False
         return self
 
@@ -216,17 +220,18 @@ class Cluster:
 
     # ---- Clients. `at`: a place; `brokers`: whom to ask, all by default, None: discovery
 
-    def _client(self, program, words, at, brokers, stdin=None):
+    def _client(self, program, words, at, brokers, stdin=None, environment=None):
         """Starts a client program; what it needs to find this cluster is added unless it is given."""
         words = [str(word) for word in words]
         common = {"--cluster": self.name, "--broadcast-port": str(self.network.broadcast_port)}
         if brokers is not None:
             common["--brokers"] = ",".join(broker.address for broker in (self.brokers if brokers == "all" else brokers))
         added = [word for flag, value in common.items() if flag not in words for word in (flag, value)]
-        return self.run.start(at or self.client_place, [self.run.program(program), *words, *added], stdin=stdin)
+        command = [self.run.program(program), *words, *added]
+        return self.run.start(at or self.client_place, command, stdin=stdin, environment=environment)
 
-    def producer(self, topic, *flags, at=None, brokers="all", stdin=None):
-        return client.Producer(self._client("producer", ["--topic", topic, *flags], at, brokers, stdin))
+    def producer(self, topic, *flags, at=None, brokers="all", stdin=None, environment=None):
+        return client.Producer(self._client("producer", ["--topic", topic, *flags], at, brokers, stdin, environment))
 
     def consumer(self, topic, *flags, at=None, brokers="all"):
         return self._client("consumer", ["--topic", topic, *flags], at, brokers)

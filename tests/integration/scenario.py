@@ -53,10 +53,10 @@ class Run:
     def program(self, name):
         return os.path.join(self.programs, name)
 
-    def start(self, place, argv, name=None, stdin=None):
+    def start(self, place, argv, name=None, stdin=None, environment=None):
         """Starts a command at a place; it is killed at the end if it still runs."""
         name = name or f"{next(self._serial):02}-{os.path.basename(argv[0])}"
-        process = Process(place.prefix + argv, name, self.folder, stdin, ENVIRONMENT)
+        process = Process(place.prefix + argv, name, self.folder, stdin, ENVIRONMENT | (environment or {}))
         self._stack.callback(process.kill)
         return process
 

@@ -32,5 +32,6 @@ from . import no_multicast
 from . import view_sync
 from . import state_exchange
 from . import flush_before_ack
+from . import power
 from . import protocol_compliance
 from . import netns_scripts
