@@ -172,6 +172,8 @@ bool Node::yields_to(ClusterId other, std::uint32_t other_members, bool other_ha
     if (core_.record.cluster.value == 0 || !has_history()) return true;
     if (core_.streams.has_user_records()) return false;
     if (other_has_records) return true;
+    // A view of its own lineage that counts on this broker may have been accepted somewhere.
+    if (core_.record.promised > core_.record.chosen_number()) return false;
     const auto mine = settled() ? static_cast<std::uint32_t>(serving_->members.size()) : 0;
     return std::pair(other_members, other.value) > std::pair(mine, core_.record.cluster.value);
 }

@@ -13,6 +13,7 @@ constexpr Duration kFirstBackOff = std::chrono::milliseconds(200);
 // ms: for a tenth of the time, then.
 constexpr Duration kMaxBackOff = std::chrono::seconds(5);
 constexpr Duration kVerdictTimeout = std::chrono::milliseconds(250);
+constexpr Duration kDeafPatience = std::chrono::seconds(1);
 // How long a learner's inclusion waits for multicast to be heard both ways before the view goes by TCP.
 constexpr Duration kMulticastPatience = std::chrono::seconds(1);
 constexpr Duration kStableAfter = std::chrono::seconds(30);
@@ -46,40 +47,68 @@ void Node::on_member_failed(NodeId member) {
         elector_.start(core_.self, std::move(known), "the leader failed");
         return;
     }
-    proto::PeerReport report;
-    report.set_cluster_id(core_.record.cluster.value);
-    report.set_view(serving_->number.value);
-    report.set_node(core_.self.id.value);
-    report.add_unreachable(member.value);
-    links_.send(address_of(*serving_->find(serving_->coordinator)),
-                protocol::request(MessageType::kPeerReport, Correlation{}, report));
+    send_heartbeat(Beat::kExtra);  // the leader hears at once who is lost
+}
+
+// What a member's heartbeats say of links that are down, for the leader to decide who goes.
+void Node::on_lost_members(NodeId reporter, const proto::Heartbeat& heartbeat) {
+    if (!is_leader() || excluded_.contains(reporter)) return;
+    std::set<NodeId>& lost = lost_by_[reporter];
+    lost.clear();
+    for (std::uint64_t id : heartbeat.lost())
+        if (serving_->has(NodeId{id})) lost.insert(NodeId{id});
+    // It does not hear this leader, which hears it. At first it tries to come back as a learner.
+    if (!lost.contains(core_.self.id)) {
+        deaf_since_.erase(reporter);
+    } else if (core_.env.now() - deaf_since_.try_emplace(reporter, core_.env.now()).first->second > kDeafPatience) {
+        return remove_member(reporter, "it does not hear the leader");
+    }
+    for (NodeId accused : lost)
+        if (accused != core_.self.id && !excluded_.contains(accused) && judged_.insert(accused).second)
+            judge_link(accused, reporter);
+}
+
+// Dead, or only the link between these two? Who answers the leader lives; then, when all reports are in, the one that
+// fewer members reach goes, or the lesser id.
+void Node::judge_link(NodeId accused, NodeId reporter) {
+    const auto in_this_view = [this, view = serving_->number, weak = std::weak_ptr<bool>(alive_)](auto then) {
+        return [this, view, weak, then](auto&&... args) {
+            if (weak.lock() && is_leader() && serving_->number == view) then(std::forward<decltype(args)>(args)...);
+        };
+    };
+    proto::Probe probe;
+    *probe.mutable_from() = view::to_proto(core_.self);
+    links_.request(address_of(*serving_->find(accused)), MessageType::kProbe, probe, kVerdictTimeout,
+                   in_this_view([this, accused, reporter, in_this_view](Result<Message> reply) {
+                       proto::ProbeResponse response;
+                       const bool lives = reply && reply->parse(response) && NodeId{response.node().id()} == accused;
+                       if (!lives) return remove_member(accused, "it does not answer");
+                       core_.env.set_timer(settings_.heartbeat, in_this_view([this, accused, reporter] {
+                                               judged_.erase(accused);
+                                               if (!lost_by_[reporter].contains(accused)) return;
+                                               const auto [lesser, greater] = std::minmax(accused, reporter);
+                                               const bool greater_is_worse = links_down(greater) > links_down(lesser);
+                                               remove_member(greater_is_worse ? greater : lesser,
+                                                             "its link to another member is down");
+                                           }));
+                   }));
+}
+
+std::size_t Node::links_down(NodeId node) const {
+    std::set<NodeId> peers;
+    for (const auto& [reporter, lost] : lost_by_) {
+        if (reporter == node) peers.insert(lost.begin(), lost.end());
+        if (lost.contains(node)) peers.insert(reporter);
+    }
+    return peers.size();
 }
 
 void Node::on_peer_report(const proto::PeerReport& report) {
     if (!is_leader() || report.cluster_id() != core_.record.cluster.value || report.view() != serving_->number.value)
         return;
-    const NodeId reporter{report.node()};
-    if (!serving_->has(reporter)) return;
+    if (!serving_->has(NodeId{report.node()})) return;
     for (std::uint64_t id : report.slow())
         if (serving_->has(NodeId{id}) && NodeId{id} != core_.self.id) remove_member(NodeId{id}, "it stays behind");
-    for (std::uint64_t id : report.unreachable()) {
-        const NodeId accused{id};
-        const view::Member* member = serving_->find(accused);
-        if (member == nullptr || accused == core_.self.id || excluded_.contains(accused)) continue;
-        // Dead, or only the link between these two? Who answers the leader lives.
-        proto::Probe probe;
-        *probe.mutable_from() = view::to_proto(core_.self);
-        links_.request(
-            address_of(*member), MessageType::kProbe, probe, kVerdictTimeout,
-            [this, accused, reporter, view = serving_->number, weak = std::weak_ptr<bool>(alive_)](auto reply) {
-                if (!weak.lock() || !is_leader() || serving_->number != view) return;
-                proto::ProbeResponse response;
-                const bool lives = reply && reply->parse(response) && NodeId{response.node().id()} == accused;
-                if (!lives) return remove_member(accused, "it does not answer");
-                // Each misses one other: the lesser id goes.
-                remove_member(std::min(accused, reporter), "its link to another member is down");
-            });
-    }
 }
 
 void Node::remove_member(NodeId member, std::string_view why) {
@@ -217,6 +246,9 @@ void Node::on_chosen(const view::View& view) {
     apart_.clear();
     attempts_ = 0;
     excluded_.clear();
+    lost_by_.clear();
+    deaf_since_.clear();
+    judged_.clear();
     leaving_.clear();
     for (const view::Member& member : view.members) {
         ready_learners_.erase(member.id);

@@ -230,6 +230,7 @@ void Node::on_peer_heartbeat(const proto::Heartbeat& heartbeat, Endpoint from) {
     if (!heartbeat.extra()) watch_.heartbeat(node);
     log_end_totals_[node] = heartbeat.log_end_total();
     replicator_.on_heartbeat(heartbeat, from);
+    on_lost_members(node, heartbeat);
 }
 
 void Node::send_heartbeat(Beat beat) {
@@ -251,6 +252,7 @@ void Node::send_heartbeat(Beat beat) {
     heartbeat.set_incarnation(core_.self.incarnation.value);
     heartbeat.set_log_end_total(streams_.log_end_total());
     heartbeat.set_extra(beat == Beat::kExtra);
+    for (NodeId lost : watch_.failed()) heartbeat.add_lost(lost.value);
     heartbeat.set_serving(serving() && serving_->number == installed->number);
     replicator_.fill(heartbeat);
     log_end_totals_[core_.self.id] = heartbeat.log_end_total();

@@ -126,6 +126,9 @@ private:
     void begin_change();
     std::vector<view::Member> invited_to_change();
     void on_member_failed(NodeId member);
+    void on_lost_members(NodeId reporter, const proto::Heartbeat& heartbeat);
+    void judge_link(NodeId accused, NodeId reporter);
+    std::size_t links_down(NodeId node) const;
     void remove_member(NodeId member, std::string_view why);
     // Not invited for a while, twice as long each time.
     void keep_out(NodeId node);
@@ -198,8 +201,12 @@ private:
     std::set<NodeId> survivors_;  // of a recovery that is under way
 
     std::map<NodeId, protocol::TimePoint> multicast_heard_;
-    std::map<NodeId, std::int64_t> log_end_totals_;  // by heartbeat, for lag
-    std::string no_quorum_;                          // the last reason why nothing could be chosen
+    // Of the current view, as members' heartbeats tell its leader.
+    std::map<NodeId, std::set<NodeId>> lost_by_;        // whom each does not hear
+    std::map<NodeId, protocol::TimePoint> deaf_since_;  // who does not hear the leader
+    std::set<NodeId> judged_;                           // whose verdict is under way
+    std::map<NodeId, std::int64_t> log_end_totals_;     // by heartbeat, for lag
+    std::string no_quorum_;                             // the last reason why nothing could be chosen
     protocol::TimePoint no_quorum_said_;
     std::string apart_;  // another cluster of our name with records of its own
     protocol::TimePoint apart_heard_;

@@ -118,6 +118,13 @@ bool Watch::failed(NodeId member) const {
     return found != peers_.end() && found->second.told == Verdict::kFailed;
 }
 
+std::vector<NodeId> Watch::failed() const {
+    std::vector<NodeId> out;
+    for (const auto& [id, peer] : peers_)
+        if (peer.told == Verdict::kFailed) out.push_back(id);
+    return out;
+}
+
 double Watch::phi(NodeId member) const {
     const auto found = peers_.find(member);
     return found == peers_.end() ? 0 : found->second.detector.phi(env_.now());

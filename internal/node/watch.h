@@ -31,6 +31,7 @@ public:
     void link_lost(Endpoint address);
 
     bool failed(NodeId member) const;
+    std::vector<NodeId> failed() const;
     double phi(NodeId member) const;
     // Members not failed, this node included.
     std::size_t in_reach() const;

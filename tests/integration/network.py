@@ -130,6 +130,11 @@ class NamespaceNetwork:
         self._cuts |= {pair for peer in peers if peer != host for pair in ((host, peer), (peer, host))}
         self._apply()
 
+    def cut_one_way(self, sender, receiver):
+        """Nothing that `sender` sends reaches `receiver`; what `receiver` sends does reach `sender`."""
+        self._cuts.add((sender, receiver))
+        self._apply()
+
     def lose(self, host, expression):
         """Packets to `host` that match are dropped; an nft expression, as in 'udp dport 9999 numgen random mod 100 < 5'."""
         self._losses[host] = expression

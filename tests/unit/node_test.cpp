@@ -207,6 +207,47 @@ TEST_P(Seeds, ALinkBetweenTwoFollowersFailsAndOneOfThemGoesAndComesBack) {
     expect_everything_everywhere(cluster, stream);
 }
 
+// Of a member and two others that have lost each other the one goes that fewer members reach, whatever its id.
+TEST_P(Seeds, OfLinksThatFailTheirCommonEndGoes) {
+    Cluster cluster(GetParam(), 5);
+    cluster.start_all();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    std::vector<Machine*> followers;
+    for (Machine* machine : cluster.running())
+        if (!machine->node().is_leader()) followers.push_back(machine);
+    std::ranges::sort(followers, {}, [](Machine* machine) { return machine->node().id(); });
+    Machine& common = *followers.back();
+    cluster.cut(common.index(), followers[0]->index());
+    cluster.cut(common.index(), followers[1]->index());
+    ASSERT_TRUE(cluster.world().run_until(
+        [&] { return cluster.leader() != nullptr && cluster.leader()->node().current_view()->members.size() < 5; },
+        3s));
+    const auto& view = *cluster.leader()->node().current_view();
+    EXPECT_EQ(view.members.size(), 4u);
+    EXPECT_FALSE(view.has(common.node().id()));
+}
+
+// Its heartbeats arrive, and nothing that the leader sends reaches it.
+TEST_P(Seeds, AMemberThatDoesNotHearItsLeaderIsLeftOut) {
+    Cluster cluster(GetParam(), 3);
+    cluster.start_all();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    const auto stream = cluster.make_topic("t");
+    Machine& leader = *cluster.leader();
+    Machine& deaf = cluster[(leader.index() + 1) % 3];
+    cluster.world().cut(leader.address(), deaf.address());
+    ASSERT_TRUE(cluster.world().run_until([&] { return leader.node().current_view()->members.size() == 2; }, 5s));
+    EXPECT_FALSE(leader.node().current_view()->has(deaf.node().id()));
+    const auto view = leader.node().current_view()->number;
+    cluster.world().run_for(10s);
+    EXPECT_EQ(leader.node().current_view()->number, view) << "and stays out without further views";
+    ASSERT_TRUE(cluster.append_soon(stream, "while one is out"));
+    cluster.world().heal();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    ASSERT_TRUE(cluster.append_soon(stream, "with all again"));
+    expect_everything_everywhere(cluster, stream);
+}
+
 TEST_P(Seeds, LossAndDuplicationOfDatagramsChangeNothing) {
     Cluster cluster(GetParam(), 3);
     cluster.start_all();
@@ -345,6 +386,42 @@ TEST_P(Seeds, WhoPromisedInAnOldLineageFoundsNoOther) {
     cluster.world().run_for(5s);
     EXPECT_FALSE(serving(1));
     EXPECT_FALSE(serving(2));
+    cluster[0].start();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(cluster[i].node().core().record.cluster, lineage);
+}
+
+// The same, when a cluster without records is there to join: the last member of its own would never have a quorum
+// again.
+TEST_P(Seeds, WhoPromisedInAnOldLineageJoinsNoEmptyOne) {
+    Cluster cluster(GetParam(), 3);
+    const auto serving = [&](std::size_t i) { return cluster[i].running() && cluster[i].node().serving(); };
+    cluster.isolate(2);
+    cluster[0].start();
+    ASSERT_TRUE(cluster.world().run_until([&] { return serving(0); }, 5s));
+    const auto stream = cluster.make_topic("t");
+    ASSERT_TRUE(cluster.append_soon(stream, "a record"));
+    cluster.world().run_for(1s);
+    const auto lineage = cluster[0].node().core().record.cluster;
+    cluster[2].start();
+    ASSERT_TRUE(cluster.world().run_until([&] { return serving(2); }, 5s));
+    cluster[0].crash(FakeDisk::Crash::kProcess);
+    cluster[0].start();
+    cluster[1].start();
+    cluster[1].faults.reads_fail = true;
+    ASSERT_TRUE(cluster.world().run_until(
+        [&] {
+            const auto& accepted = cluster[0].node().core().record.accepted;
+            return accepted && accepted->members.size() == 2;
+        },
+        5s));
+    cluster[0].crash(FakeDisk::Crash::kProcess);
+    cluster[1].crash(FakeDisk::Crash::kProcess);
+    cluster[1].faults.reads_fail = false;
+    cluster.world().heal();
+    cluster[1].start();
+    cluster.world().run_for(5s);
+    EXPECT_FALSE(serving(1));
     cluster[0].start();
     ASSERT_TRUE(cluster.wait_for_one_view());
     for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(cluster[i].node().core().record.cluster, lineage);

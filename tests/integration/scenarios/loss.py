@@ -59,3 +59,47 @@ def link_cut(run):
         f"write gap {gap:.0f} ms, one of the two removed after {removed * 1000:.0f} ms and left out, "
         f"back {returned:.2f} s after the heal"
     )
+
+
+# One for leaving a member out, one for its return; a number more for each attempt that another one overtook.
+MOST_VIEWS = 6
+
+
+@scenario("one-way", namespaces=True)
+def one_way(run):
+    """What one member sends no longer reaches another one, while all else passes. One of the two goes, stays out, and
+    comes back after the heal."""
+    cluster = run.cluster(3).start()
+    results = []
+    for direction in ("owner to follower", "leader to follower", "follower to leader"):
+        leader = cluster.leader()
+        topic, owner = cluster.topic_owned_by(
+            lambda broker, leader=leader: broker is not leader, prefix=direction.replace(" ", "-")
+        )
+        follower = next(broker for broker in cluster.brokers if broker not in (leader, owner))
+        roles = {"leader": leader, "owner": owner, "follower": follower}
+        sender, receiver = (roles[word] for word in direction.split(" to "))
+        view = cluster.wait_for_view()["view"]
+        load = Load(cluster, topic, name=topic)
+        load.reach_random_moment()
+        cluster.network.cut_one_way(sender.number, receiver.number)
+
+        def one_left_out():
+            statuses = [broker.status() for broker in cluster.brokers]
+            members = [
+                sum(member["role"] != "learner" for member in status["members"])
+                for status in statuses
+                if status and status["quorum"]
+            ]
+            return members == [2, 2], f"views of {members} that take writes"
+
+        cluster.wait_until(one_left_out, 20, f"one of {sender} and {receiver} is left out")
+        gap = load.finish()
+        cluster.network.heal()
+        watch = Stopwatch()
+        views = cluster.wait_for_view(cluster.brokers, seconds=60)["view"] - view
+        returned = watch.seconds
+        check(views <= MOST_VIEWS, f"{direction}: {views} views because of one link")
+        cluster.verify()
+        results.append(f"{direction}: write gap {gap:.0f} ms, {views} views, back {returned:.2f} s after the heal")
+    return "; ".join(results)

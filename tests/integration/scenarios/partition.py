@@ -63,3 +63,26 @@ def _cut(run, cluster, victim, topic):
         f"write gap {gap:.0f} ms, cut noticed after {noticed * 1000:.0f} ms, refused in {refused_in * 1000:.0f} ms, "
         f"back {returned:.2f} s after the heal"
     )
+
+
+@scenario("clients-cut", namespaces=True)
+def clients_cut(run):
+    """Clients lose the leader, which reaches all other brokers: the view stays. What others own goes on through them;
+    what the leader owns waits, and stands there once after the heal."""
+    cluster = run.cluster(3).start()
+    leader = cluster.leader()
+    ours, _ = cluster.topic_owned_by(lambda broker: broker is leader, prefix="ours")
+    theirs, _ = cluster.topic_owned_by(lambda broker: broker is not leader, prefix="theirs")
+    view = cluster.wait_for_view()["view"]
+    loads = [Load(cluster, topic, name=topic) for topic in (ours, theirs)]
+    for load in loads:
+        load.reach(0.3)
+    cluster.network.cut(leader.number, [cluster.network.client])
+    gap = loads[1].finish()
+    check(gap < LONGEST_GAP_MS, f"a record of another owner waited {gap:.0f} ms")
+    check(loads[0].producer.running, "the producer gave up while its owner was out of reach")
+    cluster.network.heal()
+    waited = loads[0].finish()
+    check(cluster.wait_for_view()["view"] == view, "the view changed because of clients")
+    cluster.verify()
+    return f"of other owners a record waited {gap:.0f} ms at most, of the leader's {waited:.0f} ms; no view change"
