@@ -176,7 +176,9 @@ class _Folder:
         kept = random.randrange(len(self._changes) + 1) if random else 0
         for names in self._changes[:kept]:
             _rename(self._flushed, names)
-        return sum(node.lose_unflushed(random) for node in self._flushed.values())
+        # Those whose names are lost, too.
+        nodes = {id(node): node for names in (self._flushed, self.names) for node in names.values()}
+        return sum(node.lose_unflushed(random) for node in nodes.values())
 
     def write(self, path):
         os.mkdir(path)

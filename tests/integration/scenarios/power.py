@@ -41,3 +41,36 @@ def power_cut(run):
         f"{sum(len(load.lines) for load in loads)} records; one view {max(back):.2f} s after the start or sooner, longest "
         f"wait {gap:.0f} ms"
     )
+
+
+@scenario("power-cut-unflushed")
+def power_cut_unflushed(run):
+    """storage.fsync: never, and one machine loses its power with the owner of the topic: the broker says what may be
+    missing, and has no vote until the others have taught it."""
+    cluster = run.cluster(3, **{"storage.fsync": "never"})
+    machines = [Machine(broker) for broker in cluster.brokers]
+    cluster.start()
+    topic, victim = cluster.topic_owned_by(lambda broker: broker is not cluster.leader())
+    others = [broker for broker in cluster.brokers if broker is not victim]
+    load = Load(cluster, topic)
+    moment = load.reach_random_moment()
+    there = sum(map(len, load.consumer.lines()))
+    lost = cut_power([machine for machine in machines if machine.broker is victim])
+    check(lost > there, f"{victim} lost {lost} bytes of at least {there}: its disk was not put to the test")
+    cluster.wait_for_view(others)
+    watch = Stopwatch()
+    victim.start()
+    cluster.wait_for_view(cluster.brokers)
+    back = watch.seconds
+    check(
+        victim.log_matches(r"STATE the machine went down uncleanly and storage\.fsync is never: .* may be missing"),
+        f"{victim} does not say what may be missing after its machine went down",
+    )
+    fetched = sum(map(int, victim.log_matches(r"LEARNER fetched_bytes=(\d+)")))
+    check(fetched > there, f"{victim} lost {there} bytes of records, and was taught {fetched} before it was a member again")
+    gap = load.finish()
+    cluster.verify()
+    return (
+        f"power cut of the owner at {moment:.0%} took {lost >> 10} KiB; it says so, was taught {fetched >> 10} KiB, and is a "
+        f"member {back:.2f} s after its start; write gap {gap:.0f} ms"
+    )
