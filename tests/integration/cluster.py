@@ -72,6 +72,11 @@ class Broker:
         self.signal_kill()
         self.process.wait(10)
 
+    def end_by_itself(self, seconds):
+        """Waits until it does; its exit code."""
+        self._down = True
+        return self.process.wait(seconds)
+
     def terminate(self):
         """SIGTERM, without waiting."""
         self._down = True

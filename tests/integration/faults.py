@@ -30,6 +30,7 @@ class Control(ctypes.Structure):
         ("flushes", ctypes.c_uint64),
         ("failed_writes", ctypes.c_uint64),
         ("failed_flushes", ctypes.c_uint64),
+        ("failed_at_us", ctypes.c_uint64),  # the last one, since 1970
     ]
 
 

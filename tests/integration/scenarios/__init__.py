@@ -33,5 +33,7 @@ from . import view_sync
 from . import state_exchange
 from . import flush_before_ack
 from . import power
+from . import disk_errors
 from . import protocol_compliance
 from . import netns_scripts
+from . import chaos

@@ -45,8 +45,9 @@ struct Control {
     std::atomic<std::uint64_t> flushes;
     std::atomic<std::uint64_t> failed_writes;
     std::atomic<std::uint64_t> failed_flushes;
+    std::atomic<std::uint64_t> failed_at_us;  // the last one, since 1970
 };
-static_assert(sizeof(Control) == 64 && std::atomic<std::uint64_t>::is_always_lock_free);
+static_assert(sizeof(Control) == 72 && std::atomic<std::uint64_t>::is_always_lock_free);
 
 enum class Change : std::uint32_t { kCreate, kMakeDir, kWrite, kTruncate, kRename, kRemove, kFlush, kFlushAll };
 
@@ -140,6 +141,9 @@ private:
         if (control_->*to_fail == 0) return false;
         --(control_->*to_fail);
         ++(control_->*failed);
+        timespec now{};
+        REAL(clock_gettime)(CLOCK_REALTIME, &now);
+        control_->failed_at_us = static_cast<std::uint64_t>(now.tv_sec) * 1'000'000 + now.tv_nsec / 1000;
         errno = EIO;
         return true;
     }
