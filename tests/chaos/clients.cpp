@@ -24,6 +24,9 @@ std::uint32_t crc_of(std::string_view value) { return protocol::crc32c(std::as_b
 
 void Client::connect() {
     router_ = std::make_unique<client::Router>(place_.session.env(), place_.bootstrap);
+    router_->listen([this] {
+        if (const auto known = router_->view().topic(sim::topic_name(topic_))) topic_id_ = known->id;
+    });
     router_->start();
 }
 
@@ -47,11 +50,6 @@ void Client::later(Duration after, std::function<void()> task) {
                                    [this, task = std::move(task), life = life_, alive = std::weak_ptr<bool>(alive_)] {
                                        if (alive.lock() && life == life_) task();
                                    });
-}
-
-StreamId Client::stream(std::uint32_t partition) const {
-    const auto known = router_->view().topic(sim::topic_name(topic_));
-    return {known ? known->id : protocol::TopicId{}, partition};
 }
 
 // ---- Producer

@@ -49,7 +49,7 @@ protected:
     void begin_again();
     // Calls `task` unless this life of the client has ended by then.
     void later(Duration after, std::function<void()> task);
-    StreamId stream(std::uint32_t partition) const;
+    StreamId stream(std::uint32_t partition) const { return {topic_id_, partition}; }
 
     Place& place_;
     std::uint32_t topic_;
@@ -57,6 +57,7 @@ protected:
     std::unique_ptr<client::Router> router_;
 
 private:
+    protocol::TopicId topic_id_;  // as it was last known: a broker that is catching up may not know the topic
     std::shared_ptr<bool> alive_ = std::make_shared<bool>();
 };
 

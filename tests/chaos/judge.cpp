@@ -164,15 +164,15 @@ Result<Offset> Judge::read_some(env::Endpoint broker, StreamId stream, Offset fr
 void Judge::wait_for_readers(const Record& record) {
     std::set<std::pair<std::string, StreamId>> missing;
     for (const Reader& reader : record.readers)
-        for (const auto& [log, records] : committed_.truth().logs())
-            if (topic_number(log.second.topic) == reader.topic && !records.empty())
-                missing.emplace(reader.audience(), log.second);
+        for (const auto& [stream, end] : ends_)
+            if (topic_number(stream.topic) == reader.topic && end > Offset{0})
+                missing.emplace(reader.audience(), stream);
     std::size_t seen = 0;
     const auto complete = [&] {
         for (; seen < record.deliveries.size(); ++seen) {
             const auto& [reader, delivery] = record.deliveries[seen];
-            const std::vector<sim::TrueRecord>& records = committed_.truth().logs().at({cluster_, delivery.stream});
-            if (static_cast<std::size_t>(delivery.offset.value) + 1 >= records.size())
+            const auto end = ends_.find(delivery.stream);
+            if (end != ends_.end() && delivery.offset + 1 >= end->second)
                 missing.erase({record.readers[reader].audience(), delivery.stream});
         }
         return missing.empty();

@@ -21,13 +21,14 @@ class Scenario:
     name: str
     function: object
     namespaces: bool  # it needs hosts of their own: cuts, captures, interface counters
+    default: bool  # it runs when no name is given
 
 
-def scenario(name, namespaces=False):
+def scenario(name, namespaces=False, default=True):
     """Registers a function of a Run; what it returns is what was measured, one line."""
 
     def register(function):
-        SCENARIOS[name] = Scenario(name, function, namespaces)
+        SCENARIOS[name] = Scenario(name, function, namespaces, default)
         return function
 
     return register
@@ -40,6 +41,7 @@ class Run:
         self.name, self.folder = name, folder
         self.project, self.programs = options.project, options.programs
         self.mode, self.long, self.rounds = options.mode, options.long, options.rounds
+        self._minutes = options.minutes
         self.random = random  # seeded by the runner, which names the seed when the scenario fails
         self._log = log  # lines of a real log
         self._stack = contextlib.ExitStack()
@@ -84,6 +86,10 @@ class Run:
     def load_seconds(self):
         """How long a load under a fault lasts."""
         return 32 if self.long else 5
+
+    def time_limit(self, short, long):
+        """How many seconds a scenario takes that may take any time: as told, else `long` with --long, else `short`."""
+        return self._minutes * 60 if self._minutes else long if self.long else short
 
     def log_lines(self, count=None):
         """Lines of a real log; as many as it has, or `count`, beginning anew at its end."""

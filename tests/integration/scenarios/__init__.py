@@ -34,6 +34,7 @@ from . import state_exchange
 from . import flush_before_ack
 from . import power
 from . import disk_errors
+from . import slow_disk
 from . import protocol_compliance
 from . import netns_scripts
 from . import chaos
