@@ -241,6 +241,9 @@ class Cluster:
     def consumer(self, topic, *flags, at=None, brokers="all"):
         return self._client("consumer", ["--topic", topic, *flags], at, brokers)
 
+    def bench(self, topic, *flags, at=None, brokers="all"):
+        return self._client("logstream-bench", ["--topic", topic, *flags], at, brokers)
+
     def start_ctl(self, *words, at=None, brokers="all"):
         return self._client("logstreamctl", words, at, brokers)
 

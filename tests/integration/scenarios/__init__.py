@@ -38,3 +38,4 @@ from . import slow_disk
 from . import protocol_compliance
 from . import netns_scripts
 from . import chaos
+from . import steady
