@@ -35,6 +35,7 @@ from . import flush_before_ack
 from . import power
 from . import disk_errors
 from . import slow_disk
+from . import clock
 from . import protocol_compliance
 from . import netns_scripts
 from . import chaos
