@@ -1,7 +1,7 @@
 """Faults of a broker's disk, of its machine's power, and of a program's clock.
 
-The library shim/faults.cpp stands between a program and the C library. This is its other side: it says what is to go wrong,
-and works out what a power cut leaves of a disk from the journal that the library keeps of changes and flushes.
+The library shim/faults.cpp stands between a program and the C library. This is its other side: it says what is to go
+wrong, and works out what a power cut leaves of a disk from the journal that the library keeps of changes and flushes.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ CREATE, MAKE_DIR, WRITE, TRUNCATE, RENAME, REMOVE, FLUSH, FLUSH_ALL = range(8)
 
 
 class Control(ctypes.Structure):
-    """What is to go wrong, then what was seen and what went wrong; shared with the library, field by field as it has it."""
+    """What is to go wrong, then what was seen and what went wrong; the library has the same fields."""
 
     _fields_ = [
         ("write_delay_us", ctypes.c_uint64),
@@ -47,7 +47,7 @@ def wrong_clock(run, seconds):
 
 
 class FaultyDisk:
-    """The disk of a broker that is not started yet. The fields of `control` make it slow or let it fail, at any time."""
+    """The disk of a broker that is not started yet; by the fields of `control` it is slow or fails, at any time."""
 
     def __init__(self, broker):
         run = broker.cluster.run
@@ -80,8 +80,8 @@ class Machine(FaultyDisk):
             self._disk = _Disk(self.broker.data)
 
     def lose_power(self, random=None):
-        """After the broker was killed: the disk keeps what was flushed, and of the rest nothing, or a part that is drawn.
-        Returns how many bytes written to its files are lost."""
+        """After the broker was killed: the disk keeps what was flushed, and of the rest nothing, or a part that is
+        drawn. Returns how many bytes written to its files are lost."""
         check(not self.broker.running, f"{self.broker} runs: its process ends first")
         with open(f"{self._files}.journal", "rb") as file:
             self._disk.replay(file.read())
@@ -101,9 +101,10 @@ def cut_power(machines, random=None):
     return sum(machine.lose_power(random) for machine in machines)
 
 
-# ---- What a disk keeps. A file's content is kept as of its last flush, a folder's names as of the folder's. What came later
-# is kept as a file system may: changes of one folder's names up to some point, as its journal has them in order; sectors of
-# a file whichever the page cache had got round to.
+# ---- What a disk keeps. A file's content is kept as of its last flush, a folder's names as of the folder's. What came
+# later is kept as a file system may: changes of one folder's names up to some point, since its journal has them in
+# order; of a file whichever sectors the page cache had got round to. The simulator's disk, internal/storage/fake_disk.h,
+# has the same rules.
 
 
 class _File:
@@ -243,7 +244,7 @@ class _Disk:
         elif change == RENAME:
             folder, name = self._parent(path)
             target, new_name = self._parent(data.decode())
-            check(target is folder, f"{path} is renamed to another folder: this disk cannot say what a power cut leaves")
+            check(target is folder, f"{path} is renamed to another folder: what a power cut leaves is not known")
             folder.change({name: None, new_name: folder.names[name]})
         elif change == WRITE:
             self._nodes[inode].change(position, data)

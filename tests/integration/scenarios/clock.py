@@ -1,4 +1,4 @@
-"""Producers whose clocks are wrong by a day: timestamps inform people and time retention, and nothing else rests on them."""
+"""Producers whose clocks are a day wrong: they inform people and time retention, and nothing else rests on them."""
 
 import time
 
@@ -32,9 +32,9 @@ def producers_with_wrong_clocks(run):
         environment = wrong_clock(run, CLOCKS[clock])
         return cluster.producer(topic, "--file", path, "--batch-bytes", BATCH_BYTES, environment=environment)
 
-    for topic, clocks in {"behind-first": ("behind", "ahead", "right"), "ahead-first": ("ahead", "behind", "right")}.items():
-        for clock in clocks:
-            producer(topic, clock).succeed(20)
+    for first, second in (("behind", "ahead"), ("ahead", "behind")):
+        for clock in (first, second, "right"):
+            producer(f"{first}-first", clock).succeed(20)
     for each in [producer("mixed", clock) for clock in CLOCKS]:
         each.succeed(20)
 
@@ -42,8 +42,8 @@ def producers_with_wrong_clocks(run):
     dropped = _check_retention(cluster, lines)
     cluster.verify()
     return (
-        f"{9 * LINES} records of clocks that are right, a day ahead and a day behind: accepted, in order; {searches} searches "
-        f"by time agree with the records; retention dropped {dropped} of {LINES} that say to be a day old, and no other"
+        f"{9 * LINES} records of clocks that are right, a day ahead and a day behind: accepted, in order; {searches} "
+        f"searches by time agree with the records; retention dropped {dropped} of {LINES} that look a day old, no other"
     )
 
 
@@ -70,8 +70,8 @@ def _check_timestamps(cluster, topic, lines):
 
 
 def _check_retention(cluster, lines):
-    """Of "behind-first" the records that say to be old are dropped, as whole segments; of "ahead-first" nothing, since what
-    stands before them is young. How many were dropped."""
+    """Of "behind-first" the records that say to be old are dropped, as whole segments; of "ahead-first" nothing, since
+    what stands before them is young. How many were dropped."""
 
     def dropped():
         starts = [_offsets(broker, "behind-first", -1).log_start for broker in cluster.brokers]

@@ -14,8 +14,8 @@ DELAY_US = 100_000
 
 @scenario("disk-errors", namespaces=True)
 def disk_errors(run):
-    """One after another in one load: a flush and a write fail, of a follower and of the topic's owner. A failed flush is
-    not tried again: Linux would call the second one a success."""
+    """One after another in one load: a flush and a write fail, of a follower and of the topic's owner. A failed flush
+    must not be tried again: Linux would call the second one a success."""
     cluster = run.cluster(3)
     disks = {broker: FaultyDisk(broker) for broker in cluster.brokers}
     captures = {b: Capture(run, cluster.network.namespace(b.number), "eth0") for b in cluster.brokers}
@@ -45,8 +45,8 @@ def disk_errors(run):
     check(sum(counts.values()) > len(load.lines) / 10, f"the captures show few positions called durable: {counts}")
     return (
         f"EIO on a flush and on a write, of a follower and of the owner: each ends within "
-        f"{max(ended - failed for _, failed, ended in failures) * 1000:.0f} ms, and called nothing durable after it; back "
-        f"as members within {max(back):.2f} s, longest wait {gap:.0f} ms"
+        f"{max(ended - failed for _, failed, ended in failures) * 1000:.0f} ms, and called nothing durable after it; "
+        f"back as members within {max(back):.2f} s, longest wait {gap:.0f} ms"
     )
 
 
@@ -60,7 +60,7 @@ def _fail(victim, disk, operation):
     code = victim.end_by_itself(10)
     check_equal(code, 1, f"exit code of {victim} after a failed {operation}")
     for words in (rf"DISK failed: cannot {operation} ", rf"FATAL (?:cannot {operation} |the disk failed)"):
-        check(victim.log_matches(words), f"{victim} does not say {words!r}; its last words: {victim.process.last_words()}")
+        check(victim.log_matches(words), f"{victim} does not say {words!r}, but: {victim.process.last_words()}")
     control.flush_delay_us = control.write_delay_us = 0
     return control.failed_at_us / 1e6
 

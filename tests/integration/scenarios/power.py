@@ -11,8 +11,8 @@ FLUSH_US = 20_000  # long enough that a power cut finds much that is written and
 
 @scenario("power-cut")
 def power_cut(run):
-    """All machines at once, again and again under load. In the first round nothing that was not flushed survives, then a
-    part of it does, in any order, torn between sectors."""
+    """All machines at once, again and again under load. In the first round nothing that was not flushed survives, then
+    a part of it does, in any order, torn between sectors."""
     cluster = run.cluster(3)
     machines = [Machine(broker) for broker in cluster.brokers]
     for machine in machines:
@@ -38,8 +38,8 @@ def power_cut(run):
     cluster.verify()
     return (
         f"{rounds} power cuts of all machines took {lost >> 10} KiB that were not flushed and none of "
-        f"{sum(len(load.lines) for load in loads)} records; one view {max(back):.2f} s after the start or sooner, longest "
-        f"wait {gap:.0f} ms"
+        f"{sum(len(load.lines) for load in loads)} records; one view {max(back):.2f} s after the start or sooner, "
+        f"longest wait {gap:.0f} ms"
     )
 
 
@@ -67,10 +67,10 @@ def power_cut_unflushed(run):
         f"{victim} does not say what may be missing after its machine went down",
     )
     fetched = sum(map(int, victim.log_matches(r"LEARNER fetched_bytes=(\d+)")))
-    check(fetched > there, f"{victim} lost {there} bytes of records, and was taught {fetched} before it was a member again")
+    check(fetched > there, f"{victim} lost {there} bytes of records, and was taught {fetched} before it was a member")
     gap = load.finish()
     cluster.verify()
     return (
-        f"power cut of the owner at {moment:.0%} took {lost >> 10} KiB; it says so, was taught {fetched >> 10} KiB, and is a "
-        f"member {back:.2f} s after its start; write gap {gap:.0f} ms"
+        f"power cut of the owner at {moment:.0%} took {lost >> 10} KiB; it says so, was taught {fetched >> 10} KiB, is "
+        f"a member {back:.2f} s after its start; write gap {gap:.0f} ms"
     )
