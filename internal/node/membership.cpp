@@ -16,6 +16,7 @@ constexpr Duration kVerdictTimeout = std::chrono::milliseconds(250);
 constexpr Duration kDeafPatience = std::chrono::seconds(1);
 // How long a learner's inclusion waits for multicast to be heard both ways before the view goes by TCP.
 constexpr Duration kMulticastPatience = std::chrono::seconds(1);
+constexpr Duration kMostMulticastPatience = std::chrono::seconds(64);
 constexpr Duration kStableAfter = std::chrono::seconds(30);
 // What a member that promised or accepted waits for its coordinator to go on.
 constexpr Duration kFrozenPatience = std::chrono::milliseconds(1200);
@@ -50,19 +51,19 @@ void Node::on_member_failed(NodeId member) {
     send_heartbeat(Beat::kExtra);  // the leader hears at once who is lost
 }
 
-// What a member's heartbeats say of links that are down, for the leader to decide who goes.
-void Node::on_lost_members(NodeId reporter, const proto::Heartbeat& heartbeat) {
+// A member's heartbeat says whom it does not hear: the leader decides who goes.
+void Node::on_reach_report(NodeId reporter, const proto::Heartbeat& heartbeat) {
     if (!is_leader() || excluded_.contains(reporter)) return;
-    std::set<NodeId>& lost = lost_by_[reporter];
-    lost.clear();
+    std::set<NodeId> lost;
     for (std::uint64_t id : heartbeat.lost())
         if (serving_->has(NodeId{id})) lost.insert(NodeId{id});
+    std::set<NodeId> multicast_heard;
+    for (std::uint64_t id : heartbeat.multicast_heard())
+        if (serving_->has(NodeId{id})) multicast_heard.insert(NodeId{id});
+    reach_.report(reporter, lost, std::move(multicast_heard), core_.env.now());
     // It does not hear this leader, which hears it. At first it tries to come back as a learner.
-    if (!lost.contains(core_.self.id)) {
-        deaf_since_.erase(reporter);
-    } else if (core_.env.now() - deaf_since_.try_emplace(reporter, core_.env.now()).first->second > kDeafPatience) {
+    if (reach_.lost_for(reporter, core_.self.id, core_.env.now()) > kDeafPatience)
         return remove_member(reporter, "it does not hear the leader");
-    }
     for (NodeId accused : lost)
         if (accused != core_.self.id && !excluded_.contains(accused) && judged_.insert(accused).second)
             judge_link(accused, reporter);
@@ -83,24 +84,33 @@ void Node::judge_link(NodeId accused, NodeId reporter) {
                        proto::ProbeResponse response;
                        const bool lives = reply && reply->parse(response) && NodeId{response.node().id()} == accused;
                        if (!lives) return remove_member(accused, "it does not answer");
-                       core_.env.set_timer(settings_.heartbeat, in_this_view([this, accused, reporter] {
-                                               judged_.erase(accused);
-                                               if (!lost_by_[reporter].contains(accused)) return;
-                                               const auto [lesser, greater] = std::minmax(accused, reporter);
-                                               const bool greater_is_worse = links_down(greater) > links_down(lesser);
-                                               remove_member(greater_is_worse ? greater : lesser,
-                                                             "its link to another member is down");
-                                           }));
+                       core_.env.set_timer(
+                           settings_.heartbeat, in_this_view([this, accused, reporter] {
+                               judged_.erase(accused);
+                               if (!reach_.lost(reporter, accused)) return;
+                               const auto [lesser, greater] = std::minmax(accused, reporter);
+                               const bool greater_is_worse = reach_.links_down(greater) > reach_.links_down(lesser);
+                               remove_member(greater_is_worse ? greater : lesser, "its link to another member is down");
+                           }));
                    }));
 }
 
-std::size_t Node::links_down(NodeId node) const {
-    std::set<NodeId> peers;
-    for (const auto& [reporter, lost] : lost_by_) {
-        if (reporter == node) peers.insert(lost.begin(), lost.end());
-        if (lost.contains(node)) peers.insert(reporter);
+// A view that replicates by TCP gives way to one by multicast once that has reached everybody for a while; for twice as
+// long after each time, so that a network that lets it through now and then does not cost a view change now and then.
+void Node::look_for_multicast() {
+    const protocol::TimePoint now = core_.env.now();
+    const std::vector<NodeId> heard = multicast_heard();
+    const std::vector<NodeId> lost = watch_.failed();
+    reach_.report(core_.self.id, {lost.begin(), lost.end()}, {heard.begin(), heard.end()}, now);
+    if (serving_->multicast || settings_.transport != Transport::kAuto || serving_->members.size() < 2 ||
+        !reach_.multicast_reaches_all(serving_->members)) {
+        multicast_back_since_ = now;
+        return;
     }
-    return peers.size();
+    if (now - multicast_back_since_ < multicast_patience_) return;
+    multicast_patience_ = std::min(2 * multicast_patience_, kMostMulticastPatience);
+    wants_multicast_ = true;
+    want_change("multicast reaches every member again");
 }
 
 void Node::on_peer_report(const proto::PeerReport& report) {
@@ -161,7 +171,7 @@ void Node::begin_change() {
                                 return serving_->has(m.id, m.incarnation) && !ready_learners_.contains(m.id);
                             }) &&
         invited.size() == serving_->members.size();
-    if (same && leaving_.empty() && serving()) return;
+    if (same && leaving_.empty() && !wants_multicast_ && serving()) return;
     view::NodeSet ids;
     for (const view::Member& member : invited) ids.insert(member.id);
     if (!view::is_quorum(serving_->base(), ids)) {
@@ -239,6 +249,7 @@ void Node::on_chosen(const view::View& view) {
     if (!installed || *installed != view || participant_.frozen()) return;
     disarm_watchdog();
     elector_.stop();
+    const bool told = serving_ && !serving_->multicast && serving_->members.size() > 1;
     serving_ = view;
     ring_ = ring::HashRing(view.ids());
     no_quorum_.clear();
@@ -246,9 +257,10 @@ void Node::on_chosen(const view::View& view) {
     apart_.clear();
     attempts_ = 0;
     excluded_.clear();
-    lost_by_.clear();
-    deaf_since_.clear();
+    reach_.clear();
     judged_.clear();
+    wants_multicast_ = false;
+    multicast_back_since_ = core_.env.now();
     leaving_.clear();
     for (const view::Member& member : view.members) {
         ready_learners_.erase(member.id);
@@ -260,7 +272,7 @@ void Node::on_chosen(const view::View& view) {
     core_.env.log().info("ClusterState view={} leader={} members={} role={} transport={}", view.number,
                          hex(view.coordinator.value), view.members.size(), is_leader() ? "leader" : "follower",
                          view.multicast ? "multicast" : "tcp");
-    if (!view.multicast && view.members.size() > 1 && settings_.transport == Transport::kAuto && is_leader())
+    if (!view.multicast && view.members.size() > 1 && settings_.transport == Transport::kAuto && is_leader() && !told)
         core_.env.log().warn(
             "REPLICATE multicast does not reach every member: replication goes by TCP. Allow UDP multicast "
             "between the brokers (switch IGMP snooping, firewall), check with netdiag");

@@ -10,7 +10,8 @@ using protocol::hex;
 
 namespace {
 constexpr Duration kTick = std::chrono::milliseconds(100);
-constexpr Duration kHeardOfLate = std::chrono::milliseconds(1500);
+// Fewer than what makes a failure: members that fail because multicast stopped do not rely on it in the next view.
+constexpr int kHeardOfLateBeats = 4;
 constexpr Duration kRetentionInterval = std::chrono::seconds(10);
 constexpr Duration kLeaveTimeout = std::chrono::seconds(2);
 // Leaders announce themselves every second or so.
@@ -230,7 +231,7 @@ void Node::on_peer_heartbeat(const proto::Heartbeat& heartbeat, Endpoint from) {
     if (!heartbeat.extra()) watch_.heartbeat(node);
     log_end_totals_[node] = heartbeat.log_end_total();
     replicator_.on_heartbeat(heartbeat, from);
-    on_lost_members(node, heartbeat);
+    on_reach_report(node, heartbeat);
 }
 
 void Node::send_heartbeat(Beat beat) {
@@ -253,6 +254,8 @@ void Node::send_heartbeat(Beat beat) {
     heartbeat.set_log_end_total(streams_.log_end_total());
     heartbeat.set_extra(beat == Beat::kExtra);
     for (NodeId lost : watch_.failed()) heartbeat.add_lost(lost.value);
+    if (!installed->multicast)
+        for (NodeId heard : multicast_heard()) heartbeat.add_multicast_heard(heard.value);
     heartbeat.set_serving(serving() && serving_->number == installed->number);
     replicator_.fill(heartbeat);
     log_end_totals_[core_.self.id] = heartbeat.log_end_total();
@@ -268,7 +271,7 @@ void Node::send_heartbeat(Beat beat) {
 std::vector<NodeId> Node::multicast_heard() const {
     std::vector<NodeId> out;
     for (const auto& [id, at] : multicast_heard_)
-        if (core_.env.now() - at <= kHeardOfLate) out.push_back(id);
+        if (core_.env.now() - at <= kHeardOfLateBeats * settings_.heartbeat) out.push_back(id);
     return out;
 }
 
@@ -295,6 +298,7 @@ void Node::tick() {
         std::erase_if(multicast_heard_,
                       [&](const auto& entry) { return now - entry.second > std::chrono::seconds(60); });
     }
+    if (is_leader()) look_for_multicast();
     if (is_leader() && !ready_learners_.empty()) want_change("a learner is ready");
 }
 

@@ -21,6 +21,7 @@
 #include "internal/node/learner.h"
 #include "internal/node/orphans.h"
 #include "internal/node/participant.h"
+#include "internal/node/reach.h"
 #include "internal/node/repair.h"
 #include "internal/node/replicator.h"
 #include "internal/node/service.h"
@@ -126,9 +127,9 @@ private:
     void begin_change();
     std::vector<view::Member> invited_to_change();
     void on_member_failed(NodeId member);
-    void on_lost_members(NodeId reporter, const proto::Heartbeat& heartbeat);
+    void on_reach_report(NodeId reporter, const proto::Heartbeat& heartbeat);
     void judge_link(NodeId accused, NodeId reporter);
-    std::size_t links_down(NodeId node) const;
+    void look_for_multicast();
     void remove_member(NodeId member, std::string_view why);
     // Not invited for a while, twice as long each time.
     void keep_out(NodeId node);
@@ -201,12 +202,13 @@ private:
     std::set<NodeId> survivors_;  // of a recovery that is under way
 
     std::map<NodeId, protocol::TimePoint> multicast_heard_;
-    // Of the current view, as members' heartbeats tell its leader.
-    std::map<NodeId, std::set<NodeId>> lost_by_;        // whom each does not hear
-    std::map<NodeId, protocol::TimePoint> deaf_since_;  // who does not hear the leader
-    std::set<NodeId> judged_;                           // whose verdict is under way
-    std::map<NodeId, std::int64_t> log_end_totals_;     // by heartbeat, for lag
-    std::string no_quorum_;                             // the last reason why nothing could be chosen
+    Reach reach_;                               // of the current view, while this node leads it
+    std::set<NodeId> judged_;                   // members that one of them has lost: a verdict is under way
+    protocol::TimePoint multicast_back_since_;  // it reaches all members of a view that replicates by TCP
+    Duration multicast_patience_ = std::chrono::seconds(2);  // how long it has to, before the next view relies on it
+    bool wants_multicast_{};
+    std::map<NodeId, std::int64_t> log_end_totals_;  // by heartbeat, for lag
+    std::string no_quorum_;                          // the last reason why nothing could be chosen
     protocol::TimePoint no_quorum_said_;
     std::string apart_;  // another cluster of our name with records of its own
     protocol::TimePoint apart_heard_;

@@ -248,6 +248,29 @@ TEST_P(Seeds, AMemberThatDoesNotHearItsLeaderIsLeftOut) {
     expect_everything_everywhere(cluster, stream);
 }
 
+TEST_P(Seeds, MulticastIsLostAndComesBack) {
+    Cluster cluster(GetParam(), 3);
+    cluster.start_all();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    const auto stream = cluster.make_topic("t");
+    const auto by_multicast = [&](bool wanted) {
+        return cluster.one_view() && cluster.leader()->node().current_view()->multicast == wanted;
+    };
+    ASSERT_TRUE(by_multicast(true));
+    for (std::size_t a = 0; a < 3; ++a)
+        for (std::size_t b = 0; b < 3; ++b)
+            if (a != b) cluster.world().deafen(cluster[a].address(), cluster[b].address());
+    ASSERT_TRUE(cluster.world().run_until([&] { return by_multicast(false); }, 3s));
+    for (int i = 0; i < 10; ++i) ASSERT_TRUE(cluster.append_soon(stream, std::to_string(i)));
+    const auto view = cluster.leader()->node().current_view()->number;
+    cluster.world().run_for(10s);
+    EXPECT_EQ(cluster.leader()->node().current_view()->number, view) << "nothing to change until it is back";
+    cluster.world().heal();
+    ASSERT_TRUE(cluster.world().run_until([&] { return by_multicast(true); }, 5s));
+    for (int i = 10; i < 20; ++i) ASSERT_TRUE(cluster.append_soon(stream, std::to_string(i)));
+    expect_everything_everywhere(cluster, stream);
+}
+
 TEST_P(Seeds, LossAndDuplicationOfDatagramsChangeNothing) {
     Cluster cluster(GetParam(), 3);
     cluster.start_all();
