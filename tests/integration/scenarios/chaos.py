@@ -1,5 +1,4 @@
-"""Many faults at once, drawn at random, on five real brokers, under a load that the simulator's checkers judge; and an
-hour without any fault, in which nothing may grow."""
+"""Many faults at once, drawn at random, on five real brokers, under a load that the simulator's checkers judge."""
 
 import os
 import re
