@@ -14,6 +14,7 @@ Usage: tests/run.sh [KIND [ARGUMENTS]]
   sim [ARGUMENTS of logstream-sim]             the cluster in a simulated world, one seed a run
   soak [--minutes N] [--from SEED]             the same with new seeds until the time is over (10 minutes)
   integration [NAME…] [--mode netns|loopback]  scenarios on real processes
+  chaos [--minutes N]                          random faults on real brokers under a judged load (10 minutes)
   fuzz [--seconds N] [TARGET…]                 the decoders against random bytes
   bench [ARGUMENTS]                            figures: tests/bench/run.sh
 
@@ -44,7 +45,7 @@ heading() { printf '\n== %s\n' "$1"; }
 runner_of() {
     case $1 in
         sim) echo build/bin/logstream-sim ;;
-        integration) echo tests/integration/run.py ;;
+        integration | chaos) echo tests/integration/run.py ;;
         fuzz) echo tests/fuzz/run.sh ;;
         bench) echo tests/bench/run.sh ;;
     esac
@@ -58,7 +59,7 @@ has() {
 }
 kinds_there() {
     local kind found=()
-    for kind in unit sim integration fuzz bench; do has "$kind" && found+=("$kind"); done
+    for kind in unit sim integration chaos fuzz bench; do has "$kind" && found+=("$kind"); done
     echo "${found[*]}"
 }
 
@@ -149,6 +150,17 @@ integration() {
     run_logged build/integration-tests.log python3 tests/integration/run.py "$@"
 }
 
+chaos() {
+    heading chaos
+    local minutes=10
+    if (($# > 0)); then
+        [[ $1 == --minutes ]] || wrong_usage "chaos knows --minutes N, not '$1'"
+        [[ ${2:-} =~ ^[0-9]+$ ]] || wrong_usage "$1 expects a number"
+        minutes=$2
+    fi
+    run_logged build/chaos-tests.log python3 tests/integration/run.py --minutes "$minutes" chaos
+}
+
 fuzz() {
     heading fuzz
     run_logged build/fuzz-tests.log tests/fuzz/run.sh
@@ -176,7 +188,7 @@ case $kind in
     -h | --help) usage; exit 0 ;;
     all) ;;
     soak) has sim || wrong_usage "there are no sim tests yet" ;;
-    unit | sim | integration | fuzz | bench)
+    unit | sim | integration | chaos | fuzz | bench)
         has "$kind" || wrong_usage "there are no $kind tests yet; there are: $(kinds_there)"
         ;;
     *) usage >&2; wrong_usage "unknown kind '$kind'; there are: $(kinds_there)" ;;
@@ -195,6 +207,7 @@ case $kind in
     sim) sim "$@" ;;
     soak) soak "$@" ;;
     integration) integration "$@" ;;
+    chaos) chaos "$@" ;;
     fuzz | bench) exec "$(runner_of "$kind")" "$@" ;;
 esac
 echo
