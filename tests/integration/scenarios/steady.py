@@ -11,13 +11,14 @@ from scenario import scenario
 TOPICS = 8
 RATE = 2000  # records per second, of all topics together
 WINDOW_SECONDS = 4  # of one sample of latency
-RETENTION_BYTES = 4 << 20
-# What is filled by design is filled early.
+RECORD_BYTES = 400
+RETENTION_BYTES = 256 << 10
+# What is filled by design (segments that are kept, the cache) is full after seconds.
 SETTINGS = {
-    "storage.segment_bytes": "1MiB",
-    "limits.batch_bytes": "1MiB",
-    "limits.record_bytes": "256KiB",
-    "limits.cache_bytes": "8MiB",
+    "storage.segment_bytes": "64KiB",
+    "limits.batch_bytes": "64KiB",
+    "limits.record_bytes": "16KiB",
+    "limits.cache_bytes": "4MiB",
 }
 # How much more the last third may have than the first one: this machine has other things to do, too.
 MEMORY_SLACK = 16 << 20
@@ -67,7 +68,8 @@ def steady(run):
 def _bench(cluster, topic, seconds, *flags):
     brokers = ",".join(broker.address for broker in cluster.brokers)
     words = [cluster.run.program("logstream-bench"), "--cluster", cluster.name, "--brokers", brokers, "--json"]
-    words += ["--topic", topic, "--rate", RATE / TOPICS, "--duration", seconds, "--warmup", 0, *flags]
+    words += ["--topic", topic, "--rate", RATE / TOPICS, "--record-bytes", RECORD_BYTES]
+    words += ["--duration", seconds, "--warmup", 0, *flags]
     return cluster.run.start(cluster.client_place, words)
 
 
