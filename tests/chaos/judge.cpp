@@ -76,11 +76,17 @@ Result<Judge::Ends> Judge::ask_ends() {
             return protocol::fail(ErrorCode::kTimeout, "{} at one broker, {} at another", *view, *told);
         view = *told;
         cluster_ = session_.router().view().cluster_id;
-        for (const client::Topic& topic : session_.router().view().topics()) {
-            for (std::uint32_t partition = 0; partition < topic.partitions; ++partition) {
+        for (std::uint32_t number = 0; number < topics_; ++number) {
+            const auto topic = session_.router().view().topic(sim::topic_name(number));
+            if (!topic) {  // heard from a broker that was catching up
+                session_.router().refresh();
+                return std::unexpected(topic.error());
+            }
+            numbers_[topic->id] = number;
+            for (std::uint32_t partition = 0; partition < topic->partitions; ++partition) {
                 proto::ListOffsets request;
                 request.set_cluster_id(cluster_.value);
-                request.set_topic(topic.id.value);
+                request.set_topic(topic->id.value);
                 request.set_partition(partition);
                 request.set_timestamp_ms(-1);
                 request.set_any_replica(true);
@@ -88,9 +94,9 @@ Result<Judge::Ends> Judge::ask_ends() {
                     ctl::ask<proto::ListOffsetsResponse>(session_, broker, MessageType::kListOffsets, request);
                 if (!answer) return std::unexpected(answer.error());
                 const Offset end{answer->high_watermark()};
-                const Offset first = ends.try_emplace({topic.id, partition}, end).first->second;
+                const Offset first = ends.try_emplace({topic->id, partition}, end).first->second;
                 if (first != end)
-                    return protocol::fail(ErrorCode::kTimeout, "{}/{} ends at {} at {}, elsewhere at {}", topic.name,
+                    return protocol::fail(ErrorCode::kTimeout, "{}/{} ends at {} at {}, elsewhere at {}", topic->name,
                                           partition, end, env::to_string(broker), first);
             }
         }
@@ -165,7 +171,7 @@ void Judge::wait_for_readers(const Record& record) {
     std::set<std::pair<std::string, StreamId>> missing;
     for (const Reader& reader : record.readers)
         for (const auto& [stream, end] : ends_)
-            if (topic_number(stream.topic) == reader.topic && end > Offset{0})
+            if (numbers_.at(stream.topic) == reader.topic && end > Offset{0})
                 missing.emplace(reader.audience(), stream);
     std::size_t seen = 0;
     const auto complete = [&] {
@@ -194,14 +200,8 @@ void Judge::judge_deliveries(const Record& record) {
     }
     for (const Reader& reader : record.readers)
         for (const auto& [stream, end] : ends_)
-            if (topic_number(stream.topic) == reader.topic)
+            if (numbers_.at(stream.topic) == reader.topic)
                 committed_.check_complete(reader.audience(), {cluster_, stream}, got[{reader.audience(), stream}]);
-}
-
-std::uint32_t Judge::topic_number(protocol::TopicId id) const {
-    for (const client::Topic& topic : session_.router().view().topics())
-        if (topic.id == id) return static_cast<std::uint32_t>(std::stoul(topic.name.substr(1)));
-    return 0;
 }
 
 }  // namespace logstream::chaos

@@ -15,9 +15,10 @@ namespace logstream::chaos {
 
 class Judge {
 public:
-    // `brokers`: all that must be members in the end. `limit`: how long the cluster and the readers may take.
-    Judge(runtime::Session& session, std::vector<env::Endpoint> brokers, Duration limit)
-        : session_(session), brokers_(std::move(brokers)), limit_(limit) {}
+    // `brokers`: all that must be members in the end. The session's router asks for the topics 0 to `topics` - 1.
+    // `limit`: how long the cluster and the readers may take.
+    Judge(runtime::Session& session, std::vector<env::Endpoint> brokers, std::uint32_t topics, Duration limit)
+        : session_(session), brokers_(std::move(brokers)), topics_(topics), limit_(limit) {}
 
     // The producers are idle, the readers go on meanwhile.
     void judge(const Record& record);
@@ -40,18 +41,19 @@ private:
                                        sim::ReplicaLogs::Log& log);
     void wait_for_readers(const Record& record);
     void judge_deliveries(const Record& record);
-    std::uint32_t topic_number(protocol::TopicId id) const;
     // Lets the loop run, and with it the clients.
     void pass(Duration time);
 
     runtime::Session& session_;
     std::vector<env::Endpoint> brokers_;
+    std::uint32_t topics_;
     Duration limit_;
     TimePoint now_{};
     sim::Violations violations_{now_};
     sim::CommittedChecker committed_{violations_};
     sim::ReplicaLogs logs_{violations_, committed_.truth()};
     sim::ClusterId cluster_;
+    std::map<protocol::TopicId, std::uint32_t> numbers_;  // of the topics
     Ends ends_;
 };
 

@@ -138,7 +138,8 @@ protocol::Result<bool> run(const Options& options) {
     if (!session) return std::unexpected(session.error());
     bool over = false;
     for (const int signal : {SIGTERM, SIGINT}) (*session)->loop().on_signal(signal, [&over](int) { over = true; });
-    (*session)->router().want_all_topics();
+    for (std::uint32_t topic = 0; topic < kPartitions.size(); ++topic)
+        (*session)->router().want_topic(sim::topic_name(topic), client::AutoCreate::kNo);
     if (auto connected = (*session)->connect(); !connected) return std::unexpected(connected.error());
 
     Load load(**session, bootstrap, options);
@@ -152,7 +153,7 @@ protocol::Result<bool> run(const Options& options) {
     (*session)->loop().run_until([&over] { return over; }, time);
 
     const auto limit = std::chrono::duration_cast<protocol::Duration>(std::chrono::duration<double>(options.settle_s));
-    chaos::Judge judge(**session, bootstrap.brokers, limit);
+    chaos::Judge judge(**session, bootstrap.brokers, kPartitions.size(), limit);
     if (!load.end(limit))
         judge.violations().report("progress", "a producer still waits {} s after the end of the load",
                                   options.settle_s);
