@@ -102,6 +102,7 @@ class NamespaceNetwork:
         self.broadcast_address = "10.77.0.255"
         self._scripts = scripts
         self._cuts = set()
+        self._duplicating = set()  # hosts whose packets are doubled
         self._losses = {}  # host -> nft expression of what is dropped on the way to it
         try:
             run([os.path.join(scripts, "setup-netns.sh"), "--name", self.name, "-n", size + 1, "--no-offload"])
@@ -140,12 +141,27 @@ class NamespaceNetwork:
         self._losses[host] = expression
         self._apply()
 
+    def duplicate(self, host, percent):
+        """So many of the UDP packets that `host` sends arrive twice."""
+        self._duplicating.add(host)
+        self._nft(
+            self.namespace(host),
+            "table netdev faults {",
+            "chain egress { type filter hook egress device eth0 priority 0;",
+            f"ip protocol udp numgen random mod 100 < {percent} dup to eth0",
+            "}",
+            "}",
+        )
+
     def mend_cuts(self):
         self._cuts.clear()
         self._apply()
 
     def heal(self):
-        """No cut and no loss any more."""
+        """No cut, no loss and no duplicates any more."""
+        for host in self._duplicating:
+            self._nft(self.namespace(host), "delete table netdev faults")
+        self._duplicating.clear()
         self._losses.clear()
         self.mend_cuts()
 
@@ -162,7 +178,10 @@ class NamespaceNetwork:
             f'add rule bridge faults forward oifname "h{host}" {expression} drop'
             for host, expression in self._losses.items()
         ]
-        run(["ip", "netns", "exec", self.bridge, "nft", "-f", "-"], "\n".join(rules).encode())
+        self._nft(self.bridge, *rules)
+
+    def _nft(self, namespace, *rules):
+        run(["ip", "netns", "exec", namespace, "nft", "-f", "-"], "\n".join(rules).encode())
 
     # ---- Counters
 

@@ -1,20 +1,23 @@
 """A network that loses datagrams, and one that loses a single link."""
 
+import json
+
 from checks import Stopwatch, check
 from client import Load
 from scenario import scenario
 
 PERCENT = 5
+LEAST_THROUGHPUT = 0.5  # of what it is without loss
 
 
 @scenario("loss", namespaces=True)
 def loss(run):
-    """Some datagrams to each broker are lost at random: NACKs bring them back, and nobody is thrown out for it."""
+    """Some datagrams to each broker are lost at random, and some come twice: NACKs bring the lost ones back, nobody is
+    thrown out for it, and it costs no more than half of the throughput."""
     cluster = run.cluster(3).start()
     topic, owner = cluster.topic_owned_by(lambda broker: True)
     view = cluster.wait_for_view()["view"]
-    for broker in cluster.brokers:
-        cluster.network.lose(broker.number, f"ip protocol udp numgen random mod 100 < {PERCENT}")
+    _make_worse(cluster)
     load = Load(cluster, topic)
     gap = load.finish()
     counters = owner.status()["replication"]
@@ -23,10 +26,33 @@ def loss(run):
     changes = cluster.wait_for_view()["view"] - view
     check(changes == 0, f"{changes} view changes in a network that loses {PERCENT}%")
     cluster.verify()
+    ratios = sorted(_throughput_ratio(cluster, topic) for _ in range(3))
+    check(
+        ratios[1] >= LEAST_THROUGHPUT,
+        f"with {PERCENT}% loss and duplicates the throughput is {ratios[1]:.0%} of that without; of three: {ratios}",
+    )
     return (
-        f"{PERCENT}% loss: longest wait {gap:.0f} ms, {counters['frames_sent']} frames, "
+        f"{PERCENT}% loss and duplicates: {ratios[1]:.0%} of the throughput without; longest wait {gap:.0f} ms, {counters['frames_sent']} frames, "
         f"{counters['frames_resent']} sent again, {counters['nacks_received']} NACKs, no view change"
     )
+
+
+def _make_worse(cluster):
+    for broker in cluster.brokers:
+        cluster.network.lose(broker.number, f"ip protocol udp numgen random mod 100 < {PERCENT}")
+        cluster.network.duplicate(broker.number, PERCENT)
+
+
+def _throughput_ratio(cluster, topic):
+    def measure():
+        flags = ["--duration", 2, "--warmup", 0.5, "--json"]
+        return json.loads(cluster.bench(topic, *flags).succeed(30).output())["records_per_s"]
+
+    without = measure()
+    _make_worse(cluster)
+    worse = measure()
+    cluster.network.heal()
+    return worse / without
 
 
 @scenario("link-cut", namespaces=True)
