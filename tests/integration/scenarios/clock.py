@@ -1,4 +1,4 @@
-"""Producers whose clocks are a day wrong: they inform people and time retention, and nothing else rests on them."""
+"""Producers whose clocks are a day wrong: timestamps inform people and time retention; no order rests on them."""
 
 import time
 

@@ -7,13 +7,15 @@ from scenario import scenario
 
 ROUNDS = 4
 FLUSH_US = 20_000  # long enough that a power cut finds much that is written and not flushed
+# Files come and go, too.
+SMALL_SEGMENTS = {"storage.segment_bytes": "64KiB", "limits.batch_bytes": "64KiB", "limits.record_bytes": "32KiB"}
 
 
 @scenario("power-cut")
 def power_cut(run):
     """All machines at once, again and again under load. In the first round nothing that was not flushed survives, then
     a part of it does, in any order, torn between sectors."""
-    cluster = run.cluster(3)
+    cluster = run.cluster(3, **SMALL_SEGMENTS)
     machines = [Machine(broker) for broker in cluster.brokers]
     for machine in machines:
         machine.control.flush_delay_us = FLUSH_US
