@@ -76,20 +76,33 @@ class Machine(FaultyDisk):
     def _boot(self):
         with open(f"{self._files}.boot_id", "w", encoding="ascii") as file:
             file.write(f"{uuid.uuid4()}\n")
-        with open(f"{self._files}.journal", "wb"):
-            self._disk = _Disk(self.broker.data)
+        open(f"{self._files}.journal", "wb").close()
+        self._disk = _Disk(self.broker.data)
 
     def lose_power(self, random=None):
         """After the broker was killed: the disk keeps what was flushed, and of the rest nothing, or a part that is
         drawn. Returns how many bytes written to its files are lost."""
-        check(not self.broker.running, f"{self.broker} runs: its process ends first")
-        with open(f"{self._files}.journal", "rb") as file:
-            self._disk.replay(file.read())
+        self._replay()
         lost = self._disk.root.lose_unflushed(random)
         shutil.rmtree(self.broker.data)
         self._disk.root.write(self.broker.data)
         self._boot()
         return lost
+
+    def check_journal(self):
+        """After the broker has ended in order: its journal tells of all that is on the disk. If the library missed a
+        call, a power cut would take what was flushed, or leave what was not."""
+        self._replay()
+        check(
+            self._disk.root.content() == _Disk(self.broker.data).root.content(),
+            f"{self.broker} changed its disk by a call that shim/faults.cpp does not know",
+        )
+
+    def _replay(self):
+        check(not self.broker.running, f"{self.broker} runs: its process ends first")
+        with open(f"{self._files}.journal", "r+b") as file:
+            self._disk.replay(file.read())
+            file.truncate(0)
 
 
 def cut_power(machines, random=None):
@@ -128,6 +141,13 @@ class _File:
             del self._flushed[end:]
         else:
             self._flushed[position:end] = data
+
+    def content(self):
+        """As programs see it."""
+        seen = _File(self._flushed)
+        seen._changes = list(self._changes)
+        seen.flush()
+        return bytes(seen._flushed)
 
     def lose_unflushed(self, random):
         # One file: everything, nothing, or each sector by itself.
@@ -173,6 +193,9 @@ class _Folder:
     def flush(self):
         self._flushed = dict(self.names)
         self._changes.clear()
+
+    def content(self):
+        return {name: node.content() for name, node in self.names.items()}
 
     def lose_unflushed(self, random):
         kept = random.randrange(len(self._changes) + 1) if random else 0

@@ -38,6 +38,9 @@ def power_cut(run):
     gap = max(load.finish() for load in loads)
     check(lost > 0, "no power cut lost anything: the disks were not put to the test")
     cluster.verify()
+    for machine in machines:
+        machine.broker.stop()
+        machine.check_journal()
     return (
         f"{rounds} power cuts of all machines took {lost >> 10} KiB that were not flushed and none of "
         f"{sum(len(load.lines) for load in loads)} records; one view {max(back):.2f} s after the start or sooner, "

@@ -2,8 +2,8 @@
 // between the program and the C library. tests/integration/faults.py is the other side and says what the faults mean.
 //
 // The environment says what it does; without a variable it leaves that part alone:
-//   FAULTS_DATA          folder whose files and folders, at any depth, are on the faulty disk; all others are not
-//   touched FAULTS_CONTROL       file that holds a Control, shared with the scenario while the program runs
+//   FAULTS_DATA          folder whose files and folders, at any depth, are on the faulty disk; no others are touched
+//   FAULTS_CONTROL       file that holds a Control, shared with the scenario while the program runs
 //   FAULTS_JOURNAL       file to which every change and every flush is appended, in the order in which they took place:
 //                        what a power cut leaves of the disk is worked out from it
 //   FAULTS_BOOT_ID       file that is read in place of /proc/sys/kernel/random/boot_id
