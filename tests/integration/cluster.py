@@ -122,10 +122,10 @@ class Broker:
 
 
 class Cluster:
-    def __init__(self, run, network, size, name, settings):
-        self.run, self.network, self.size, self.name, self.settings = run, network, size, name, settings
+    def __init__(self, run, network, numbers, name, settings):
+        self.run, self.network, self.name, self.settings = run, network, name, settings
         self.tag = wire.cluster_tag(name)
-        self.brokers = [Broker(self, number, network.place(number)) for number in range(1, size + 1)]
+        self.brokers = [Broker(self, number, network.place(number)) for number in numbers]
         self.client_place = network.place(network.client)
 
     # ---- Life

@@ -71,9 +71,10 @@ class Run:
         self._stack.callback(network.remove)
         return network
 
-    def cluster(self, size=3, network=None, name="itest", **settings):
-        """Brokers 1…size, not started yet. Settings by their key: cluster(3, **{"storage.fsync": "never"})."""
-        return Cluster(self, network or self.network(size), size, name, settings)
+    def cluster(self, size=3, network=None, name="itest", first=1, **settings):
+        """As many brokers, not started yet, at the places from `first` on. Settings by their key:
+        cluster(3, **{"storage.fsync": "never"})."""
+        return Cluster(self, network or self.network(size), range(first, first + size), name, settings)
 
     def small_disk(self, folder, size):
         """Mounts a memory disk of this size at `folder` until the end; needs root."""

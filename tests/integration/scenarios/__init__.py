@@ -15,6 +15,8 @@ from . import loopback
 from . import split_start
 from . import idle
 from . import client_cleanup
+from . import crowd
+from . import neighbours
 from . import election
 from . import kills
 from . import pause
