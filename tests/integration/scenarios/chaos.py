@@ -45,7 +45,7 @@ class Nemesis:
             self._cut_link: 3,
             self._cut_one_way: 3,
             self._lose: 3,
-            self._narrow: 3,
+            self._narrow: 1.5,
             self._kill_all: 0.5,
         }
 
