@@ -1,9 +1,13 @@
 """Garbage, replayed frames, floods and half-open connections on every port: counted, dropped, and service goes on."""
 
 import contextlib
+import itertools
+import json
 import os
 import socket
 import struct
+import threading
+import time
 
 import wire
 from checks import check
@@ -17,6 +21,8 @@ DATAGRAMS = 5_000  # to each port
 HALF_OPEN = 1_000
 JOINS = 5_000
 MOST_RESIDENT = 128 << 20
+FLOOD_PER_SECOND = 10_000  # bad datagrams
+LEAST_THROUGHPUT = 0.8  # of what it is while the same flood goes to nobody
 
 
 @scenario("garbage", namespaces=True)
@@ -106,23 +112,25 @@ def _udp(run, cluster, victim):
     group, group_port = network.multicast.split(":")
     targets = [(victim.place.ip, victim.place.port), (network.broadcast_address, network.broadcast_port),
                (group, int(group_port))]
+    with datagram_socket(cluster.client_place) as sender:
+        for data in itertools.islice(_bad_datagrams(run, cluster, victim), DATAGRAMS):
+            for target in targets:
+                sender.sendto(data, target)
+
+
+def _bad_datagrams(run, cluster, victim):
+    """Frames of nobody, old ones, ones of another cluster, ones with a flipped bit, and noise, without end."""
     heartbeat = wire.protobuf("Heartbeat")
     valid = [
-        wire.encode_frame("HEARTBEAT", cluster.tag, heartbeat, view=1, sender=7),  # of nobody
-        wire.encode_frame("REPLICATE", cluster.tag, heartbeat, view=1, sender=int(victim.id, 16), sequence=1),  # old
-        wire.encode_frame("HEARTBEAT", cluster.tag ^ 1, heartbeat, view=1, sender=7),  # of another cluster
+        wire.encode_frame("HEARTBEAT", cluster.tag, heartbeat, view=1, sender=7),
+        wire.encode_frame("REPLICATE", cluster.tag, heartbeat, view=1, sender=int(victim.id, 16), sequence=1),
+        wire.encode_frame("HEARTBEAT", cluster.tag ^ 1, heartbeat, view=1, sender=7),
     ]
-    with datagram_socket(cluster.client_place) as sender:
-        for number in range(DATAGRAMS):
-            for target in targets:
-                kind = number % 6
-                if kind < 3:
-                    data = valid[kind]
-                elif kind == 3:
-                    data = _flipped(run, valid[0])
-                else:
-                    data = run.random.randbytes(run.random.randrange(1, 1400))
-                sender.sendto(data, target)
+    while True:
+        yield from valid
+        yield _flipped(run, valid[0])
+        for _ in range(2):
+            yield run.random.randbytes(run.random.randrange(1, 1400))
 
 
 def _joins(run, cluster):
@@ -137,3 +145,56 @@ def _joins(run, cluster):
                 wire.encode_frame("JOIN", cluster.tag, join, sender=join.node.id),
                 (cluster.network.broadcast_address, cluster.network.broadcast_port),
             )
+
+
+@scenario("flood", namespaces=True)
+def flood(run):
+    """A flood of bad datagrams at a broker that owns a busy topic costs it little more than one that passes it by."""
+    network = run.network(4)
+    cluster = run.cluster(3, network).start()
+    topic = cluster.create_topic("busy")
+    victim = cluster.owner(topic)
+    ratios = []
+    for _ in range(3):
+        throughput = []
+        for target in (network.place(4), victim.place):
+            with _Flood(run, cluster, victim, (target.ip, target.port)):
+                flags = ["--duration", 2, "--warmup", 0.5, "--json"]
+                measured = cluster.bench(topic, *flags).succeed(30)
+            throughput.append(json.loads(measured.output())["records_per_s"])
+        ratios.append(throughput[1] / throughput[0])
+    ratio = sorted(ratios)[1]
+    check(ratio >= LEAST_THROUGHPUT, f"under the flood {ratio:.0%} of the throughput; of three: {ratios}")
+    dropped = victim.status()["network"]["datagrams_garbage"]
+    check(dropped > FLOOD_PER_SECOND, f"the flood did not arrive: {dropped} datagrams of garbage counted")
+    cluster.verify()
+    return f"{FLOOD_PER_SECOND} bad datagrams a second: {ratio:.0%} of the throughput without, {dropped} of garbage counted"
+
+
+class _Flood:
+    """Sends bad datagrams to `target` for as long as it is entered."""
+
+    def __init__(self, run, cluster, victim, target):
+        self._datagrams = list(itertools.islice(_bad_datagrams(run, cluster, victim), 600))
+        self._sender, self._target = datagram_socket(cluster.client_place), target
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._send)
+
+    def __enter__(self):
+        self._thread.start()
+
+    def __exit__(self, *_):
+        self._over.set()
+        self._thread.join()
+        self._sender.close()
+
+    def _send(self):
+        burst = FLOOD_PER_SECOND // 100
+        due = time.monotonic()
+        for start in itertools.count(step=burst):
+            for number in range(start, start + burst):
+                with contextlib.suppress(OSError):  # nobody listens
+                    self._sender.sendto(self._datagrams[number % len(self._datagrams)], self._target)
+            due += 0.01
+            if self._over.wait(max(0, due - time.monotonic())):
+                return
