@@ -15,6 +15,7 @@ Usage: tests/run.sh [KIND [ARGUMENTS]]
   soak [--minutes N] [--from SEED]             the same with new seeds until the time is over (10 minutes)
   integration [NAME…] [--mode netns|loopback]  scenarios on real processes
   chaos [--minutes N]                          random faults on real brokers under a judged load (10 minutes)
+  sanitizers [asan|tsan]                       the tests in builds that report bad memory accesses and data races
   fuzz [--seconds N] [TARGET…]                 the decoders against random bytes
   bench [ARGUMENTS]                            figures: tests/bench/run.sh
 
@@ -52,14 +53,14 @@ runner_of() {
 }
 has() {
     case $1 in
-        unit) true ;;
+        unit | sanitizers) true ;;
         sim) grep -qs 'logstream-sim' CMakeLists.txt cmd/CMakeLists.txt tests/CMakeLists.txt ;;
         *) [[ -e $(runner_of "$1") ]] ;;
     esac
 }
 kinds_there() {
     local kind found=()
-    for kind in unit sim integration chaos fuzz bench; do has "$kind" && found+=("$kind"); done
+    for kind in unit sim integration chaos sanitizers fuzz bench; do has "$kind" && found+=("$kind"); done
     echo "${found[*]}"
 }
 
@@ -98,12 +99,18 @@ run_logged() {
 
 unit() {
     heading unit
-    local log=build/unit-tests.log status=0 select=() name
+    unit_tests build "$@"
+}
+
+unit_tests() {
+    local folder=$1 status=0 select=() name
+    local log=$folder/unit-tests.log
+    shift
     for name in "$@"; do select+=("${select:+|}$name"); done
     local pattern
     pattern=$(IFS=; echo "${select[*]}")
     # Of the tests that pass only the number is of interest.
-    ctest --test-dir build --output-on-failure --timeout 120 --parallel "$(nproc)" --no-tests=error ${pattern:+-R "$pattern"} 2>&1 |
+    ctest --test-dir "$folder" --output-on-failure --timeout 300 --parallel "$(nproc)" --no-tests=error ${pattern:+-R "$pattern"} 2>&1 |
         tee "$log" | grep --line-buffered -vE '^ *Start +[0-9]+: |  Passed +[0-9.]+ sec$|^Internal ctest|^Test project' ||
         status=${PIPESTATUS[0]}
     local total bad skipped
@@ -150,6 +157,32 @@ integration() {
     run_logged build/integration-tests.log python3 tests/integration/run.py "$@"
 }
 
+# What the sanitizers find ends the process that did it, so that its test fails.
+sanitizers() {
+    local presets=("$@") preset
+    ((${#presets[@]} > 0)) || presets=(asan tsan)
+    export ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+    export TSAN_OPTIONS=halt_on_error=1
+    for preset in "${presets[@]}"; do
+        [[ $preset == asan || $preset == tsan ]] || wrong_usage "sanitizers knows asan and tsan, not '$preset'"
+        heading "$preset: build"
+        mkdir -p build
+        local log=build/$preset.log
+        if ! { cmake --preset "$preset" -DLOGSTREAM_TESTS=ON && cmake --build --preset "$preset"; } >"$log" 2>&1; then
+            tail -n 20 "$log"
+            failed=$((failed + 1))
+            continue
+        fi
+        heading "$preset: unit"
+        unit_tests "build/$preset"
+        heading "$preset: simulation"
+        run_logged "build/$preset/simulation-tests.log" "build/$preset/bin/logstream-sim" --seeds 1..40
+        heading "$preset: integration"
+        run_logged "build/$preset/integration-tests.log" \
+            python3 tests/integration/run.py --build "build/$preset" trio stream-failover restart-all
+    done
+}
+
 chaos() {
     heading chaos
     local minutes=10
@@ -187,6 +220,7 @@ kind=${1:-all}
 case $kind in
     -h | --help) usage; exit 0 ;;
     all) ;;
+    sanitizers) ;;
     soak) has sim || wrong_usage "there are no sim tests yet" ;;
     unit | sim | integration | chaos | fuzz | bench)
         has "$kind" || wrong_usage "there are no $kind tests yet; there are: $(kinds_there)"
@@ -195,6 +229,12 @@ case $kind in
 esac
 [[ $kind == integration ]] && check_integration_arguments "$@"
 
+if [[ $kind == sanitizers ]]; then
+    deploy/install-packages.sh --tests
+    sanitizers "$@"
+    echo
+    finish
+fi
 prepare
 case $kind in
     all)

@@ -13,7 +13,8 @@ from process import run as command
 
 SCENARIOS = {}
 # What the caller has set for a broker or a client of its own must not reach those of the tests.
-ENVIRONMENT = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH") if key in os.environ}
+PASSED_ON = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS")
+ENVIRONMENT = {key: os.environ[key] for key in PASSED_ON if key in os.environ}
 
 
 @dataclass
