@@ -1,5 +1,6 @@
 """A steady load without any fault: nothing grows, nobody is suspected, the view stays."""
 
+import contextlib
 import json
 import os
 from dataclasses import dataclass
@@ -12,11 +13,13 @@ TOPICS = 8
 RATE = 2000  # records per second, of all topics together
 WINDOW_SECONDS = 4  # of one sample of latency
 RECORD_BYTES = 400
-RETENTION_BYTES = 256 << 10
+SEGMENT_BYTES = 256 << 10
+RETENTION_BYTES = 1 << 20
+RETENTION_SECONDS = 10  # between two looks of a broker for segments to delete
 # What is filled by design (segments that are kept, the cache) is full after seconds.
 SETTINGS = {
-    "storage.segment_bytes": "64KiB",
-    "limits.batch_bytes": "64KiB",
+    "storage.segment_bytes": SEGMENT_BYTES,
+    "limits.batch_bytes": "256KiB",
     "limits.record_bytes": "16KiB",
     "limits.cache_bytes": "4MiB",
 }
@@ -30,7 +33,7 @@ LATENCY_FACTOR, LATENCY_SLACK_MS = 3, 20
 @dataclass
 class Sample:
     memory: list  # bytes, by broker
-    descriptors: list
+    descriptors: list  # but for segments, which come and go with retention
     p99_ms: float
 
 
@@ -62,6 +65,8 @@ def steady(run):
     cluster.verify()
     rate = sum(figures["records_per_s"] for figures in told)
     disk = max(broker.status()["disk"]["bytes"] for broker in cluster.brokers)
+    kept = TOPICS * (RETENTION_BYTES + SEGMENT_BYTES) + 2 * RETENTION_SECONDS * RATE * RECORD_BYTES
+    check(disk <= kept, f"a broker keeps {disk >> 20} MiB, where retention leaves {kept >> 20} MiB at most")
     return f"{rate:.0f} records/s for {limit:.0f} s, {disk >> 20} MiB on a disk, {_compare(samples)}"
 
 
@@ -79,9 +84,19 @@ def _sample(cluster, topic):
     cluster.wait_until(lambda: not window.running, WINDOW_SECONDS + 30, f"{window.name} ends")
     return Sample(
         [broker.resident_bytes() for broker in cluster.brokers],
-        [len(os.listdir(f"/proc/{broker.pid}/fd")) for broker in cluster.brokers],
+        [_descriptors(broker) for broker in cluster.brokers],
         json.loads(window.succeed(1).output())["ack_us"]["p99"] / 1000,
     )
+
+
+def _descriptors(broker):
+    """How many are open, but for the files that its data folder holds; those that were deleted from there count."""
+    count, folder = 0, f"/proc/{broker.pid}/fd"
+    for name in os.listdir(folder):
+        with contextlib.suppress(OSError):  # closed meanwhile
+            path = os.readlink(os.path.join(folder, name))
+            count += not (path.startswith(broker.data) and os.path.exists(path))
+    return count
 
 
 def _thirds(samples):
