@@ -126,6 +126,12 @@ void Node::start() {
         core_.record.node = NodeId{env.random() | 1};
         core_.record.must_relearn = core_.store.state_damaged();
     }
+    if (settings_.loses_unflushed)
+        env.log().warn(
+            "STORAGE storage.fsync is {}: records are acknowledged before they are flushed; if most machines lose "
+            "their "
+            "power at once, the last ones acknowledged are lost",
+            settings_.fsync);
     if (core_.store.last_stop() == storage::LastStop::kMachine && settings_.loses_unflushed) {
         env.log().warn(
             "STATE the machine went down uncleanly and storage.fsync is {}: acknowledged records may be missing "

@@ -55,6 +55,11 @@ def power_cut_unflushed(run):
     cluster = run.cluster(3, **{"storage.fsync": "never"})
     machines = [Machine(broker) for broker in cluster.brokers]
     cluster.start()
+    for broker in cluster.brokers:
+        check(
+            broker.log_matches(r" W STORAGE storage\.fsync is never: .* are lost"),
+            f"{broker} does not say at its start what fsync: never means",
+        )
     topic, victim = cluster.topic_owned_by(lambda broker: broker is not cluster.leader())
     others = [broker for broker in cluster.brokers if broker is not victim]
     load = Load(cluster, topic)
