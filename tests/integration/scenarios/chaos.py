@@ -50,7 +50,7 @@ class Nemesis:
         }
 
     def look(self):
-        """Does and undoes what is due. Returns nothing true: it is called again and again by a wait."""
+        """Does and undoes what is due; to be called again and again."""
         now = self._watch.seconds
         for entry in [entry for entry in self._undo if entry[0] <= now]:
             self._undo.remove(entry)
@@ -107,7 +107,8 @@ class Nemesis:
         self._down.add(broker)
 
         def start():
-            broker.process.wait(20)
+            code = broker.process.wait(20)
+            check(code == 0, f"{broker} exits {code} on SIGTERM: {broker.process.last_words()}")
             self._start(broker)
 
         return start
