@@ -46,7 +46,7 @@ class Nemesis:
             self._cut_one_way: 3,
             self._lose: 3,
             self._narrow: 1.5,
-            self._kill_all: 0.5,
+            self._kill_all: 3,  # fits seldom: all must be up
         }
 
     def look(self):
