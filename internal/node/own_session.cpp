@@ -33,6 +33,7 @@ OwnSession::OwnSession(Core& core, const view::View& view, Replicator::Counters&
             {view.window_bytes, replication::frames_of_window(view.window_bytes)}),
       retransmit_({}, core.env.now()),
       acks_(view.ids(), core.self.id, view.first_sequence),
+      stalls_(core.settings.slow_member_timeout),
       commits_(kMaxPending),
       pending_(kMaxPending),
       last_added_(replication::before(view.first_sequence)),
@@ -196,7 +197,7 @@ void OwnSession::pump() {
     std::vector<protocol::OutFrame> frames;
     retransmit_.poll(ring_, now, frames);
     counters_.frames_resent += frames.size();
-    while (!queue_.empty() && ring_.can_send(queue_.front().frame.size())) {
+    while (!queue_.empty() && !window_is_full()) {
         const protocol::OutFrame& frame = ring_.append(std::move(queue_.front()));
         queue_.pop_front();
         ++counters_.frames_sent;
@@ -238,6 +239,8 @@ void OwnSession::flush() {
     }));
 }
 
+bool OwnSession::window_is_full() const { return !queue_.empty() && !ring_.can_send(queue_.front().frame.size()); }
+
 // Acts on what has become durable, committed and stable.
 void OwnSession::settle() {
     commits_.advance(acks_.committed(), [this](StreamId id, Offset end) {
@@ -250,7 +253,8 @@ void OwnSession::settle() {
         waiting_bytes_ -= node.mapped().bytes;
         node.mapped().done(node.mapped().base_offset);
     }
-    if (!queue_.empty() && ring_.can_send(queue_.front().frame.size())) schedule_pump();
+    stalls_.update(window_is_full() ? acks_.only_one_behind() : std::nullopt, core_.env.now());
+    if (!queue_.empty() && !window_is_full()) schedule_pump();
 }
 
 // ---- Answers of the others -----------------------------------------------------------------------------------------
@@ -293,10 +297,11 @@ void OwnSession::on_nack(const proto::Nack& nack, Endpoint from) {
     pump();
 }
 
-std::vector<NodeId> OwnSession::slow() const {
-    const auto slowest = acks_.slowest(core_.env.now());
-    if (slowest && slowest->behind_for > core_.settings.slow_member_timeout) return {slowest->node};
-    return {};
+std::optional<NodeId> OwnSession::slow() {
+    const protocol::TimePoint now = core_.env.now();
+    const auto slowest = acks_.slowest(now);
+    if (slowest && slowest->behind_for > core_.settings.slow_member_timeout) return slowest->node;
+    return stalls_.over(now);
 }
 
 }  // namespace logstream::node

@@ -13,6 +13,7 @@
 #include "internal/replication/pending_acks.h"
 #include "internal/replication/retransmit_handler.h"
 #include "internal/replication/send_ring.h"
+#include "internal/replication/stall_meter.h"
 
 namespace logstream::node {
 
@@ -35,8 +36,9 @@ public:
     void on_nack(const proto::Nack& nack, Endpoint from);
     // A heartbeat of this view from a member: it has accepted the view, so it holds the base log.
     void on_member_alive(NodeId member);
-    // Members that have stayed behind longer than slow_member_timeout.
-    std::vector<NodeId> slow() const;
+    // A member that has stayed behind for longer than slow_member_timeout, or that the others wait for more than half
+    // of the time.
+    std::optional<NodeId> slow();
 
     Sequence last_sent() const { return ring_.last_sent(); }
     Sequence committed() const { return acks_.committed(); }
@@ -68,6 +70,7 @@ private:
     void flush();
     void transmit(std::span<const protocol::OutFrame> frames);
     void settle();
+    bool window_is_full() const;
     template <class F>
     auto guarded(F f) {
         return [weak = std::weak_ptr<bool>(alive_), f = std::move(f)](auto&&... args) mutable {
@@ -83,6 +86,7 @@ private:
     replication::SendRing ring_;
     replication::RetransmitHandler retransmit_;
     replication::AckTracker acks_;
+    replication::StallMeter stalls_;
     replication::CommitQueue commits_;
     replication::PendingAcks pending_;
     std::map<replication::Cookie, Waiting> waiting_;

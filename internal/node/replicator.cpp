@@ -130,7 +130,7 @@ void Replicator::fill(proto::Heartbeat& heartbeat) const {
 
 void Replicator::tick() {
     if (!state_->serving || !state_->own) return;
-    for (NodeId member : state_->own->slow()) state_->events.slow(member);
+    if (const auto member = state_->own->slow()) state_->events.slow(*member);
 }
 
 }  // namespace logstream::node

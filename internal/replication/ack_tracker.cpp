@@ -72,6 +72,16 @@ std::vector<AckTracker::Member> AckTracker::members() const {
     return out;
 }
 
+std::optional<NodeId> AckTracker::only_one_behind() const {
+    std::optional<NodeId> out;
+    for (const State& state : members_) {
+        if (state.member.durable >= last_sent_) continue;
+        if (out) return std::nullopt;
+        out = state.member.node;
+    }
+    return out;
+}
+
 std::optional<AckTracker::Slow> AckTracker::slowest(TimePoint now) const {
     const State* slowest = nullptr;
     for (const State& state : members_) {

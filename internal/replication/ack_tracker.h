@@ -56,6 +56,9 @@ public:
     // The other member that is behind for the longest; none when all have all that was sent.
     std::optional<Slow> slowest(TimePoint now) const;
 
+    // The only member without everything that was sent; none when there are several, or none.
+    std::optional<NodeId> only_one_behind() const;
+
     std::uint64_t invalid() const { return invalid_; }
 
 private:
