@@ -12,7 +12,7 @@ namespace {
 constexpr Duration kTick = std::chrono::milliseconds(100);
 // Fewer than what makes a failure: members that fail because multicast stopped do not rely on it in the next view.
 constexpr int kHeardOfLateBeats = 4;
-constexpr Duration kRetentionInterval = std::chrono::seconds(10);
+constexpr Duration kRetentionInterval = std::chrono::seconds(1);
 constexpr Duration kLeaveTimeout = std::chrono::seconds(2);
 // Leaders announce themselves every second or so.
 constexpr Duration kApartMemory = std::chrono::seconds(10);

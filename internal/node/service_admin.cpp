@@ -35,7 +35,7 @@ struct Gathering {
 
 void Service::on_metadata(const Caller& caller, const proto::Metadata& request) {
     auto gathering = std::make_shared<Gathering<proto::MetadataResponse>>();
-    gathering->missing = 1 + static_cast<std::size_t>(request.topics_size());
+    gathering->missing = 2 + static_cast<std::size_t>(request.topics_size());
     gathering->done = [this, caller](const proto::MetadataResponse& gathered) {
         proto::MetadataResponse response = gathered;
         response.set_cluster(core_.settings.cluster);
@@ -47,8 +47,14 @@ void Service::on_metadata(const Caller& caller, const proto::Metadata& request) 
         response.set_max_batch_bytes(static_cast<std::uint32_t>(core_.settings.record_bytes));
         answer(caller, response);
     };
-    if (request.all())
-        for (const auto& [name, topic] : node_.topics().all()) *gathering->response.add_topics() = info_of(topic);
+    // Right after its start a broker does not know all of them.
+    const auto list = [this, gathering, all = request.all(), weak = std::weak_ptr<bool>(alive_)] {
+        if (!weak.lock()) return;
+        if (all)
+            for (const auto& [name, topic] : node_.topics().all()) *gathering->response.add_topics() = info_of(topic);
+        gathering->arrived();
+    };
+    request.all() ? node_.topics().reader().when_caught_up(list) : list();
     for (const std::string& name : request.topics()) {
         if (const proto::TopicRecord* known = node_.topics().find(name)) {
             *gathering->response.add_topics() = info_of(*known);
@@ -63,8 +69,10 @@ void Service::on_metadata(const Caller& caller, const proto::Metadata& request) 
             } else {
                 info.set_name(name);
                 *info.mutable_error() =
-                    to_proto(created ? Error{ErrorCode::kUnknownTopic, fmt::format("there is no topic '{}'", name)}
-                                     : created.error());
+                    to_proto(!created ? created.error()
+                             : !node_.topics().reader().caught_up()
+                                 ? unknown_topic()
+                                 : Error{ErrorCode::kUnknownTopic, fmt::format("there is no topic '{}'", name)});
             }
             gathering->arrived();
         };
