@@ -11,6 +11,7 @@ namespace {
 constexpr Duration kSeekTick = std::chrono::milliseconds(50);
 // A broker with history asks its old view's members before it waits for a leader's answer.
 constexpr Duration kFirstElectionAfter = std::chrono::milliseconds(250);
+constexpr Duration kSayAgain = std::chrono::seconds(10);
 constexpr Duration kElectionInterval = std::chrono::milliseconds(300);
 }  // namespace
 
@@ -21,7 +22,11 @@ void Node::seek(std::string_view reason) {
     learner_.stop();
     discovery_.set_mode(Discovery::Mode::kSeek);
     if (seek_timer_.value != 0) return;
-    core_.env.log().info("ClusterState view={} role=seeking reason={}", core_.record.chosen_number(), reason);
+    if (reason != seek_reason_ || core_.env.now() - seek_said_ > kSayAgain) {
+        core_.env.log().info("ClusterState view={} role=seeking reason={}", core_.record.chosen_number(), reason);
+        seek_reason_ = reason;
+        seek_said_ = core_.env.now();
+    }
     next_election_ = core_.env.now() + kFirstElectionAfter + std::chrono::milliseconds(core_.env.random() % 100);
     seek_timer_ = core_.env.set_timer(kSeekTick, [this] { seek_tick(); });
 }

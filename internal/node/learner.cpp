@@ -7,6 +7,7 @@ namespace logstream::node {
 namespace {
 constexpr Duration kTimeout = std::chrono::milliseconds(500);
 constexpr Duration kReadyInterval = std::chrono::milliseconds(200);
+constexpr Duration kSayAgain = std::chrono::seconds(10);
 // A round that fetched no more than this is near enough: the view change moves the rest in milliseconds.
 constexpr std::uint64_t kNearBytes = 2u << 20;
 }  // namespace
@@ -17,7 +18,12 @@ void Learner::start(Endpoint leader) {
     leader_ = leader;
     said_ = false;
     ++run_;
-    core_.env.log().info("LEARNER start leader={}", env::to_string(leader));
+    // A leader out of reach is tried again and again.
+    if (leader != said_leader_ || core_.env.now() - said_at_ > kSayAgain) {
+        core_.env.log().info("LEARNER start leader={}", env::to_string(leader));
+        said_leader_ = leader;
+        said_at_ = core_.env.now();
+    }
     ask(State::kBehind);
 }
 

@@ -51,7 +51,9 @@ private:
     Core& core_;
     Events events_;
     std::optional<Endpoint> leader_;
-    bool said_{};  // that it waits
+    bool said_{};           // that it waits
+    Endpoint said_leader_;  // the last one in the log
+    protocol::TimePoint said_at_;
     view::View taught_;
     std::uint64_t run_{};
     std::unique_ptr<Aligner> aligner_;

@@ -210,6 +210,8 @@ private:
     std::map<NodeId, std::int64_t> log_end_totals_;  // by heartbeat, for lag
     std::string no_quorum_;                          // the last reason why nothing could be chosen
     protocol::TimePoint no_quorum_said_;
+    std::string seek_reason_;  // the last one in the log
+    protocol::TimePoint seek_said_;
     std::string apart_;  // another cluster of our name with records of its own
     protocol::TimePoint apart_heard_;
     unsigned attempts_{};         // view changes that failed in a row
