@@ -97,8 +97,13 @@ void OwnSession::produce_orphan(Stream& stream, const protocol::BatchView& batch
         return answer_repeated(stream, batch.base_offset(), proto::QUORUM, std::move(done));
     if (standing == storage::Standing::kAbsent)
         return append(stream, *std::move(orphan), proto::QUORUM, std::move(done));
-    search(stream, std::max(origin.departed_at, log.log_start()),
-           std::make_shared<Search>(sent, **key, *std::move(orphan), std::move(done)));
+    // Retention has removed what was appended since: the batch may have been among that, and is as old.
+    if (origin.departed_at < log.log_start()) {
+        core_.env.log().warn("ORPHAN stream={} offset={} view={} is older than what retention keeps, and is dropped",
+                             protocol::to_string(stream.id), batch.base_offset(), batch.leader_epoch());
+        return answer_repeated(stream, batch.base_offset(), proto::QUORUM, std::move(done));
+    }
+    search(stream, origin.departed_at, std::make_shared<Search>(sent, **key, *std::move(orphan), std::move(done)));
 }
 
 // The tables have forgotten what the orphan's producer sent then, so the log itself is read: if the batch came another

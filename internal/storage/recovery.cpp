@@ -27,6 +27,7 @@ public:
         if (auto ok = scan(); !ok) return std::unexpected(ok.error());
         decide();
         apply();
+        if (unreadable_) return std::unexpected(*unreadable_);
         if (auto ok = make_durable(); !ok) return std::unexpected(ok.error());
         return std::move(result_);
     }
@@ -48,6 +49,7 @@ private:
     Result<void> find_files();
     Result<void> read_snapshots();
     std::size_t segments_with_tables();
+    std::optional<Bytes> read_small(const std::string& path);
     std::optional<Snapshot> read_tables(Offset base);
     Result<void> scan();
     void decide();
@@ -60,6 +62,7 @@ private:
     const std::string& dir_;
     LastStop stop_;
     std::uint32_t seed_;
+    std::optional<protocol::Error> unreadable_;
     RecoveredStream result_;
     std::vector<DiskOp> repairs_;
     std::vector<std::string> removals_;
@@ -105,8 +108,16 @@ Result<void> Recovery::find_files() {
     return {};
 }
 
+// None when it is not there. One that cannot be read now must not be taken for that: what it knows would be lost.
+std::optional<Bytes> Recovery::read_small(const std::string& path) {
+    auto bytes = context_.disk.read_now(path, 0, kMaxSmallFileBytes);
+    if (bytes) return *std::move(bytes);
+    if (bytes.error().code != ErrorCode::kInvalid) unreadable_ = bytes.error();
+    return std::nullopt;
+}
+
 std::optional<Snapshot> Recovery::read_tables(Offset base) {
-    const auto bytes = context_.disk.read_now(segment_tables_path(dir_, base), 0, kMaxSmallFileBytes);
+    const auto bytes = read_small(segment_tables_path(dir_, base));
     if (!bytes) return std::nullopt;
     auto snapshot = decode_snapshot(bytes->span(), stream_, context_.table_limits());
     if (!snapshot || snapshot->offset != base || snapshot->segment_base != base) return std::nullopt;
@@ -137,7 +148,7 @@ Result<void> Recovery::read_snapshots() {
     std::optional<Snapshot> newest;
     std::optional<Snapshot> best;
     for (unsigned slot = 0; slot < 2; ++slot) {
-        const auto bytes = context_.disk.read_now(snapshot_slot_path(dir_, slot), 0, kMaxSmallFileBytes);
+        const auto bytes = read_small(snapshot_slot_path(dir_, slot));
         if (!bytes) continue;
         auto snapshot = decode_snapshot(bytes->span(), stream_, context_.table_limits());
         if (!snapshot) continue;

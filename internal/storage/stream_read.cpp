@@ -133,8 +133,9 @@ private:
 
     static std::unexpected<Error> damaged(const StreamLog& log) {
         const auto damage = log.damage();
+        if (!damage) return protocol::fail(ErrorCode::kDisk, "stream {} cannot be read now", to_string(log.id_));
         return protocol::fail(ErrorCode::kCorrupt, "stream {} is damaged at offset {} on this broker",
-                              to_string(log.id_), damage ? damage->from : log.log_end_);
+                              to_string(log.id_), damage->from);
     }
 
     std::weak_ptr<StreamLog> log_;
@@ -237,6 +238,8 @@ void StreamLog::inspect(Offset segment_base, std::move_only_function<void(bool)>
             const auto log = self.lock();
             if (!log) return;
             if (log->layout_ != layout) return done(true);
+            // What cannot be read now may be whole; only a file that is gone is damaged.
+            if (!data && data.error().code != ErrorCode::kInvalid) return done(false);
             Segment& s = log->segments_[log->segment_index(base)];
             const Bytes bytes = data ? *data : Bytes();
             const SegmentScan scan = scan_segment(bytes, 0, base, log->seed_, {.limit = end});

@@ -117,6 +117,9 @@ void StreamLog::repair_segment(Offset base, Bytes bytes, std::vector<ParsedBatch
                         callback = std::move(callback)](Result<Bytes> data) mutable {
                            const auto log = self.lock();
                            if (!log) return;
+                           // What cannot be read now may be whole: it must not be replaced by nothing.
+                           if (!data && data.error().code != ErrorCode::kInvalid)
+                               return log->end_change(std::move(callback), std::unexpected(data.error()));
                            const Segment& s = log->segments_[log->segment_index(base)];
                            // A file that is gone is damaged as a whole.
                            const Bytes old = data ? *data : Bytes();
@@ -208,6 +211,9 @@ void StreamLog::rebuild_tables(FlushCallback callback) {
     context_.disk.read(segment_tables_path(dir_, log_start()), 0, kMaxSmallFileBytes, [rebuild](Result<Bytes> bytes) {
         const auto log = rebuild->self.lock();
         if (!log) return;
+        // Tried again by `tick`.
+        if (!bytes && bytes.error().code != ErrorCode::kInvalid)
+            return log->end_change(std::move(rebuild->callback), std::unexpected(bytes.error()));
         if (bytes) {
             auto snapshot = decode_snapshot(bytes->span(), log->id_, log->context_.table_limits());
             if (snapshot && snapshot->offset == log->log_start()) rebuild->tables = std::move(snapshot->tables);

@@ -33,6 +33,8 @@ public:
     // Starts what is down and should not be. Call it about ten times a second, before `begin` too.
     void supervise();
 
+    // A machine's process is about to be gone.
+    void on_end(Machine& machine) { last_id(machine); }
     // This machine sends a message of a view change: it may be a moment to strike.
     void on_view_change(Machine& machine);
 

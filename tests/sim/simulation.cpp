@@ -71,6 +71,7 @@ void Simulation::make_machines() {
             std::make_unique<Machine>(world_, transcript_, address, i, options_.seed * 31 + i, options));
         machines_.back()->on_start = [this](Machine& machine) { watch_machine(machine); };
         machines_.back()->on_end = [this](Machine& machine) {
+            nemesis_.on_end(machine);
             acknowledgements_.on_end(machine);
             count_ended(machine);
         };
@@ -245,7 +246,7 @@ void Simulation::heal_phase() {
     check_retransmission();
     final_.check(history_, cluster_);
     committed_.at_end();
-    union_.at_end(cluster_, final_.standing());
+    union_.at_end(cluster_, final_.standing(), final_.starts());
 }
 
 // What is asked for again is sent again. One run in which many ask and nobody answers cannot be chance.

@@ -18,6 +18,7 @@ struct Producing {
 class Orphans : public testing::TestWithParam<std::uint64_t> {
 protected:
     Orphans() : cluster_(GetParam(), 3) {
+        for (std::size_t i = 0; i < cluster_.size(); ++i) cluster_[i].options().store.segment_bytes = 4096;
         cluster_.start_all();
         LS_ASSERT(cluster_.wait_for_one_view());
         stream_ = cluster_.make_topic("t");
@@ -95,6 +96,28 @@ TEST_P(Orphans, OfAnEpochThatIsForgottenStandOnce) {
     EXPECT_EQ(count["sent again to the new owner"], 1);
     EXPECT_EQ(count["only here"], 1);
     EXPECT_EQ(count.size(), 2u + static_cast<std::size_t>(epochs));
+}
+
+// The table has forgotten its producer's epoch, and retention has removed the place where it stood: it may have been
+// read there, and does not come a second time.
+TEST_P(Orphans, OlderThanWhatRetentionKeepsAreDropped) {
+    cluster_.isolate(alone_);
+    (void)produce(cluster_[alone_], {0, 0, "sent again to the new owner"});
+    isolate_owner();
+    produce_acknowledged({0, 0, "sent again to the new owner"});
+    const auto epochs = static_cast<std::int16_t>(storage::ProducerTable::kOlderEpochs + 6);
+    for (std::int16_t epoch = 1; epoch < epochs; ++epoch)
+        produce_acknowledged({epoch, 0, std::string(600, 'x') + std::to_string(epoch)});
+    cluster_.world().run_for(1s);
+    for (std::size_t i = 0; i < cluster_.size(); ++i) {
+        if (i == alone_) continue;
+        const node::Stream& stream = *cluster_[i].node().core().streams.find(stream_);
+        stream.log->retain(stream.high_watermark, {.max_bytes = 1, .min_timestamp_ms = {}});
+        ASSERT_GT(stream.log->log_start(), protocol::Offset{2});
+    }
+    auto count = heal_and_count();
+    EXPECT_EQ(count["sent again to the new owner"], 0);
+    EXPECT_GE(count.size(), 2u) << "what is newer stands there";
 }
 
 TEST_P(Orphans, OutlastADiskThatFailsToReadForAWhile) {

@@ -175,6 +175,44 @@ TEST_F(StorageDamageTest, DamageInTheMiddleIsRepairedFromAPeer) {
     }
 }
 
+// A repair reads the segment that it rewrites. What cannot be read then is not to be replaced by nothing.
+TEST_F(StorageDamageTest, ARepairThatCannotReadTheRestLeavesItAlone) {
+    ten_records();
+    crash(FakeDisk::Crash::kProcess);
+    disk_.flip(kSegment, (position(3) + 60) * 8);
+    open();
+    const auto damage = log().damage();
+    ASSERT_EQ(*damage, (DamageRange{Offset(3), Offset(4)}));
+    disk_.set_read_fault([](const std::string&) { return protocol::fail(ErrorCode::kDisk, "Input/output error"); });
+    EXPECT_EQ(repair(log(), originals_[3]).error().code, ErrorCode::kDisk);
+    EXPECT_EQ(log().damage(), damage);
+    EXPECT_EQ(read_all(log()).error().code, ErrorCode::kDisk);
+    EXPECT_EQ(log().damage(), damage) << "no more than before";
+    disk_.set_read_fault(nullptr);
+    ASSERT_TRUE(repair(log(), originals_[3]));
+    const auto all = read_all(log());
+    ASSERT_TRUE(all) << all.error().message;
+    EXPECT_EQ(all->size(), 10u);
+}
+
+// A snapshot that cannot be read for a moment knows more than the segments do: the start fails, and is tried again.
+TEST_F(StorageDamageTest, AStartThatCannotReadASnapshotFails) {
+    ten_records();
+    ASSERT_TRUE(flush());
+    crash(FakeDisk::Crash::kProcess);
+    disk_.set_read_fault([](const std::string& path) -> Result<void> {
+        if (path.find("/tail.") == std::string::npos && path.find(".tables") == std::string::npos) return {};
+        return protocol::fail(ErrorCode::kDisk, "Input/output error");
+    });
+    const auto opened = Store::open(disk_, options_, quiet());
+    ASSERT_FALSE(opened);
+    EXPECT_EQ(opened.error().code, ErrorCode::kDisk);
+    disk_.crash(FakeDisk::Crash::kProcess);
+    disk_.set_read_fault(nullptr);
+    open();
+    EXPECT_EQ(log().log_end(), Offset(10));
+}
+
 TEST_F(StorageDamageTest, DamageAtTheEndIsRepairedFromAPeer) {
     ten_records();
     crash(FakeDisk::Crash::kProcess);

@@ -100,7 +100,7 @@ class Nemesis:
     def _restart(self):
         """In order: it hands over what it owns, and says that it goes."""
         broker = self._victim()
-        if not broker:
+        if not broker or not broker.log_matches("NODE start"):  # a signal would end it as it begins
             return None
         self._say(f"stop {broker}")
         broker.terminate()

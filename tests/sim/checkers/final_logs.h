@@ -29,6 +29,8 @@ public:
     // Every record that stands in some stream.
     const std::set<RecordId>& standing() const { return standing_; }
     std::uint64_t orphans() const { return orphans_; }
+    // The greatest first offset that a replica of each stream holds.
+    const std::map<StreamId, Offset>& starts() const { return starts_; }
 
 protected:
     Violations& violations_;
@@ -38,8 +40,8 @@ private:
     void check_contents(const History& history, StreamId stream, const Log& log) const;
     void check_order(const History& history, StreamId stream, const Log& log) const;
 
-    std::map<StreamId, Log> logs_;       // the longest of each
-    std::map<StreamId, Offset> starts_;  // the greatest first offset that a replica holds
+    std::map<StreamId, Log> logs_;  // the longest of each
+    std::map<StreamId, Offset> starts_;
     std::set<RecordId> standing_;
     std::uint64_t orphans_{};
 };

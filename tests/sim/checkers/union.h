@@ -24,17 +24,21 @@ public:
     struct Kept {
         NodeId holder;
         ViewNumber view;
+        StreamId stream;
+        Offset begin;  // of its tail
     };
-    // Records that must stand in the log at the end, by lineage.
-    void at_end(ClusterId cluster, const std::set<RecordId>& standing);
+    // Records that must stand in the log at the end, unless retention has removed what was appended in their time:
+    // `starts` says what it kept.
+    void at_end(ClusterId cluster, const std::set<RecordId>& standing, const std::map<StreamId, Offset>& starts);
     std::uint64_t records() const { return kept_.size(); }
 
 private:
     struct Tail {
         protocol::Incarnation incarnation;
-        std::set<RecordId> records;
+        std::map<RecordId, StreamId> records;
+        std::map<StreamId, Offset> begins;  // of what the member held beyond what it knew to be committed
     };
-    static void collect(const Bytes& batch, std::set<RecordId>& out);
+    static void collect(StreamId stream, const Bytes& batch, Tail& out);
 
     Violations& violations_;
     std::map<std::pair<NodeId, ViewNumber>, std::shared_ptr<Tail>> tails_;
