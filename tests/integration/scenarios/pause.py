@@ -36,7 +36,7 @@ def pause(run):
 
 STANDSTILL_SECONDS = 10
 # Out of the view, and back in it. An attempt that another one overtakes costs a number, too.
-MOST_VIEWS = 4
+MOST_VIEWS = 6
 
 
 @scenario("standstill")
