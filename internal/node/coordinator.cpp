@@ -128,7 +128,10 @@ void Coordinator::consider_install(bool time_is_up) {
     if (change_->planned() || (!change_->all_heard() && !time_is_up)) return;
     saw(change_->greatest_number_seen());
     if (change_->has_quorum()) return install();
+    const std::optional<view::View> chosen = change_->chosen_so_far();
     fail(change_->refused() ? Failure::kBeaten : Failure::kNoQuorum, change_->what_is_missing());
+    // Else it would ask again and again, and freeze those who serve that view each time.
+    if (chosen) events_.learned(*chosen);
 }
 
 void Coordinator::install() {

@@ -20,6 +20,8 @@ public:
     struct Events {
         std::function<void(const view::Plan&)> chosen;
         std::function<void(Failure, std::string reason)> failed;
+        // The answers told of a chosen view that did not come from here.
+        std::function<void(const view::View&)> learned;
     };
 
     Coordinator(Core& core, Participant& participant, Events events);

@@ -184,6 +184,7 @@ bool Node::yields_to(ClusterId other, std::uint32_t other_members, bool other_ha
 }
 
 void Node::follow(Endpoint leader, ClusterId cluster, bool leader_has_records) {
+    if (cluster.value != 0 && cluster == retired_from_) return;
     if (cluster != core_.record.cluster && core_.record.cluster.value != 0) {
         std::uint32_t members = 0;
         for (const Candidate& candidate : discovery_.candidates())

@@ -232,9 +232,13 @@ void Node::on_view_chosen(const proto::ViewChosen& message) {
     coordinator_.saw(view->number);
     const auto& installed = participant_.installed();
     if (installed && *installed == *view && !participant_.frozen()) return on_chosen(*view);
-    if (view->number < core_.record.chosen_number() || view->has(core_.self.id)) return;
-    // The view went on without this node: it left in order, or it comes back as a learner.
-    core_.record.learn_chosen(*view);
+    went_on_without(*view);
+}
+
+// It left in order, or it comes back as a learner.
+void Node::went_on_without(const view::View& view) {
+    if (view.number < core_.record.chosen_number() || view.has(core_.self.id)) return;
+    core_.record.learn_chosen(view);
     leave_view("the view went on without this broker");
     if (left_) return finish_leaving();
     core_.persist([] {});

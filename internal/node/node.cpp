@@ -32,7 +32,8 @@ Node::Node(env::Env& env, storage::Store& store, Settings settings, FatalHandler
       coordinator_(
           core_, participant_,
           {.chosen = [this](const view::Plan& plan) { on_change_done(plan); },
-           .failed = [this](Coordinator::Failure failure, const std::string& why) { on_change_failed(failure, why); }}),
+           .failed = [this](Coordinator::Failure failure, const std::string& why) { on_change_failed(failure, why); },
+           .learned = [this](const view::View& view) { went_on_without(view); }}),
       elector_(
           env, links_,
           {.may_elect = [this](const Reachable& found) { return may_elect(found); },

@@ -127,6 +127,8 @@ private:
     void begin_change();
     std::vector<view::Member> invited_to_change();
     void on_member_failed(NodeId member);
+    // This view is chosen, and this node may not be in it.
+    void went_on_without(const view::View& view);
     void on_reach_report(NodeId reporter, const proto::Heartbeat& heartbeat);
     void judge_link(NodeId accused, NodeId reporter);
     void look_for_multicast();
@@ -199,6 +201,7 @@ private:
         creating_;  // topics whose record is on its way
     bool draining_{};
     bool sealed_{};               // its records are being merged into another cluster: accepts no more
+    ClusterId retired_from_;      // the lineage that it left when they were: it does not go back there
     std::set<NodeId> survivors_;  // of a recovery that is under way
 
     std::map<NodeId, protocol::TimePoint> multicast_heard_;

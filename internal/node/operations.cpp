@@ -108,6 +108,7 @@ proto::AdminResponse Node::on_admin(const proto::Admin& request) {
                     Error{ErrorCode::kRefused, "this broker accepts records (it was restarted): merge again first"});
                 break;
             }
+            retired_from_ = core_.record.cluster;
             start_afresh("all it held was copied to another lineage");
             out.set_message("the broker joins the other cluster");
             break;

@@ -114,6 +114,8 @@ public:
     // Do the answers make a quorum of each base? Else `what_is_missing` says which, for logs and clients.
     bool has_quorum() const;
     std::string what_is_missing() const;
+    // The newest view that the answers tell, or prove, to be chosen.
+    std::optional<View> chosen_so_far() const { return bases().chosen; }
 
     // ---- install; call once, when has_quorum(). Afterwards answers change nothing.
     const Plan& plan();

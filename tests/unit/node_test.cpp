@@ -248,6 +248,27 @@ TEST_P(Seeds, AMemberThatDoesNotHearItsLeaderIsLeftOut) {
     expect_everything_everywhere(cluster, stream);
 }
 
+// The view went on without it while it reaches only one of the two: it learns that, and freezes that one no more.
+TEST_P(Seeds, WhoIsLeftOutDoesNotDisturbTheOthers) {
+    Cluster cluster(GetParam(), 3);
+    cluster.start_all();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    const auto stream = cluster.make_topic("t");
+    Machine& leader = *cluster.leader();
+    Machine& out = cluster[(leader.index() + 1) % 3];
+    Machine& other = cluster[(leader.index() + 2) % 3];
+    cluster.isolate(out.index());
+    cluster.look_at({leader.index(), other.index()});
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    cluster.world().heal();
+    cluster.world().cut(leader.address(), out.address());
+    cluster.world().run_for(3s);
+    for (int i = 0; i < 20; ++i) {
+        ASSERT_TRUE(cluster.append(stream, std::to_string(i), 1s)) << "record " << i;
+        cluster.world().run_for(200ms);
+    }
+}
+
 TEST_P(Seeds, MulticastIsLostAndComesBack) {
     Cluster cluster(GetParam(), 3);
     cluster.start_all();

@@ -209,19 +209,24 @@ def check_flag_verify(cluster):
 
     victim = next(broker for broker in cluster.brokers if broker is not cluster.owner(topic))
     text = cluster.run.numbered_lines(50)[30]
-    changed = 0
-    for path in glob.glob(os.path.join(victim.data, "**", "*.log"), recursive=True):
-        with open(path, "r+b") as file:
-            at = file.read().find(text)
-            if at >= 0:
-                file.seek(at)
-                file.write(bytes([text[0] ^ 1]))
-                changed += 1
-    check_equal(changed, 1, f"files of {victim} that hold the record")
+
+    def change():
+        changed = 0
+        for path in glob.glob(os.path.join(victim.data, "**", "*.log"), recursive=True):
+            with open(path, "r+b") as file:
+                at = file.read().find(text)
+                if at >= 0:
+                    file.seek(at)
+                    file.write(bytes([text[0] ^ 1]))
+                    changed += 1
+        return changed
+
+    check_equal(change(), 1, f"files of {victim} that hold the record")
     process = cluster.start_ctl("verify")
     check_refused(process, 60, "1 of [0-9]+ streams differ")
     wrong = [line for line in process.output().decode().splitlines() if line.startswith(f"{topic}/0")]
     check_equal([line.split()[-1] for line in wrong], ["DIFFERS"] * 3, f"verify of the damaged {topic}: {wrong}")
+    cluster.wait_until(lambda: change() == 1, 20, f"{victim} has repaired what verify found")
     process = cluster.start_ctl("verify", "--json")
     check_refused(process, 60, "differ")
     check_equal(json.loads(process.output())["ok"], False, "verify --json, ok")
