@@ -74,7 +74,7 @@ def bit_rot(run):
     # A state that cannot be trusted makes it a new member.
     old = victim.id
     victim.stop()
-    _flip(run, max(glob.glob(f"{victim.data}/state.*"), key=os.path.getmtime))
+    _flip(run, max(glob.glob(f"{victim.data}/state.*[0-9]"), key=lambda path: int(path.rsplit(".", 1)[1])))
     victim.start()
     cluster.wait_for_view(cluster.brokers)
     check(victim.status()["node"] != old, f"{victim} kept the id of a state that it cannot trust")
