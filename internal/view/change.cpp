@@ -168,7 +168,8 @@ std::string Change::what_is_missing() const {
         return fmt::format("{} of the {} survivors have answered", answers_.size(), invited_.size());
     const Bases bases = this->bases();
     const NodeSet nodes = voters();
-    if (bases.all.empty() && !lost_lineage().empty()) return lost_lineage();
+    if (bases.all.empty())
+        if (std::string lost = lost_lineage(); !lost.empty()) return lost;
     for (const Base& base : bases.all)
         if (!is_quorum(base, nodes))
             return fmt::format("no quorum: view {} has {} of {} members in reach", base.number,
@@ -362,7 +363,7 @@ void Change::on_not_accepted(NodeId node) {
 
 bool Change::can_be_chosen() const {
     if (!plan_) return false;
-    NodeSet possible = accepted_;
+    NodeSet possible;
     for (const Member& member : plan_->view.members)
         if (!not_accepted_.contains(member.id)) possible.insert(member.id);
     return chosen_by(plan_->view, possible);
