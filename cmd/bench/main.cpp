@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "cmd/bench/limits.h"
 #include "cmd/bench/worker.h"
 #include "internal/client/owner_call.h"
 
@@ -12,7 +13,7 @@ using nlohmann::json;
 
 constexpr protocol::Duration kReadyLimit = std::chrono::seconds(20);
 
-// What the benchmark needs to know of the cluster, and the topic made for it.
+// What the benchmark needs to know of the cluster.
 struct Setting {
     std::size_t replicas{};
     std::string fsync = "?";
@@ -28,22 +29,44 @@ protocol::Result<Response> ask_leader(runtime::Session& session, protocol::Messa
     return *std::move(answer);
 }
 
+// Creates or deletes all topics of the run, some at a time. The first failure, which stops it.
+protocol::Result<void> change_topics(runtime::Session& session, const bench::Options& options,
+                                     proto::Topics::Action action) {
+    constexpr std::uint32_t kAtATime = 100;
+    protocol::Result<void> result;
+    for (std::uint32_t next = 0; next < options.topics && result;) {
+        std::vector<std::unique_ptr<client::OwnerCall>> calls;
+        std::size_t answered = 0;
+        for (; next < options.topics && calls.size() < kAtATime; ++next) {
+            proto::Topics change;
+            change.set_action(action);
+            change.set_name(options.topic(next));
+            if (action == proto::Topics::CREATE) change.mutable_settings()->set_partitions(options.partitions);
+            calls.push_back(client::call_owner<proto::TopicsResponse>(
+                session.router(), protocol::kMetadataStream, protocol::MessageType::kTopics, change,
+                std::chrono::seconds(10), [&](const protocol::Result<proto::TopicsResponse>& done, int) {
+                    ++answered;
+                    if (!done && done.error().code != protocol::ErrorCode::kExists && result)
+                        result = std::unexpected(done.error());
+                }));
+        }
+        while (answered < calls.size())
+            session.loop().run_until([&] { return answered == calls.size(); }, std::chrono::seconds(10));
+    }
+    return result;
+}
+
 protocol::Result<Setting> prepare(bench::Options& options) {
     auto session = runtime::Session::open("logstream-bench", options.client);
     if (!session) return std::unexpected(session.error());
-    (*session)->router().want_topic(options.producer.topic, client::AutoCreate::kNo);
+    (*session)->router().want_topic(options.topic(0), client::AutoCreate::kNo);
     if (auto connected = (*session)->connect(); !connected) return std::unexpected(connected.error());
     const client::ClusterView& view = (*session)->router().view();
-    if (const auto known = view.topic(options.producer.topic)) {
-        options.partitions = known->partitions;
-    } else {
-        proto::Topics create;
-        create.set_action(proto::Topics::CREATE);
-        create.set_name(options.producer.topic);
-        create.mutable_settings()->set_partitions(options.partitions);
-        const auto made = ask_leader<proto::TopicsResponse>(**session, protocol::MessageType::kTopics, create);
-        if (!made && made.error().code != protocol::ErrorCode::kExists) return std::unexpected(made.error());
-    }
+    const auto known = view.topic(options.topic(0));
+    if (known) options.partitions = known->partitions;
+    if (!known || options.topics > 1)
+        if (auto made = change_topics(**session, options, proto::Topics::CREATE); !made)
+            return std::unexpected(made.error());
     Setting setting{view.members.size(), "?"};
     if (const auto status =
             ask_leader<proto::StatusResponse>(**session, protocol::MessageType::kStatus, proto::Status{})) {
@@ -57,23 +80,29 @@ void clean_up(const bench::Options& options) {
     if (!options.own_topic) return;
     auto session = runtime::Session::open("logstream-bench", options.client);
     if (!session || !(*session)->connect()) return;
-    proto::Topics erase;
-    erase.set_action(proto::Topics::DELETE);
-    erase.set_name(options.producer.topic);
-    if (auto gone = ask_leader<proto::TopicsResponse>(**session, protocol::MessageType::kTopics, erase); !gone)
+    if (auto gone = change_topics(**session, options, proto::Topics::DELETE); !gone)
         std::fprintf(stderr, "logstream-bench: the topic %s stays: %s\n", options.producer.topic.c_str(),
                      gone.error().message.c_str());
 }
 
-// Runs all workers; false when one failed to start.
-bool run_all(const bench::Options& options, std::vector<bench::Tally>& producers,
-             std::vector<bench::Tally>& consumers) {
+// What all workers counted.
+struct Outcome {
+    std::vector<bench::Tally> producers;
+    std::vector<bench::Tally> consumers;
+    protocol::TimePoint begin;  // of the measured time
+    bool started{};
+};
+
+Outcome run_all(const bench::Options& options) {
+    Outcome outcome;
     bench::Schedule schedule;
-    producers.resize(options.producers);
-    consumers.resize(options.consumers);
+    outcome.producers.resize(options.producers);
+    outcome.consumers.resize(options.consumers);
     std::vector<std::jthread> threads;
-    for (bench::Tally& tally : consumers) threads.emplace_back([&] { tally = bench::run_consumer(options, schedule); });
-    for (bench::Tally& tally : producers) threads.emplace_back([&] { tally = bench::run_producer(options, schedule); });
+    for (std::uint32_t i = 0; i < options.consumers; ++i)
+        threads.emplace_back([&, i] { outcome.consumers[i] = bench::run_consumer(options, schedule, i); });
+    for (std::uint32_t i = 0; i < options.producers; ++i)
+        threads.emplace_back([&, i] { outcome.producers[i] = bench::run_producer(options, schedule, i); });
     const auto steady = [] { return std::chrono::steady_clock::now(); };
     const auto give_up = steady() + kReadyLimit;
     schedule.wait_ready(static_cast<std::uint32_t>(threads.size()), give_up);
@@ -81,7 +110,9 @@ bool run_all(const bench::Options& options, std::vector<bench::Tally>& producers
     schedule.end_ns = (begin + options.duration).time_since_epoch().count();
     schedule.begin_ns = begin.time_since_epoch().count();
     threads.clear();  // joins
-    return !schedule.failed;
+    outcome.begin = std::chrono::time_point_cast<protocol::Duration>(begin);
+    outcome.started = !schedule.failed;
+    return outcome;
 }
 
 json latency_json(const client::Histogram& histogram) {
@@ -91,22 +122,28 @@ json latency_json(const client::Histogram& histogram) {
             {"max", histogram.max()}};
 }
 
-json report(const bench::Options& options, const Setting& setting, const std::vector<bench::Tally>& producers,
-            const std::vector<bench::Tally>& consumers) {
-    const double seconds = std::chrono::duration<double>(options.duration).count();
+json report(const bench::Options& options, const Setting& setting, const Outcome& outcome) {
+    using Seconds = std::chrono::duration<double>;
+    const double seconds = Seconds(options.duration).count();
     const auto sum = [&](const std::vector<bench::Tally>& tallies) {
         auto all = std::make_unique<bench::Tally>();
         for (const bench::Tally& tally : tallies) {
             all->records += tally.records;
             all->bytes += tally.bytes;
             all->failed += tally.failed;
+            all->acknowledged += tally.acknowledged;
+            all->last = std::max(all->last, tally.last);
+            all->longest_gap = std::max(all->longest_gap, tally.longest_gap);
             all->latency_us.add(tally.latency_us);
         }
         return all;
     };
-    const auto produced = sum(producers);
-    const auto consumed = sum(consumers);
+    const auto produced = sum(outcome.producers);
+    const auto consumed = sum(outcome.consumers);
     const auto rate = [seconds](std::uint64_t count) { return static_cast<double>(count) / seconds; };
+    // Where nobody produces, the time counts until all was read.
+    const double reading =
+        options.producers == 0 && consumed->records > 0 ? Seconds(consumed->last - outcome.begin).count() : seconds;
     return {{"records_per_s", rate(produced->records)},
             {"mb_per_s", rate(produced->bytes) / 1e6},
             {"ack_us", latency_json(produced->latency_us)},
@@ -124,9 +161,12 @@ json report(const bench::Options& options, const Setting& setting, const std::ve
             {"compression", options.compression},
             {"rate", options.rate},
             {"duration_s", seconds},
+            {"topics", options.topics},
+            {"acknowledged", produced->acknowledged},
             {"failed", produced->failed},
-            {"consumed_records_per_s", rate(consumed->records)},
-            {"consumed_mb_per_s", rate(consumed->bytes) / 1e6},
+            {"longest_gap_us", std::chrono::duration_cast<std::chrono::microseconds>(produced->longest_gap).count()},
+            {"consumed_records_per_s", static_cast<double>(consumed->records) / reading},
+            {"consumed_mb_per_s", static_cast<double>(consumed->bytes) / reading / 1e6},
             {"deliver_us", latency_json(consumed->latency_us)}};
 }
 
@@ -161,20 +201,19 @@ void print_text(const json& r) {
 int main(int argc, char** argv) {
     auto options = bench::parse_options(argc, argv);
     if (!options) return options.error();
+    if (options->limits) return bench::show_limits(*options);
     const auto setting = prepare(*options);
     if (!setting) return runtime::complain("logstream-bench", setting.error());
-    std::vector<bench::Tally> producers;
-    std::vector<bench::Tally> consumers;
-    const bool ran = run_all(*options, producers, consumers);
+    const Outcome outcome = run_all(*options);
     clean_up(*options);
     std::optional<protocol::Error> error;
-    for (const auto* tallies : {&producers, &consumers})
+    for (const auto* tallies : {&outcome.producers, &outcome.consumers})
         for (const bench::Tally& tally : *tallies)
             if (tally.error && !error) error = tally.error;
-    if (!ran)
+    if (!outcome.started)
         return runtime::complain("logstream-bench", error.value_or(protocol::Error{protocol::ErrorCode::kTimeout,
                                                                                    "the workers did not get ready"}));
-    const json result = report(*options, *setting, producers, consumers);
+    const json result = report(*options, *setting, outcome);
     if (options->json) {
         std::printf("%s\n", result.dump().c_str());
     } else {

@@ -5,6 +5,10 @@
 
 namespace logstream::bench {
 
+std::string Options::topic(std::uint32_t index) const {
+    return topics == 1 ? producer.topic : fmt::format("{}-{}", producer.topic, index);
+}
+
 namespace {
 
 constexpr const char* kExamples = R"(Examples:
@@ -12,6 +16,8 @@ constexpr const char* kExamples = R"(Examples:
   logstream-bench --producers 4 --partitions 8 --consumers 1 --duration 30
   logstream-bench --window 1 --linger 0                 latency of one record at a time
   logstream-bench --rate 10000 --acks all --json
+  logstream-bench --topics 10000 --active 1000 --producers 64
+  logstream-bench --limits                              what network, disk and memory of this machine could do
 The latency of a record counts from when it is handed to the client to its acknowledgement, of a batch from its first
 record. Consumers tell the time from handing over to delivery.)";
 
@@ -26,6 +32,13 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
                    "Topic; without it one is made for the run and deleted after it");
     app.add_option("--partitions", options.partitions, "Partitions of the topic that is made")
         ->check(CLI::Range(1, 10'000).description(""))
+        ->capture_default_str();
+    app.add_option("--topics", options.topics,
+                   "Topics, with 0, 1, 2 and so on behind the name; producers share them out")
+        ->check(CLI::Range(1, 100'000).description(""))
+        ->capture_default_str();
+    app.add_option("--active", options.active, "Only so many of the topics are written to; 0: all")
+        ->type_name("N")
         ->capture_default_str();
     app.add_option("--producers", options.producers, "Threads that append")
         ->check(CLI::Range(0, 256).description(""))
@@ -79,6 +92,15 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
         ->check(CLI::NonNegativeNumber)
         ->capture_default_str();
     app.add_flag("--json", options.json, "Print one JSON object");
+    auto* limits = app.add_flag("--limits", options.limits, "Measure this machine, in place of a cluster");
+    app.add_option("--network", options.network,
+                   "Limits between the hosts NAME-1 to NAME-3 that deploy/netns made, else on loopback")
+        ->needs(limits)
+        ->type_name("NAME");
+    app.add_option("--dir", options.dir, "Limits of the disk of this folder")
+        ->needs(limits)
+        ->check(CLI::ExistingDirectory)
+        ->capture_default_str();
     if (const auto code = runtime::parse(app, argc, argv)) return std::unexpected(*code);
 
     options.producer.acks = acks.at(options.acks);

@@ -1,6 +1,7 @@
 // The command line of `logstream-bench`.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <expected>
 #include <string>
@@ -16,6 +17,8 @@ struct Options {
     std::string acks = "quorum";
     std::string compression = "none";
     bool own_topic{};  // made for this run, deleted after it
+    std::uint32_t topics = 1;
+    std::uint32_t active = 0;  // topics that are written to; 0: all
     std::uint32_t partitions = 1;
     std::uint32_t producers = 1;  // threads
     std::uint32_t consumers = 0;  // threads; each reads the whole topic
@@ -25,6 +28,13 @@ struct Options {
     protocol::Duration warm_up{};
     protocol::Duration duration{};
     bool json{};
+    bool limits{};        // what the machine could do, in place of what the brokers do
+    std::string network;  // of deploy/netns, for the limits; empty: loopback
+    std::string dir = ".";
+
+    // One topic has the name that was asked for, several have numbers behind it.
+    std::string topic(std::uint32_t index) const;
+    std::uint32_t active_topics() const { return active == 0 ? topics : std::min(active, topics); }
 };
 
 // Either the options or the exit code.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace logstream::bench {
 
@@ -28,17 +29,23 @@ std::string make_payload(std::uint32_t bytes, std::uint64_t seed) {
 
 class ProducerWorker {
 public:
-    ProducerWorker(const Options& options, Schedule& schedule, runtime::Session& session)
-        : options_(options),
-          schedule_(schedule),
-          session_(session),
-          producer_(session.router(), producer_options(options),
-                    [this](const client::BatchReport& report) { on_report(report); }) {}
+    ProducerWorker(const Options& options, Schedule& schedule, runtime::Session& session, std::uint32_t index)
+        : options_(options), schedule_(schedule), session_(session) {
+        for (std::uint32_t i = index; i < options.active_topics(); i += options.producers) topics_.push_back(i);
+        // More producers than topics: they share them.
+        if (topics_.empty()) topics_.push_back(index % options.active_topics());
+        for (const std::uint32_t topic : topics_)
+            producers_.push_back(
+                std::make_unique<client::Producer>(session.router(), producer_options(topic),
+                                                   [this](const client::BatchReport& report) { on_report(report); }));
+    }
 
     Tally run() {
         session_.router().start();
-        producer_.start([this](const protocol::Result<void>& ready) { on_ready(ready); });
-        producer_.on_progress([this] { feed(); });
+        for (const auto& producer : producers_) {
+            producer->start([this](const protocol::Result<void>& ready) { on_ready(ready); });
+            producer->on_progress([this] { feed(); });
+        }
         session_.loop().run();
         session_.env().cancel_timer(timer_);
         return std::move(tally_);
@@ -46,10 +53,11 @@ public:
 
 private:
     // Room for the batches in flight and as much again, so that the pipeline is full and no queue makes latency look
-    // worse.
-    static client::ProducerOptions producer_options(const Options& options) {
-        client::ProducerOptions out = options.producer;
-        out.buffer_bytes = 2 * out.max_in_flight * out.batch_bytes * options.partitions;
+    // worse. Topics share it.
+    client::ProducerOptions producer_options(std::uint32_t topic) const {
+        client::ProducerOptions out = options_.producer;
+        out.topic = options_.topic(topic);
+        out.buffer_bytes = 2 * out.max_in_flight * out.batch_bytes * options_.partitions / topics_.size();
         return out;
     }
 
@@ -59,34 +67,47 @@ private:
             schedule_.fail();
             return session_.loop().stop();
         }
+        if (++ready_ < producers_.size()) return;
         schedule_.one_is_ready();
         for (std::uint64_t i = 0; i < payloads_.size(); ++i) payloads_[i] = make_payload(options_.record_bytes, i);
         started_ = session_.loop().now();
         feed();
     }
 
+    // Topics take turns; one whose buffer is full is passed over. Null when all are.
+    client::Producer* next_with_room() {
+        for (std::size_t tried = 0; tried < producers_.size(); ++tried) {
+            turn_ = turn_ + 1 < producers_.size() ? turn_ + 1 : 0;
+            if (producers_[turn_]->has_room()) return producers_[turn_].get();
+        }
+        return nullptr;
+    }
+
     void feed() {
+        if (ready_ < producers_.size()) return;
         const protocol::TimePoint now = session_.loop().now();
         if (schedule_.over(now) || schedule_.failed) return drain(now);
         const double due = options_.rate > 0 ? options_.rate / options_.producers *
                                                    std::chrono::duration<double>(now - started_).count()
                                              : std::numeric_limits<double>::max();
         int turn = 0;
-        while (turn < kRecordsPerTurn && static_cast<double>(sent_) < due && producer_.has_room() &&
+        while (turn < kRecordsPerTurn && static_cast<double>(sent_) < due &&
                (options_.window == 0 || sent_ - reported_ < options_.window)) {
-            send_one();
+            client::Producer* const producer = next_with_room();
+            if (producer == nullptr) break;
+            send_one(*producer);
             ++turn;
         }
         session_.env().cancel_timer(timer_);
         timer_ = session_.env().set_timer(turn == kRecordsPerTurn ? protocol::Duration{0} : kPace, [this] { feed(); });
     }
 
-    void send_one() {
+    void send_one(client::Producer& producer) {
         std::string& payload = payloads_[sent_ % payloads_.size()];
         const std::int64_t handed_over = session_.loop().now().time_since_epoch().count();
         std::memcpy(payload.data(), &handed_over, sizeof handed_over);
         ++sent_;
-        if (auto sent = producer_.send({.key = {}, .value = payload}); !sent && !tally_.error) {
+        if (auto sent = producer.send({.key = {}, .value = payload}); !sent && !tally_.error) {
             tally_.error = sent.error();
             schedule_.fail();
         }
@@ -95,9 +116,10 @@ private:
     void drain(protocol::TimePoint now) {
         if (draining_since_ == protocol::TimePoint{}) {
             draining_since_ = now;
-            producer_.flush();
+            for (const auto& producer : producers_) producer->flush();
         }
-        if (producer_.idle() || now - draining_since_ > kPatience) return session_.loop().stop();
+        const bool idle = std::ranges::all_of(producers_, [](const auto& producer) { return producer->idle(); });
+        if (idle || now - draining_since_ > kPatience) return session_.loop().stop();
         session_.env().cancel_timer(timer_);
         timer_ = session_.env().set_timer(kPace, [this] { feed(); });
     }
@@ -109,7 +131,11 @@ private:
             if (!tally_.error) tally_.error = report.outcome.error();
             return;
         }
-        if (!schedule_.counts(session_.loop().now())) return;
+        tally_.acknowledged += report.records;
+        const protocol::TimePoint now = session_.loop().now();
+        const protocol::TimePoint before = std::exchange(tally_.last, now);
+        if (!schedule_.counts(now)) return;
+        if (before != protocol::TimePoint{}) tally_.longest_gap = std::max(tally_.longest_gap, now - before);
         tally_.records += report.records;
         tally_.bytes += std::uint64_t{report.records} * options_.record_bytes;
         tally_.latency_us.record(
@@ -120,7 +146,10 @@ private:
     const Options& options_;
     Schedule& schedule_;
     runtime::Session& session_;
-    client::Producer producer_;
+    std::vector<std::uint32_t> topics_;
+    std::vector<std::unique_ptr<client::Producer>> producers_;  // one a topic
+    std::size_t ready_{};
+    std::size_t turn_{};
     std::array<std::string, 64> payloads_;
     std::uint64_t sent_{};
     std::uint64_t reported_{};
@@ -132,10 +161,10 @@ private:
 
 class ConsumerWorker {
 public:
-    ConsumerWorker(const Options& options, Schedule& schedule, runtime::Session& session)
+    ConsumerWorker(const Options& options, Schedule& schedule, runtime::Session& session, std::uint32_t index)
         : options_(options), schedule_(schedule), session_(session) {
         client::ConsumerOptions what;
-        what.topic = options.producer.topic;
+        what.topic = options.topic(index % options.active_topics());
         what.start.kind = options.producers > 0 ? client::StartAt::Kind::kLatest : client::StartAt::Kind::kEarliest;
         what.follow = true;
         consumer_.emplace(
@@ -164,6 +193,7 @@ private:
         const std::string_view value = consumed.record.value.value_or("");
         ++tally_.records;
         tally_.bytes += value.size();
+        tally_.last = now;
         std::int64_t handed_over = 0;
         if (options_.producers == 0 || value.size() < sizeof handed_over) return true;
         std::memcpy(&handed_over, value.data(), sizeof handed_over);
@@ -186,7 +216,7 @@ private:
 };
 
 template <class Worker>
-Tally run_worker(const Options& options, Schedule& schedule) {
+Tally run_worker(const Options& options, Schedule& schedule, std::uint32_t index) {
     Tally tally;
     auto session = runtime::Session::open("logstream-bench", options.client);
     if (!session) {
@@ -195,7 +225,7 @@ Tally run_worker(const Options& options, Schedule& schedule) {
         return tally;
     }
     {
-        Worker worker(options, schedule, **session);
+        Worker worker(options, schedule, **session, index);
         tally = worker.run();
     }
     (*session)->drain(std::chrono::milliseconds(200));
@@ -204,7 +234,11 @@ Tally run_worker(const Options& options, Schedule& schedule) {
 
 }  // namespace
 
-Tally run_producer(const Options& options, Schedule& schedule) { return run_worker<ProducerWorker>(options, schedule); }
-Tally run_consumer(const Options& options, Schedule& schedule) { return run_worker<ConsumerWorker>(options, schedule); }
+Tally run_producer(const Options& options, Schedule& schedule, std::uint32_t index) {
+    return run_worker<ProducerWorker>(options, schedule, index);
+}
+Tally run_consumer(const Options& options, Schedule& schedule, std::uint32_t index) {
+    return run_worker<ConsumerWorker>(options, schedule, index);
+}
 
 }  // namespace logstream::bench

@@ -57,17 +57,21 @@ private:
     std::uint32_t ready_{};
 };
 
-// What one worker counted within the measured time.
+// What one worker counted, within the measured time where nothing else is said.
 struct Tally {
     std::uint64_t records{};
     std::uint64_t bytes{};
-    std::uint64_t failed{};
+    std::uint64_t failed{};            // in all
+    std::uint64_t acknowledged{};      // in all
+    protocol::TimePoint last{};        // when the last record was acknowledged or delivered
+    protocol::Duration longest_gap{};  // between two acknowledgements
     client::Histogram latency_us;
     std::optional<protocol::Error> error;
 };
 
 // Runs in its own thread, from connecting to the end of the schedule.
-Tally run_producer(const Options& options, Schedule& schedule);
-Tally run_consumer(const Options& options, Schedule& schedule);
+// The producer of index i has the topics i, i + producers, and so on; the consumer of index i one topic.
+Tally run_producer(const Options& options, Schedule& schedule, std::uint32_t index);
+Tally run_consumer(const Options& options, Schedule& schedule, std::uint32_t index);
 
 }  // namespace logstream::bench
