@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that building LogStream needs, and with --tests those that its tests need.
+# Installs the Debian packages that building LogStream needs, and with --tests or --bench those that its tests and its
+# benchmarks need.
 # Asks for nothing and touches nothing when all are there.
 set -euo pipefail
 
 usage() {
     cat <<'TEXT'
-Usage: deploy/install-packages.sh [--tests] [--list]
+Usage: deploy/install-packages.sh [--tests] [--bench] [--list]
 
   --tests   also what the tests need
+  --bench   also what the benchmarks need: the brokers that are measured beside LogStream too, none of which is started
   --list    print the packages, install nothing
 TEXT
 }
@@ -22,12 +24,20 @@ tests=(
     iproute2 nftables tcpdump strace ethtool procps
     clang-19 clang-format-19 libclang-rt-19-dev llvm-19
 )
+bench=(
+    python3 iproute2 nftables ethtool libbenchmark-dev
+    nats-server golang-go golang-github-nats-io-go-nats-dev
+    redis-server libhiredis-dev
+    corosync libcpg-dev
+    default-jdk-headless maven
+)
 
 wanted=("${build[@]}")
 list=false
 while (($# > 0)); do
     case $1 in
         --tests) wanted+=("${tests[@]}") ;;
+        --bench) wanted+=("${bench[@]}") ;;
         --list) list=true ;;
         -h | --help) usage; exit 0 ;;
         *) echo "install-packages.sh: unknown argument '$1'" >&2; usage >&2; exit 2 ;;
@@ -65,7 +75,13 @@ fi
 
 echo "Installing ${#missing[@]} packages: ${missing[*]}" >&2
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+policy=/usr/sbin/policy-rc.d
+made_policy=false
+clean_up() {
+    rm -f "$log"
+    if $made_policy; then "${as_root[@]}" rm -f "$policy"; fi
+}
+trap clean_up EXIT
 run() {
     if ! "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive "$@" >"$log" 2>&1; then
         tail -n 20 "$log" >&2
@@ -73,5 +89,11 @@ run() {
         exit 1
     fi
 }
+if [[ " ${missing[*]} " =~ \ (nats-server|redis-server|corosync)\  && ! -e $policy ]]; then
+    # Debian starts a server as it is installed, unless this says that nothing may be started.
+    made_policy=true
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+    "${as_root[@]}" chmod 755 "$policy"
+fi
 run apt-get update
 run apt-get install -y --no-install-recommends "${missing[@]}"

@@ -1,0 +1,233 @@
+"""Results as text, JSON and a picture."""
+
+import json
+from xml.sax.saxutils import escape
+
+# ---- What was to be reached
+
+
+def _at_least(case, field, least, unit):
+    def judge(results):
+        if field in results.get(case, {}):
+            value = results[case][field]
+            return f"{value:,.0f} {unit}", value >= least
+        return None
+
+    return f">= {least:,} {unit}", judge
+
+
+def _at_most(case, field, most, unit):
+    def judge(results):
+        if field in results.get(case, {}):
+            value = results[case][field]
+            if isinstance(value, list):
+                return ", ".join(f"{each:g}" for each in value) + f" {unit}", max(value) <= most
+            return f"{value:g} {unit}", value <= most
+        return None
+
+    return f"<= {most} {unit}", judge
+
+
+def _latency(case, field, p50, p99=None, over_flush=False):
+    """With `over_flush` p50 is beyond what the disk's own flush takes in the same run."""
+
+    def judge(results):
+        flush = results.get("limits", {}).get("flush_append_us", {}).get("p50") if over_flush else 0
+        if field not in results.get(case, {}):
+            return None
+        us = results[case][field]
+        beyond = f" (flush {flush:.0f})" if flush else ""
+        ok = None if flush is None else us["p50"] <= flush + p50 and (p99 is None or us["p99"] <= p99)
+        return f"{us['p50']} / {us['p99']} µs{beyond}", ok
+
+    goal = f"flush + {p50}" if over_flush else f"{p50}"
+    return f"<= {goal}{'' if p99 is None else f' / {p99}'} µs", judge
+
+
+def _told(case, field, unit):
+    def judge(results):
+        if field not in results.get(case, {}):
+            return None
+        value = results[case][field]
+        if isinstance(value, dict):
+            return f"median {value['median']:.0f}, worst {value['worst']:.0f} {unit}", None
+        return f"{', '.join(f'{each:.0f}' for each in value)} {unit}", None
+
+    return "", judge
+
+
+def _share(case, whole, field, least):
+    def judge(results):
+        if field not in results.get(case, {}) or not results.get(whole, {}).get(field):
+            return None
+        share = results[case][field] / results[whole][field]
+        return f"{100 * share:.0f} % of {whole}", share >= least
+
+    return f">= {100 * least:.0f} % of {whole}", judge
+
+
+_GOALS = [
+    ("100-byte records, quorum, flushed", _at_least("100B", "records_per_s", 2_000_000, "records/s")),
+    ("1 KiB records", _at_least("1KiB", "mb_per_s", 400, "MB/s")),
+    ("one in flight, fsync: never, p50 / p99", _latency("one-in-flight-unflushed", "ack_us", 110, 250)),
+    ("one in flight, flushed, p50 / p99", _latency("one-in-flight", "ack_us", 110, over_flush=True)),
+    ("1,000/s, producer to consumer, p50 / p99", _latency("end-to-end", "deliver_us", 150, 1000, over_flush=True)),
+    ("read back from memory", _at_least("read-back", "consumed_mb_per_s", 1200, "MB/s")),
+    ("owner's bytes per payload byte, 2 followers", _at_most("wire-2", "wire_per_payload_byte", 1.08, "")),
+    ("4 followers", _at_most("wire-4", "wire_per_payload_byte", 1.08, "")),
+    ("6 followers", _at_most("wire-6", "wire_per_payload_byte", 1.08, "")),
+    ("brokers' CPU per million 100-byte records", _at_most("100B", "server_cpu_s_per_million", 0.7, "s")),
+    ("gap after kill -9 of the leader", _told("gap-kill-leader", "gap_ms", "ms")),
+    ("of the owner", _told("gap-kill-owner", "gap_ms", "ms")),
+    ("of a follower", _told("gap-kill-follower", "gap_ms", "ms")),
+    ("after the owner is cut off", _told("gap-cut", "gap_ms", "ms")),
+    ("after SIGTERM to the owner", _told("gap-terminate", "gap_ms", "ms")),
+    ("resident memory of each broker under load", _at_most("100B", "server_resident_mib", 128, "MiB")),
+    ("10,000 topics, 1,000 written to", _share("many-topics", "100B", "records_per_s", 0.7)),
+    ("start with 10 GB after a clean stop", _at_most("start-clean", "start_s", 2, "s")),
+    ("start with 10 GB after kill -9", _at_most("start-killed", "start_s", 10, "s")),
+    ("frozen in a view change, 1,000 topics", _told("view-change", "frozen_ms", "ms")),
+]
+
+
+def _goals(by_name):
+    for what, (goal, judge) in _GOALS:
+        judged = judge(by_name)
+        if judged:
+            measured, reached = judged
+            yield what, goal.strip(), measured.strip(), {True: "yes", False: "no", None: ""}[reached]
+
+
+# ---- Text
+
+
+def _table(head, rows, left=1):
+    """Columns as wide as they need to be; the first `left` begin at the left."""
+    lines = [head, *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    for line in lines:
+        yield "  ".join(
+            cell.ljust(width) if i < left else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths))
+        ).rstrip()
+
+
+def _us(result, field, quantile):
+    latency = result.get(field) or {}
+    return f"{latency[quantile]:,.0f}" if latency.get("max") else ""
+
+
+def _load_row(result):
+    return [
+        result["case"],
+        f"{result['records_per_s']:,.0f}" if result["records_per_s"] else "",
+        f"{result['mb_per_s'] or result.get('consumed_mb_per_s', 0):,.1f}",
+        *(_us(result, "ack_us", quantile) for quantile in ("p50", "p99", "max")),
+        *(_us(result, "deliver_us", quantile) for quantile in ("p50", "p99")),
+        f"{result.get('server_cpu_s_per_million', '')}",
+        f"{max(result.get('server_resident_mib', [0])):.0f}" if "server_resident_mib" in result else "",
+    ]
+
+
+_LOAD_HEAD = ["case", "records/s", "MB/s", "ack p50", "p99", "max µs", "read p50", "p99 µs", "CPU s/million", "MiB"]
+
+
+def text(results):
+    good = [result for result in results if "error" not in result]
+    by_name = {result["case"]: result for result in good}
+    parts = []
+    loads = [_load_row(result) for result in good if "records_per_s" in result]
+    if loads:
+        parts.append(list(_table(_LOAD_HEAD, loads)))
+    goals = list(_goals(by_name))
+    if goals:
+        parts.append(list(_table(["what", "goal", "measured", "reached"], goals, left=4)))
+    if "limits" in by_name:
+        told = []
+        for name, figure in by_name["limits"].items():
+            if isinstance(figure, dict):
+                told.append([name, f"p50 {figure['p50']:,.1f}, p99 {figure['p99']:,.1f}"])
+            elif not isinstance(figure, str):
+                told.append([name, f"{figure:,.1f}"])
+        parts.append(list(_table(["limit of this machine", ""], told, left=2)))
+    durability = {result["system"]: result["durability"] for result in good if "durability" in result}
+    if durability:
+        parts.append(["An acknowledgement says that the record is:"])
+        parts[-1] += _table(["logstream", "on the disks of a majority, flushed"], list(durability.items()), left=2)
+    failed = [f"{result['case']} was not measured: {result['error']}" for result in results if "error" in result]
+    if failed:
+        parts.append(failed)
+    return "\n\n".join("\n".join(part) for part in parts) + "\n"
+
+
+def line(result):
+    """A result in short, for those who wait."""
+    if "error" in result:
+        return f"{result['case']}: {result['error']}"
+    if "records_per_s" in result:
+        row = dict(zip(_LOAD_HEAD, _load_row(result)))
+        waited = f", acknowledged after {row['ack p50']} µs" if row["ack p50"] else ""
+        return f"{result['case']}: {row['records/s'] or 0} records/s, {row['MB/s']} MB/s{waited}"
+    return f"{result['case']}: {json.dumps({k: v for k, v in result.items() if k not in ('case', 'what')})}"
+
+
+def as_json(results):
+    return "[" + ",\n".join(json.dumps(result, ensure_ascii=False) for result in results) + "]\n"
+
+
+# ---- The picture
+
+_COLOURS = {"logstream": "#1f6feb"}
+_OTHER = "#8b949e"
+_BAR, _LEFT, _WIDTH = 18, 190, 420
+
+
+def _panel(title, bars):
+    """Horizontal bars: [(label, value, colour)]; its lines of SVG and its height."""
+    lines = [f'<text x="0" y="14" class="title">{escape(title)}</text>']
+    most = max(value for _, value, _ in bars)
+    for i, (label, value, colour) in enumerate(bars):
+        y = 26 + i * (_BAR + 4)
+        width = max(1, round(_WIDTH * value / most))
+        lines.append(f'<text x="{_LEFT - 8}" y="{y + 13}" text-anchor="end">{escape(label)}</text>')
+        lines.append(f'<rect x="{_LEFT}" y="{y}" width="{width}" height="{_BAR}" fill="{colour}"/>')
+        lines.append(f'<text x="{_LEFT + width + 6}" y="{y + 13}">{value:,.0f}</text>')
+    return lines, 26 + len(bars) * (_BAR + 4) + 20
+
+
+def _bars(results, case, pick):
+    for result in results:
+        system, _, name = result["case"].rpartition("/")
+        if name == case and "error" not in result and pick(result):
+            system = system or "logstream"
+            yield system, pick(result), _COLOURS.get(system, _OTHER)
+
+
+def _quantiles(results, case, field):
+    for quantile in ("p50", "p99"):
+        for system, value, colour in _bars(results, case, lambda result: (result.get(field) or {}).get(quantile)):
+            yield f"{system} {quantile}", value, colour
+
+
+def plot(results):
+    panels = [
+        ("100-byte records: records/s", _bars(results, "100B", lambda result: result["records_per_s"])),
+        ("1 KiB records: MB/s", _bars(results, "1KiB", lambda result: result["mb_per_s"])),
+        ("one record in flight: µs to the acknowledgement", _quantiles(results, "one-in-flight", "ack_us")),
+        ("1,000 records/s: µs from producer to consumer", _quantiles(results, "end-to-end", "deliver_us")),
+    ]
+    y, body = 20, []
+    for title, bars in panels:
+        bars = list(bars)
+        if bars:
+            lines, height = _panel(title, bars)
+            body += [f'<g transform="translate(20,{y})">', *lines, "</g>"]
+            y += height
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{_LEFT + _WIDTH + 140}" height="{y}">',
+            "<style>text { font: 12px sans-serif } .title { font-weight: bold }</style>",
+            '<rect width="100%" height="100%" fill="white"/>',
+            *body,
+            "</svg>\n",
+        ]
+    )
