@@ -211,6 +211,23 @@ def _limits(network):
     return json.loads(run(words))
 
 
+def _parts(network):
+    bench = network.bench
+    words = [bench.program("logstream-parts"), "--benchmark_format=json", "--benchmark_min_time=0.2"]
+    told = json.loads(run(words, env=os.environ | {"TMPDIR": bench.folder}))["benchmarks"]
+    unit_ns = {"ns": 1, "us": 1e3, "ms": 1e6}
+    return {
+        "parts": {
+            each["name"].removesuffix("/real_time"): {
+                "ns": round(each["real_time"] * unit_ns[each["time_unit"]], 1),
+                "mb_per_s": round(each.get("bytes_per_second", 0) / 1e6, 1),
+                "items_per_s": round(each.get("items_per_second", 0)),
+            }
+            for each in told
+        }
+    }
+
+
 def _peer(load):
     return lambda peer: peer.measure(load) | {"system": peer.name, "durability": peer.durability}
 
@@ -218,6 +235,7 @@ def _peer(load):
 def _all():
     one = ["--window", 1, "--linger", 0]
     yield Case("limits", "what this machine could do", _limits, Bed(system=None))
+    yield Case("parts", "single parts of the program", _parts, Bed(system=None))
     yield Case("one-in-flight", "one record in flight, flushed", _load(*one), when=QUICK)
     yield Case("100B", "100-byte records", _load(), when=QUICK)
     yield Case("1KiB", "1 KiB records", _load("--record-bytes", 1024), when=QUICK)

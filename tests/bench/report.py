@@ -131,6 +131,9 @@ def _load_row(result):
 _LOAD_HEAD = ["case", "records/s", "MB/s", "ack p50", "p99", "max µs", "read p50", "p99 µs", "CPU s/million", "MiB"]
 
 
+_RATES = ("mb_per_s", "items_per_s")
+
+
 def text(results):
     good = [result for result in results if "error" not in result]
     by_name = {result["case"]: result for result in good}
@@ -149,6 +152,12 @@ def text(results):
             elif not isinstance(figure, str):
                 told.append([name, f"{figure:,.1f}"])
         parts.append(list(_table(["limit of this machine", ""], told, left=2)))
+    if "parts" in by_name:
+        rows = [
+            [name, f"{part['ns']:,.0f}", *(f"{part[rate]:,.0f}" if part[rate] else "" for rate in _RATES)]
+            for name, part in by_name["parts"]["parts"].items()
+        ]
+        parts.append(list(_table(["part", "ns", "MB/s", "items/s"], rows)))
     durability = {result["system"]: result["durability"] for result in good if "durability" in result}
     if durability:
         parts.append(["An acknowledgement says that the record is:"])

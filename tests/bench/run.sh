@@ -4,18 +4,28 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
-bin=$root/build/bin
+bin=$root/build/bin quick=false
 arguments=("$@")
 while (($# > 0)); do
     case $1 in
-        --bin) bin=${2:-}; break ;;
+        --bin) bin=${2:-}; shift ;;
+        --quick) quick=true ;;
         -h | --help) exec python3 "$root/tests/bench/run.py" --help ;;
     esac
-    shift
+    (($# == 0)) || shift
 done
-for program in logstream logstreamctl logstream-bench; do
+programs=(logstream logstreamctl logstream-bench)
+for program in "${programs[@]}"; do
     [[ -x $bin/$program || $bin != "$root/build/bin" ]] && continue
-    "$root/deploy/build.sh" logstream logstreamctl logstream-bench >&2
+    "$root/deploy/build.sh" "${programs[@]}" >&2
     break
 done
+build_parts() {
+    local project=$root/tests/bench/parts/parts.cmake
+    (cd "$root" && cmake --preset release -DCMAKE_PROJECT_logstream_INCLUDE="$project") >/dev/null 2>&1 &&
+        "$root/deploy/build.sh" logstream-parts >&2
+}
+if [[ $bin == "$root/build/bin" && $quick == false ]] && ! build_parts; then
+    echo "tests/bench/run.sh: no logstream-parts; deploy/install-packages.sh --bench installs what it is built with" >&2
+fi
 exec python3 "$root/tests/bench/run.py" "${arguments[@]}"
