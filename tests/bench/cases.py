@@ -184,14 +184,13 @@ def _view_change(brokers):
     _kill(brokers, roles["follower"])
 
     def frozen_ms(host):
-        times = {}
-        for line in brokers.log(host)[seen[host] :].splitlines():
-            found = re.match(r"\[?(\d{4}-\d\d-\d\d[ T][\d:.]+).*?(VIEW freeze|ClusterState)", line)
-            if found:
-                times.setdefault(found[2], datetime.fromisoformat(found[1]))
-        if len(times) == 2:
-            return (times["ClusterState"] - times["VIEW freeze"]).total_seconds() * 1000
-        return None
+        found = re.search(
+            r"(?ms)^(\S+) \w VIEW freeze .*?^(\S+) \w ClusterState view=\d+ leader", brokers.log(host)[seen[host] :]
+        )
+        if not found:
+            return None
+        frozen, served = map(datetime.fromisoformat, found.groups())
+        return (served - frozen).total_seconds() * 1000
 
     def all_frozen_ms():
         times = [frozen_ms(roles[role]) for role in ("leader", "owner")]

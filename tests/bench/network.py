@@ -4,9 +4,18 @@ import itertools
 import json
 import os
 
-from processes import run
+from processes import Failure, run
 
 _serial = itertools.count()
+
+
+def namespaces_work():
+    """Whether this process may make them: root may, but not in every container."""
+    try:
+        run(["unshare", "--net", "ip", "link", "show"])
+    except (Failure, OSError):
+        return False
+    return True
 
 
 class NamespaceNetwork:
@@ -45,8 +54,7 @@ class NamespaceNetwork:
     def cut(self, host):
         """No packet passes to or from this host; nobody is told."""
         rules = [f'{way} "h{host}" drop' for way in ("iifname", "oifname")]
-        chain = "{ type filter hook forward priority 0; " + "; ".join(rules) + "; }"
-        self._nft("table bridge cut { chain forward " + chain + " }")
+        self._nft("table bridge cut {", "chain forward { type filter hook forward priority 0;", *rules, "}", "}")
 
     def mend(self):
         self._nft("delete table bridge cut")
@@ -55,8 +63,12 @@ class NamespaceNetwork:
         """From now on counts what this host sends to the others: all UDP, and TCP to other brokers."""
         brokers = ", ".join(self.ip(other) for other in range(1, self.size + 1))
         self._nft(
-            f'table netdev wire {{ chain from {{ type filter hook ingress device "h{host}" priority 0;'
-            f" ip protocol udp counter; ip protocol tcp ip daddr {{ {brokers} }} counter; }} }}"
+            "table netdev wire {",
+            f'chain from {{ type filter hook ingress device "h{host}" priority 0;',
+            "ip protocol udp counter",
+            f"ip protocol tcp ip daddr {{ {brokers} }} counter",
+            "}",
+            "}",
         )
 
     def counted(self):
@@ -69,12 +81,12 @@ class NamespaceNetwork:
         ethernet_header = 14
         return [counter["bytes"] + ethernet_header * counter["packets"] for counter in counters]
 
-    def _nft(self, rules):
-        run([*self.at("bridge"), "nft", "-f", "-"], stdin=rules)
+    def _nft(self, *lines):
+        run([*self.at("bridge"), "nft", "-f", "-"], stdin="\n".join(lines))
 
 
 class LoopbackNetwork:
-    """All share 127.0.0.1: for those who are not root. Says nothing of a network."""
+    """All share 127.0.0.1. Says nothing of a network."""
 
     size = 3
     load_at = []

@@ -30,8 +30,8 @@ def run(argv, seconds=120, stdin="", **options):
     except subprocess.TimeoutExpired:
         raise Failure(f"{' '.join(words)}: not done after {seconds:g} s") from None
     if done.returncode != 0:
-        said = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()
-        raise Failure(f"{' '.join(words)}: exit {done.returncode}: {said[-1]}")
+        said = " ".join((done.stderr.strip() or done.stdout.strip() or "nothing").split())
+        raise Failure(f"{' '.join(words)}: exit {done.returncode}: {said[:400]}")
     return done.stdout
 
 
