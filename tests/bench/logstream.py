@@ -11,7 +11,7 @@ from processes import Process, run
 
 class LogStream:
     name = "logstream"
-    durability = "on the disks of a majority, flushed, before the acknowledgement"
+    durability = "on the disks of a majority, flushed"
 
     def __init__(self, bench, network, settings=()):
         self.bench, self.network = bench, network

@@ -3,6 +3,8 @@
 import json
 from xml.sax.saxutils import escape
 
+from logstream import LogStream
+
 # ---- What was to be reached
 
 
@@ -131,6 +133,12 @@ def _load_row(result):
 _LOAD_HEAD = ["case", "records/s", "MB/s", "ack p50", "p99", "max µs", "read p50", "p99 µs", "CPU s/million", "MiB"]
 
 
+def _durability(results):
+    """What an acknowledgement is worth: [(system, text)]; empty when nothing stands beside LogStream."""
+    told = {result["system"]: result["durability"] for result in results if "durability" in result}
+    return [("logstream", LogStream.durability), *told.items()] if told else []
+
+
 _RATES = ("mb_per_s", "items_per_s")
 
 
@@ -158,10 +166,9 @@ def text(results):
             for name, part in by_name["parts"]["parts"].items()
         ]
         parts.append(list(_table(["part", "ns", "MB/s", "items/s"], rows)))
-    durability = {result["system"]: result["durability"] for result in good if "durability" in result}
+    durability = _durability(good)
     if durability:
-        parts.append(["An acknowledgement says that the record is:"])
-        parts[-1] += _table(["logstream", "on the disks of a majority, flushed"], list(durability.items()), left=2)
+        parts.append(["An acknowledged record is:", *_table(durability[0], durability[1:], left=2)])
     failed = [f"{result['case']} was not measured: {result['error']}" for result in results if "error" in result]
     if failed:
         parts.append(failed)
@@ -231,6 +238,9 @@ def plot(results):
             lines, height = _panel(title, bars)
             body += [f'<g transform="translate(20,{y})">', *lines, "</g>"]
             y += height
+    for system, durability in _durability(results):
+        body.append(f'<text x="20" y="{y}">{escape(system)}: {escape(durability)}</text>')
+        y += 18
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{_LEFT + _WIDTH + 140}" height="{y}">',
