@@ -21,6 +21,8 @@ constexpr std::size_t kLoopbackDatagramBytes = 7680;
 constexpr std::size_t kClientSlotBytes = 9216;
 constexpr std::size_t kSmallestMtuBytes = 576;  // what every IPv4 host must accept (RFC 791)
 
+// What the kernel hands over at once with UDP_GRO.
+constexpr std::size_t kLargestPacketBytes = 65536;
 constexpr std::size_t kGroupSlots = 64;
 constexpr std::size_t kOwnSlots = 16;
 // Per turn of the loop: a flood leaves time for timers and connections.
@@ -80,8 +82,8 @@ Datagrams::Datagrams(Loop& loop, const NetOptions& options, const std::optional<
       counters_(counters),
       log_(log),
       cluster_(protocol::cluster_tag(options.cluster)),
-      few_(kOwnSlots, interface_datagram_bytes(interface)),
-      many_(options.multicast ? kGroupSlots : 1, interface_datagram_bytes(interface)) {
+      few_(kOwnSlots, interface_datagram_bytes(interface), interface_datagram_bytes(interface)),
+      many_(options.multicast ? kGroupSlots : 1, kLargestPacketBytes, interface_datagram_bytes(interface)) {
     limits_.max_datagram_bytes = datagram_bytes(options, interface);
 }
 

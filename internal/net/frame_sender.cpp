@@ -1,6 +1,7 @@
 #include "internal/net/frame_sender.h"
 
 #include <arpa/inet.h>
+#include <netinet/udp.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -18,22 +19,41 @@ std::size_t size_of(const env::OutFrame& frame) { return frame.head.size() + fra
 
 iovec piece(const protocol::Bytes& bytes) { return {const_cast<std::byte*>(bytes.data()), bytes.size()}; }
 
-// The control message that names the interface; needs no privilege, unlike SO_BINDTODEVICE on older kernels.
-struct ByInterface {
-    alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(in_pktinfo))> bytes{};
+// Writes control messages one behind the other.
+class ControlWriter {
+public:
+    explicit ControlWriter(std::span<std::byte> room) : room_(room) {}
 
-    explicit ByInterface(const Destination& to) {
-        in_pktinfo info{};
-        info.ipi_ifindex = to.interface_index;
-        info.ipi_spec_dst.s_addr = htonl(to.source_ip);
+    template <class T>
+    void add(int level, int type, const T& value) {
         cmsghdr header{};
-        header.cmsg_level = IPPROTO_IP;
-        header.cmsg_type = IP_PKTINFO;
-        header.cmsg_len = CMSG_LEN(sizeof info);
-        std::memcpy(bytes.data(), &header, sizeof header);
-        std::memcpy(bytes.data() + CMSG_LEN(0), &info, sizeof info);
+        header.cmsg_level = level;
+        header.cmsg_type = type;
+        header.cmsg_len = CMSG_LEN(sizeof value);
+        LS_ASSERT(size_ + CMSG_SPACE(sizeof value) <= room_.size());
+        std::memcpy(room_.data() + size_, &header, sizeof header);
+        std::memcpy(room_.data() + size_ + CMSG_LEN(0), &value, sizeof value);
+        size_ += CMSG_SPACE(sizeof value);
     }
+    std::size_t size() const { return size_; }
+
+private:
+    std::span<std::byte> room_;
+    std::size_t size_{};
 };
+
+// Needs no privilege, unlike SO_BINDTODEVICE on older kernels.
+in_pktinfo by_interface(const Destination& to) {
+    in_pktinfo info{};
+    info.ipi_ifindex = to.interface_index;
+    info.ipi_spec_dst.s_addr = htonl(to.source_ip);
+    return info;
+}
+
+// Errors of a kernel, a device or a firewall that takes datagrams one by one only.
+bool refuses_segments(int os_error) {
+    return os_error == EIO || os_error == EINVAL || os_error == EMSGSIZE || os_error == EOPNOTSUPP;
+}
 
 }  // namespace
 
@@ -46,48 +66,76 @@ void FrameSender::send(const Destination& to, std::span<const env::OutFrame> fra
     if (done < frames.size()) wait(to, frames.subspan(done));
 }
 
-// The one place that makes the system call; segmentation offload (UDP_SEGMENT) would go in here, since all frames of a
-// call have one destination.
+std::size_t FrameSender::run_of(std::span<const env::OutFrame> frames) const {
+    const std::size_t size = size_of(frames.front());
+    if (!segments_ || size == 0) return 1;
+    const std::size_t most = std::min({frames.size(), kSegments, std::max<std::size_t>(kSegmentedBytes / size, 1)});
+    std::size_t run = 1;
+    while (run < most && size_of(frames[run]) == size) ++run;
+    if (run < most && size_of(frames[run]) < size) ++run;  // the last datagram of a packet may be shorter
+    return run;
+}
+
+// Describes the first frames, in as many packets as one system call takes.
+std::span<mmsghdr> FrameSender::packets_of(const Destination& to, std::span<const env::OutFrame> frames) {
+    address_ = to_sockaddr(to.to);
+    pieces_.clear();
+    std::size_t count = 0;
+    for (std::size_t at = 0; at < frames.size() && count < kBatch; at += runs_[count++]) {
+        const std::size_t run = runs_[count] = run_of(frames.subspan(at));
+        const std::size_t pieces_before = pieces_.size();
+        for (const env::OutFrame& frame : frames.subspan(at, run)) {
+            pieces_.push_back(piece(frame.head));
+            if (!frame.tail.empty()) pieces_.push_back(piece(frame.tail));
+        }
+        ControlWriter control(controls_[count].bytes);
+        if (to.interface_index != 0) control.add(IPPROTO_IP, IP_PKTINFO, by_interface(to));
+        if (run > 1) control.add(SOL_UDP, UDP_SEGMENT, static_cast<std::uint16_t>(size_of(frames[at])));
+        msghdr& header = headers_[count].msg_hdr;
+        header = {};
+        header.msg_name = &address_;
+        header.msg_namelen = sizeof address_;
+        header.msg_iovlen = pieces_.size() - pieces_before;
+        header.msg_control = control.size() > 0 ? controls_[count].bytes.data() : nullptr;
+        header.msg_controllen = control.size();
+    }
+    const auto packets = std::span(headers_).first(count);
+    iovec* next = pieces_.data();  // which stays where it is only now
+    for (mmsghdr& packet : packets) next = (packet.msg_hdr.msg_iov = next) + packet.msg_hdr.msg_iovlen;
+    return packets;
+}
+
 std::size_t FrameSender::transmit(const Destination& to, std::span<const env::OutFrame> frames) {
-    sockaddr_in address = to_sockaddr(to.to);
-    ByInterface by_interface(to);
     std::size_t done = 0;
     while (done < frames.size()) {
-        const std::size_t batch = std::min(frames.size() - done, kBatch);
-        for (std::size_t i = 0; i < batch; ++i) {
-            const env::OutFrame& frame = frames[done + i];
-            pieces_[i] = {piece(frame.head), piece(frame.tail)};
-            msghdr& header = headers_[i].msg_hdr;
-            header = {};
-            header.msg_name = &address;
-            header.msg_namelen = sizeof address;
-            header.msg_iov = pieces_[i].data();
-            header.msg_iovlen = frame.tail.empty() ? 1 : 2;
-            if (to.interface_index != 0) {
-                header.msg_control = by_interface.bytes.data();
-                header.msg_controllen = by_interface.bytes.size();
-            }
-        }
-        const int sent = sendmmsg_(socket_.fd(), headers_.data(), static_cast<unsigned>(batch), MSG_DONTWAIT);
+        const std::span<mmsghdr> packets = packets_of(to, frames.subspan(done));
+        const int sent = sendmmsg_(socket_.fd(), packets.data(), static_cast<unsigned>(packets.size()), MSG_DONTWAIT);
         if (sent < 0) {
             if (errno == EINTR) continue;
             if (errno == EAGAIN || errno == EWOULDBLOCK) return done;
-            refused(to, frames[done], errno);  // concerns the first one; the others are tried on
-            ++done;
+            if (runs_[0] > 1 && refuses_segments(errno)) {
+                log_.info("NET datagrams go to the kernel one by one: {}", std::generic_category().message(errno));
+                segments_ = false;
+                continue;
+            }
+            refused(to, frames.subspan(done, runs_[0]), errno);  // concerns the first packet; the others are tried on
+            done += runs_[0];
             continue;
         }
-        for (std::size_t i = 0; i < static_cast<std::size_t>(sent); ++i)
-            counters_.datagram_bytes_sent += size_of(frames[done + i]);
-        counters_.datagrams_sent += static_cast<std::uint64_t>(sent);
-        done += static_cast<std::size_t>(sent);
+        for (const std::size_t run : std::span(runs_).first(static_cast<std::size_t>(sent))) {
+            for (const env::OutFrame& frame : frames.subspan(done, run))
+                counters_.datagram_bytes_sent += size_of(frame);
+            counters_.datagrams_sent += run;
+            done += run;
+        }
     }
     return done;
 }
 
-void FrameSender::refused(const Destination& to, const env::OutFrame& frame, int os_error) {
-    ++counters_.datagrams_send_failed;
+void FrameSender::refused(const Destination& to, std::span<const env::OutFrame> frames, int os_error) {
+    counters_.datagrams_send_failed += frames.size();
     if (const auto times = refused_said_.count(loop_.now()))
-        log_.warn("NET datagram of {} bytes to {} not sent: {} ({} since the last such line)", size_of(frame),
+        log_.warn("NET datagram of {} bytes to {} not sent: {} ({} since the last such line)", size_of(frames.front()),
                   env::to_string(to.to), std::generic_category().message(os_error), *times);
 }
 

@@ -1,6 +1,7 @@
 #include "internal/net/udp_socket.h"
 
 #include <arpa/inet.h>
+#include <netinet/udp.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -117,6 +118,8 @@ protocol::Result<Fd> open_multicast_receiver(env::Endpoint group, const Interfac
         !set_option(fd->get(), IPPROTO_IP, IP_ADD_MEMBERSHIP, member))
         return fail(ErrorCode::kNetwork, "cannot join {} on {}: {}", to_string_ip(group.ip), interface.name,
                     os_message(errno));
+    // What was sent as one packet is received as one, where the kernel can (since 5.0).
+    set_option(fd->get(), SOL_UDP, UDP_GRO, 1);
     return fd;
 }
 

@@ -39,6 +39,9 @@ public:
     std::span<const std::byte> span() const { return {data_, size_}; }
     std::string_view view() const { return {reinterpret_cast<const char*>(data_), size_}; }
 
+    // Whether another holds the buffer, or a part of it.
+    bool shared() const { return owner_.use_count() > 1; }
+
     // The part [begin, begin + size); shares the buffer.
     Bytes slice(std::size_t begin, std::size_t size) const {
         LS_ASSERT(begin <= size_ && size <= size_ - begin);

@@ -106,7 +106,9 @@ Result<void> ReceiveWindow::deliver_whole(const Bytes& payload, std::vector<Deli
             return fail(ErrorCode::kCorrupt, "a batch of {} bytes runs over the end of frame {}", head->batch_bytes,
                         next_);
         }
-        hand_out({head->stream, head->committed, payload.slice(at, head->batch_bytes), next_}, out);
+        // A copy, for a slice would pin the packet that it came in.
+        auto batch = Bytes::copy_of(payload.span().subspan(at, head->batch_bytes));
+        hand_out({head->stream, head->committed, std::move(batch), next_}, out);
         at += head->batch_bytes;
     }
     return {};

@@ -13,7 +13,7 @@ namespace logstream::replication {
 struct DeliveredMessage {
     StreamId stream;
     Sequence committed;   // what the sender knew to be committed, of its session
-    Bytes batch;          // contiguous; a slice of the datagram when it came in one
+    Bytes batch;          // contiguous, in a buffer of its own
     Sequence last_frame;  // the frame it ends in; never falls from one message to the next
 };
 

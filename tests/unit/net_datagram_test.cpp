@@ -94,6 +94,27 @@ TEST_F(Datagrams, MulticastReachesEveryOtherNodeOnThisHostInOrder) {
     EXPECT_EQ(b->env->counters().datagram_bytes_received, a->env->counters().datagram_bytes_sent);
 }
 
+TEST_F(Datagrams, FramesThatShareAPacketArriveOneByOne) {
+    auto a = node(1), b = node(2);
+    const std::size_t largest = a->env->datagram_limits().max_datagram_bytes - protocol::kFrameHeaderBytes;
+    std::vector<env::OutFrame> frames;
+    for (std::uint64_t i = 1; i <= 2000; ++i) {
+        const std::size_t size = i % 100 == 0 ? i % 7 : i <= 1000 ? 700 : largest;
+        frames.push_back(frame(1, i, "", std::string(size, static_cast<char>('a' + i % 26))));
+    }
+    for (std::size_t at = 0; at < frames.size(); at += 250) {
+        a->env->multicast(std::span(frames).subspan(at, 250));
+        ASSERT_TRUE(eventually([&] { return b->got.size() == at + 250; }));
+    }
+    for (std::size_t i = 0; i < frames.size(); ++i) {
+        EXPECT_EQ(b->got[i].header.sequence.value, i + 1);
+        EXPECT_EQ(b->got[i].payload.view(), frames[i].tail.view());
+    }
+    EXPECT_EQ(b->env->counters().datagrams_received, 2000u);
+    EXPECT_EQ(a->env->counters().datagrams_sent, 2000u);
+    EXPECT_EQ(b->env->counters().datagram_bytes_received, a->env->counters().datagram_bytes_sent);
+}
+
 TEST_F(Datagrams, AnotherGroupOnTheSamePortIsNotHeard) {
     auto a = node(1);
     options.multicast->ip ^= 1;
@@ -217,7 +238,8 @@ TEST_F(Datagrams, WhatFindsTheBufferFullIsCounted) {
     options.multicast_buffer_bytes = 8 << 10;
     auto a = node(1), b = node(2);
     std::vector<env::OutFrame> flood;
-    for (std::uint64_t i = 0; i < 200; ++i) flood.push_back(frame(1, i, "", std::string(1000, 'f')));
+    // Ever larger, so that each is a packet of its own: what the kernel counts is packets.
+    for (std::uint64_t i = 0; i < 200; ++i) flood.push_back(frame(1, i, "", std::string(1000 + i, 'f')));
     a->env->multicast(flood);
     settle();
     a->env->multicast(std::vector{frame(1, 1000, "after the flood")});  // brings the kernel's count
@@ -282,7 +304,7 @@ TEST(FrameReceiver, ASmallDatagramDoesNotPinALargeBuffer) {
             ::sendto(from->get(), text.data(), size, 0, reinterpret_cast<const sockaddr*>(&address), sizeof address),
             static_cast<ssize_t>(size));
     };
-    FrameReceiver receiver(4, 1000);
+    FrameReceiver receiver(4, 1000, 1000);
     const std::byte* slot = nullptr;
     Bytes kept;
     const auto receive = [&] {
@@ -310,12 +332,24 @@ TEST(FrameReceiver, ASmallDatagramDoesNotPinALargeBuffer) {
 
 // The kernel as it behaves when its buffer is full.
 struct FakeKernel {
-    static inline std::size_t room = 0;  // datagrams it takes
-    static inline int refuse_with = 0;   // the next datagram is refused so
+    static inline std::size_t room = 0;  // packets it takes
+    static inline int refuse_with = 0;   // the next packet is refused so
+    static inline bool segments = true;  // whether it cuts packets into datagrams
     static inline std::vector<std::string> took;
+
+    static void reset() {
+        room = 0;
+        refuse_with = 0;
+        segments = true;
+        took.clear();
+    }
     static int sendmmsg(int, mmsghdr* messages, unsigned count, int) {
         if (refuse_with != 0) {
             errno = std::exchange(refuse_with, 0);
+            return -1;
+        }
+        if (!segments && messages[0].msg_hdr.msg_controllen > 0) {
+            errno = EIO;
             return -1;
         }
         if (room == 0) {
@@ -343,15 +377,15 @@ TEST(FrameSender, WaitsInOrderWhileTheKernelIsFullAndCountsWhatItDrops) {
     std::unique_ptr<FrameSender> sender;
     auto socket =
         PolledFd::open(loop, std::move(*open_own_socket({kLoopbackIp, 0})), nullptr, [&] { sender->writable(); });
+    FakeKernel::reset();
     FakeKernel::room = 10;
-    FakeKernel::took.clear();
     sender = std::make_unique<FrameSender>(loop, **socket, 200, counters, log, FakeKernel::sendmmsg);
 
     std::vector<std::string> expected;
     const auto send = [&](Destination to, int count) {
         std::vector<env::OutFrame> frames;
         for (int i = 0; i < count; ++i) {
-            expected.push_back(fmt::format("frame {}", expected.size()));
+            expected.push_back(fmt::format("frame {}", expected.size()) + std::string(expected.size(), '+'));
             frames.push_back({Bytes::copy_of(expected.back().substr(0, 3)), Bytes::copy_of(expected.back().substr(3))});
         }
         sender->send(to, frames);
@@ -379,6 +413,58 @@ TEST(FrameSender, WaitsInOrderWhileTheKernelIsFullAndCountsWhatItDrops) {
     EXPECT_EQ(FakeKernel::took, expected);
     EXPECT_EQ(counters.datagrams_send_failed, 1u);
     EXPECT_EQ(counters.datagrams_sent, expected.size());
+}
+
+class FrameSenderTest : public ::testing::Test {
+protected:
+    FrameSenderTest() { FakeKernel::reset(); }
+
+    void send(std::initializer_list<std::size_t> sizes) {
+        std::vector<env::OutFrame> frames;
+        for (const std::size_t size : sizes) frames.push_back({Bytes::copy_of(std::string(size, 's')), {}});
+        sender.send({{kLoopbackIp, 1}}, frames);
+    }
+    static std::vector<std::size_t> packets() {
+        std::vector<std::size_t> sizes;
+        for (const std::string& packet : FakeKernel::took) sizes.push_back(packet.size());
+        return sizes;
+    }
+
+    Loop loop;
+    Counters counters;
+    std::ostringstream log_text;
+    spdlog::logger log{"test", std::make_shared<spdlog::sinks::ostream_sink_st>(log_text)};
+    std::unique_ptr<PolledFd> socket =
+        std::move(*PolledFd::open(loop, std::move(*open_own_socket({kLoopbackIp, 0})), nullptr, nullptr));
+    FrameSender sender{loop, *socket, 1000, counters, log, FakeKernel::sendmmsg};
+};
+
+TEST_F(FrameSenderTest, AShorterFrameEndsAPacket) {
+    FakeKernel::room = 100;
+    send({100, 100, 100, 60, 60, 70, 70, 70});
+    EXPECT_EQ(packets(), (std::vector<std::size_t>{360, 60, 210}));
+    EXPECT_EQ(counters.datagrams_sent, 8u);
+    EXPECT_EQ(counters.datagram_bytes_sent, 630u);
+}
+
+TEST_F(FrameSenderTest, APacketHasItsLimits) {
+    FakeKernel::room = 100;
+    send({30000, 30000, 30000, 30000, 30000});
+    EXPECT_EQ(packets(), (std::vector<std::size_t>{60000, 60000, 30000}));
+    FakeKernel::took.clear();
+    sender.send({{kLoopbackIp, 1}},
+                std::vector<env::OutFrame>(100, {Bytes::copy_of(std::string_view("ten bytes.")), {}}));
+    EXPECT_EQ(packets(), (std::vector<std::size_t>{640, 360}));
+}
+
+TEST_F(FrameSenderTest, WhoRefusesPacketsOfSeveralGetsThemOneByOne) {
+    FakeKernel::room = 100;
+    FakeKernel::segments = false;
+    send({10, 10, 10});
+    send({20, 20});
+    EXPECT_EQ(packets(), (std::vector<std::size_t>{10, 10, 10, 20, 20}));
+    EXPECT_EQ(counters.datagrams_send_failed, 0u);
+    EXPECT_THAT(log_text.str(), HasSubstr("NET datagrams go to the kernel one by one: "));
 }
 
 }  // namespace
