@@ -95,7 +95,7 @@ Result<void> Recovery::find_files() {
         segment.base = name.base;
         segment.generation = name.generation;
         segment.stem = segment_stem(dir_, name.base, name.generation);
-        segment.size = segment.written = entry.size;
+        segment.size = segment.written = segment.file_end = entry.size;
         segment.timestamp_known = false;
     }
     for (const auto& [name, path] : others) {
@@ -112,7 +112,7 @@ Result<void> Recovery::find_files() {
 std::optional<Bytes> Recovery::read_small(const std::string& path) {
     auto bytes = context_.disk.read_now(path, 0, kMaxSmallFileBytes);
     if (bytes) return *std::move(bytes);
-    if (bytes.error().code != ErrorCode::kInvalid) unreadable_ = bytes.error();
+    if (!is_missing(bytes.error())) unreadable_ = bytes.error();
     return std::nullopt;
 }
 
@@ -206,8 +206,7 @@ Result<void> Recovery::scan() {
         if (i > start_segment_) {
             // What cannot be read of the segment before, be it offsets or junk behind its last entry, ends where this
             // one begins.
-            const bool open = !gaps_.empty() && gaps_.back().scanned + 1 == scans_.size() && !gaps_.back().place.to;
-            if (open) {
+            if (scans_.back().scan.ends_in_gap()) {
                 gaps_.back().place.to = segment.base;
             } else if (segment.base > expected) {
                 const Scanned& before = scans_.back();
@@ -219,7 +218,7 @@ Result<void> Recovery::scan() {
         }
         auto data =
             context_.disk.read_now(segment.log_path(), position, segment.size - std::min(segment.size, position));
-        if (!data && data.error().code != ErrorCode::kInvalid) return std::unexpected(data.error());
+        if (!data && !is_missing(data.error())) return std::unexpected(data.error());
         const bool newest = i + 1 == result_.segments.size();
         bounds.limit = newest ? EntryBounds{}.limit : result_.segments[i + 1].base;
         Scanned scanned{i, {}, data ? *data : Bytes(), position};
@@ -231,8 +230,7 @@ Result<void> Recovery::scan() {
         scans_.push_back(std::move(scanned));
     }
     const Scanned& last = scans_.back();
-    const bool open = !gaps_.empty() && gaps_.back().scanned + 1 == scans_.size() && !gaps_.back().place.to;
-    if (!open && expected < known_end_) {
+    if (!last.scan.ends_in_gap() && expected < known_end_) {
         // The file ends well and yet too early.
         gaps_.push_back({{expected,
                           last.scan.end_position,
@@ -274,8 +272,9 @@ void Recovery::decide() {
 
 void Recovery::cut(const Gap& gap) {
     Scanned& scanned = scans_[gap.scanned];
-    const Segment& segment = result_.segments[scanned.segment];
-    result_.cut_bytes = segment.size - gap.place.position;
+    Segment& segment = result_.segments[scanned.segment];
+    segment.file_end = gap.place.position;
+    result_.cut_bytes = scanned.scan.room_position - std::min(scanned.scan.room_position, gap.place.position);
     for (std::size_t i = result_.segments.size(); i-- > scanned.segment + 1;) {
         const Segment& gone = result_.segments[i];
         result_.cut_bytes += gone.size;
@@ -289,7 +288,7 @@ void Recovery::cut(const Gap& gap) {
     scans_.resize(gap.scanned + 1);
     scanned.scan.entries.resize(gap.place.entries_before);
     scanned.scan.end = gap.place.from;
-    scanned.scan.end_position = gap.place.position;
+    scanned.scan.end_position = scanned.scan.room_position = gap.place.position;
     repairs_.emplace_back(RemoveOp{segment.index_path()});
     repairs_.emplace_back(TruncateOp{segment.log_path(), gap.place.position});
     repairs_.emplace_back(SyncOp{{segment.log_path()}, {}});
@@ -320,7 +319,13 @@ void Recovery::apply() {
         segment.timestamp_known = true;
         if (&segment == &result_.segments.back()) {
             segment.size = segment.written = scanned.scan.end_position;
+            segment.file_end = scanned.scan.ends_in_gap() ? segment.size : std::max(segment.size, segment.file_end);
             segment.index = std::move(index);
+        } else if (!scanned.scan.ends_in_gap() && segment.size > scanned.scan.end_position) {
+            // The next segment was begun, and this one's file not cut to its size.
+            segment.size = segment.written = segment.file_end = scanned.scan.end_position;
+            repairs_.emplace_back(TruncateOp{segment.log_path(), segment.size});
+            repairs_.emplace_back(SyncOp{{segment.log_path()}, {}});
         }
         if (!scanned.scan.entries.empty()) result_.snapshot_due = true;
     }

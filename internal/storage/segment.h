@@ -29,6 +29,7 @@ struct Segment {
     std::string stem;            // path without ".log"
     std::uint64_t size{};        // where the next entry goes
     std::uint64_t written{};     // the part of it that the operating system has
+    std::uint64_t file_end{};    // of the newest segment: the file's size; beyond `size` there is room (see room.h)
     std::int64_t max_timestamp_ms{SparseIndex::kNoTimestamp};
     bool timestamp_known{true};  // false: a closed segment whose index has not been read
     bool tables_written{true};   // false: the file with the tables as of `base` is not there yet

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "internal/storage/room.h"
+
 namespace logstream::storage {
 
 SegmentScan scan_segment(const Bytes& data, std::uint64_t position, Offset expected, std::uint32_t seed,
@@ -9,6 +11,8 @@ SegmentScan scan_segment(const Bytes& data, std::uint64_t position, Offset expec
     SegmentScan scan;
     scan.end = expected;
     scan.end_position = position;
+    const Bytes without_room = data.slice(0, room_begin(data.span(), position));
+    scan.room_position = position + without_room.size();
     std::size_t at = 0;
     while (true) {
         EntryResult next = read_entry(data, at, position, seed);
@@ -19,9 +23,12 @@ SegmentScan scan_segment(const Bytes& data, std::uint64_t position, Offset expec
             ScanGap gap{scan.end, position + at, next.status, scan.entries.size(), {}, position + data.size()};
             // The very entry at `at` may be the next valid one, when those before it are missing.
             auto found = find_entry(data, at, position, seed, scan.end, bounds);
+            if (!found && is_room(data.span(), at, position)) return scan;
             if (found) {
                 gap.to = found->header.base;
                 gap.to_position = found->position;
+            } else if (next.status == EntryStatus::kBad && at < without_room.size()) {
+                gap.why = read_entry(without_room, at, position, seed).status;
             }
             scan.gaps.push_back(gap);
             if (!found) return scan;

@@ -25,7 +25,7 @@ struct ScannedEntry {
 struct ScanGap {
     Offset from;
     std::uint64_t position{};
-    EntryStatus why{};  // kShort: the bytes end within what may be an entry; kBad: they are none
+    EntryStatus why{};  // kShort: the bytes, room aside, end within what may be an entry; kBad: they are none
     std::size_t entries_before{};
     std::optional<Offset> to;     // base of the next valid entry; none: nothing valid follows in this segment
     std::uint64_t to_position{};  // of that entry, or the end of the bytes
@@ -34,8 +34,12 @@ struct ScanGap {
 struct SegmentScan {
     std::vector<ScannedEntry> entries;
     std::vector<ScanGap> gaps;
-    Offset end;                    // the next offset after the last valid entry
-    std::uint64_t end_position{};  // and where its bytes end
+    Offset end;                     // the next offset after the last valid entry
+    std::uint64_t end_position{};   // and where its bytes end
+    std::uint64_t room_position{};  // where there is nothing but room from here on; else the end of the bytes
+
+    // What follows the last valid entry is neither room nor the end of the bytes.
+    bool ends_in_gap() const { return !gaps.empty() && !gaps.back().to; }
 };
 
 // `data` holds the segment's bytes from `position` on, where the entry with base offset `expected` begins.

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "internal/storage/recovery.h"
+#include "internal/storage/room.h"
 #include "internal/storage/store_context.h"
 
 namespace logstream::storage {
@@ -14,6 +15,10 @@ namespace {
 constexpr std::int64_t kMaxSegmentOffsets = std::int64_t{1} << 30;
 // Segments that one call of `retain` drops: a state save waits for no more.
 constexpr std::size_t kRetainAtOnce = 8;
+// So much of a segment's size is made room for at once.
+constexpr std::uint64_t kRoomShare = 2;
+constexpr std::uint64_t kBlockBytes = 4096;
+constexpr std::uint64_t kLittle = 64u << 10;
 constexpr std::chrono::seconds kQuiet{10};  // nothing appended: the log's end is written down
 
 }  // namespace
@@ -141,6 +146,7 @@ void StreamLog::take_batches(const Bytes& bytes, const std::vector<ParsedBatch>&
         log_end_ = batch.info.next;
     }
     write_pieces();
+    make_room();
     if (bytes_since_snapshot_ >= context_.options.snapshot_bytes && !due_snapshot_) {
         due_snapshot_ = DueSnapshot{log_end_, encode_snapshot(snapshot_at_end())};
         bytes_since_snapshot_ = 0;
@@ -148,8 +154,25 @@ void StreamLog::take_batches(const Bytes& bytes, const std::vector<ParsedBatch>&
     }
 }
 
+// Only while little waits for the disk: then each flush counts, and else each byte.
+void StreamLog::make_room() {
+    Segment& segment = segments_.back();
+    if (segment.size <= segment.file_end) return;
+    segment.file_end = segment.size;
+    if (context_.options.fsync != FsyncPolicy::kGroup || context_.commit.unwritten_bytes() > kLittle) return;
+    const std::uint64_t size = std::min<std::uint64_t>(segment.size / kRoomShare, kMaxRoomBytes);
+    const std::uint64_t end = (segment.size + size) / kBlockBytes * kBlockBytes;
+    if (end <= segment.size) return;
+    context_.commit.add(WriteOp{segment.log_path(), segment.size, {room(segment.size, end - segment.size)}});
+    segment.file_end = end;
+}
+
 void StreamLog::roll() {
     Segment& closed = segments_.back();
+    if (closed.file_end > closed.size) {
+        context_.commit.add(TruncateOp{closed.log_path(), closed.size});
+        closed.file_end = closed.size;
+    }
     context_.commit.add(CreateOp{closed.index_path()});
     context_.commit.add(WriteOp{closed.index_path(), 0, {closed.index.encode(closed.size)}});
     context_.indexes.put(closed.stem, std::make_shared<const SparseIndex>(std::move(closed.index)));

@@ -160,6 +160,7 @@ private:
 
     Result<void> check_append(const std::vector<ParsedBatch>& batches) const;
     void take_batches(const Bytes& bytes, const std::vector<ParsedBatch>& batches);
+    void make_room();
     void roll();
     Segment& add_segment(Offset base);
     bool may_drop_oldest(Offset below, const RetainLimits& limits);

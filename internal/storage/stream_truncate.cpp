@@ -188,7 +188,7 @@ void StreamLog::cut(Offset to, TruncatePoint point, FlushCallback callback) {
     ops.emplace_back(TruncateOp{segment.log_path(), point.position});
     if (point.index) segment.index = std::move(*point.index);
     segment.index.truncate(point.position);
-    segment.size = segment.written = point.position;
+    segment.size = segment.written = segment.file_end = point.position;
     segment.max_timestamp_ms = segment.index.max_timestamp_ms();
     segment.timestamp_known = true;
     std::erase_if(segment.damage, [to](const SegmentDamage& damage) { return damage.from >= to; });
