@@ -11,7 +11,6 @@ namespace {
 constexpr Duration kSeekTick = std::chrono::milliseconds(50);
 // A broker with history asks its old view's members before it waits for a leader's answer.
 constexpr Duration kFirstElectionAfter = std::chrono::milliseconds(250);
-constexpr Duration kSayAgain = std::chrono::seconds(10);
 constexpr Duration kElectionInterval = std::chrono::milliseconds(300);
 }  // namespace
 
@@ -22,11 +21,8 @@ void Node::seek(std::string_view reason) {
     learner_.stop();
     discovery_.set_mode(Discovery::Mode::kSeek);
     if (seek_timer_.value != 0) return;
-    if (reason != seek_reason_ || core_.env.now() - seek_said_ > kSayAgain) {
+    if (seek_said_.is_due(reason, core_.env.now()))
         core_.env.log().info("ClusterState view={} role=seeking reason={}", core_.record.chosen_number(), reason);
-        seek_reason_ = reason;
-        seek_said_ = core_.env.now();
-    }
     next_election_ = core_.env.now() + kFirstElectionAfter + std::chrono::milliseconds(core_.env.random() % 100);
     seek_timer_ = core_.env.set_timer(kSeekTick, [this] { seek_tick(); });
 }
@@ -92,11 +88,8 @@ bool Node::may_elect(const Reachable& found) {
 }
 
 void Node::say_no_quorum(std::string text) {
-    const protocol::TimePoint now = core_.env.now();
-    if (text != no_quorum_ || now - no_quorum_said_ > std::chrono::seconds(5)) {
+    if (no_quorum_said_.is_due(text, core_.env.now()))
         core_.env.log().warn("ClusterState {}; writes are refused, what is committed is served", text);
-        no_quorum_said_ = now;
-    }
     no_quorum_ = std::move(text);
     seek("no quorum");
 }

@@ -7,7 +7,6 @@ namespace logstream::node {
 namespace {
 constexpr Duration kTimeout = std::chrono::milliseconds(500);
 constexpr Duration kReadyInterval = std::chrono::milliseconds(200);
-constexpr Duration kSayAgain = std::chrono::seconds(10);
 // A round that fetched no more than this is near enough: the view change moves the rest in milliseconds.
 constexpr std::uint64_t kNearBytes = 2u << 20;
 }  // namespace
@@ -19,11 +18,8 @@ void Learner::start(Endpoint leader) {
     said_ = false;
     ++run_;
     // A leader out of reach is tried again and again.
-    if (leader != said_leader_ || core_.env.now() - said_at_ > kSayAgain) {
-        core_.env.log().info("LEARNER start leader={}", env::to_string(leader));
-        said_leader_ = leader;
-        said_at_ = core_.env.now();
-    }
+    const std::string name = env::to_string(leader);
+    if (start_said_.is_due(name, core_.env.now())) core_.env.log().info("LEARNER start leader={}", name);
     ask(State::kBehind);
 }
 

@@ -8,6 +8,7 @@
 
 #include "internal/node/aligner.h"
 #include "internal/node/core.h"
+#include "internal/node/said.h"
 
 namespace logstream::node {
 
@@ -51,9 +52,8 @@ private:
     Core& core_;
     Events events_;
     std::optional<Endpoint> leader_;
-    bool said_{};           // that it waits
-    Endpoint said_leader_;  // the last one in the log
-    protocol::TimePoint said_at_;
+    bool said_{};  // that it waits
+    Said start_said_;
     view::View taught_;
     std::uint64_t run_{};
     std::unique_ptr<Aligner> aligner_;

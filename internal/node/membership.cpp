@@ -257,6 +257,7 @@ void Node::on_chosen(const view::View& view) {
     serving_ = view;
     ring_ = ring::HashRing(view.ids());
     no_quorum_.clear();
+    no_quorum_said_.forget();
     survivors_.clear();
     apart_.clear();
     attempts_ = 0;

@@ -24,6 +24,7 @@
 #include "internal/node/reach.h"
 #include "internal/node/repair.h"
 #include "internal/node/replicator.h"
+#include "internal/node/said.h"
 #include "internal/node/service.h"
 #include "internal/node/topics.h"
 #include "internal/node/watch.h"
@@ -212,9 +213,8 @@ private:
     bool wants_multicast_{};
     std::map<NodeId, std::int64_t> log_end_totals_;  // by heartbeat, for lag
     std::string no_quorum_;                          // the last reason why nothing could be chosen
-    protocol::TimePoint no_quorum_said_;
-    std::string seek_reason_;  // the last one in the log
-    protocol::TimePoint seek_said_;
+    Said no_quorum_said_{std::chrono::seconds(5)};
+    Said seek_said_;
     std::string apart_;  // another cluster of our name with records of its own
     protocol::TimePoint apart_heard_;
     unsigned attempts_{};         // view changes that failed in a row

@@ -22,6 +22,9 @@ using protocol::Error;
 using protocol::ErrorCode;
 using protocol::Result;
 
+// Of a read's error: there is no such file. Any other says nothing about what the file holds.
+inline bool is_missing(const Error& error) { return error.code == ErrorCode::kInvalid; }
+
 // Writes `pieces` one after another from `position` on. Creates the file if it is not there.
 struct WriteOp {
     std::string path;

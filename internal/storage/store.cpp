@@ -50,7 +50,7 @@ Bytes encode_run(bool clean, const std::string& boot_id) {
 Result<LastStop> read_last_stop(Disk& disk, const std::string& dir, bool has_streams) {
     const auto file = disk.read_now(run_path(dir), 0, kMaxRunBytes);
     if (!file) {
-        if (file.error().code != ErrorCode::kInvalid) return std::unexpected(file.error());
+        if (!is_missing(file.error())) return std::unexpected(file.error());
         return has_streams ? LastStop::kMachine : LastStop::kNone;
     }
     const auto content = unseal(kRunMagic, *file, run_path(dir));

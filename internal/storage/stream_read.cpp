@@ -239,7 +239,7 @@ void StreamLog::inspect(Offset segment_base, std::move_only_function<void(bool)>
             if (!log) return;
             if (log->layout_ != layout) return done(true);
             // What cannot be read now may be whole; only a file that is gone is damaged.
-            if (!data && data.error().code != ErrorCode::kInvalid) return done(false);
+            if (!data && !is_missing(data.error())) return done(false);
             Segment& s = log->segments_[log->segment_index(base)];
             const Bytes bytes = data ? *data : Bytes();
             const SegmentScan scan = scan_segment(bytes, 0, base, log->seed_, {.limit = end});

@@ -86,7 +86,8 @@ void StreamLog::repair_tail(Bytes bytes, std::vector<ParsedBatch> batches, Flush
         const auto log = self.lock();
         if (!log) return;
         if (!status) return log->end_change(std::move(callback), status);
-        const Segment& segment = log->segments_.back();
+        Segment& segment = log->segments_.back();
+        segment.file_end = segment.size;
         auto append = [self, bytes = std::move(bytes), batches = std::move(batches),
                        callback = std::move(callback)](Result<void> cut) mutable {
             const auto l = self.lock();
@@ -118,7 +119,7 @@ void StreamLog::repair_segment(Offset base, Bytes bytes, std::vector<ParsedBatch
                            const auto log = self.lock();
                            if (!log) return;
                            // What cannot be read now may be whole: it must not be replaced by nothing.
-                           if (!data && data.error().code != ErrorCode::kInvalid)
+                           if (!data && !is_missing(data.error()))
                                return log->end_change(std::move(callback), std::unexpected(data.error()));
                            const Segment& s = log->segments_[log->segment_index(base)];
                            // A file that is gone is damaged as a whole.
@@ -212,7 +213,7 @@ void StreamLog::rebuild_tables(FlushCallback callback) {
         const auto log = rebuild->self.lock();
         if (!log) return;
         // Tried again by `tick`.
-        if (!bytes && bytes.error().code != ErrorCode::kInvalid)
+        if (!bytes && !is_missing(bytes.error()))
             return log->end_change(std::move(rebuild->callback), std::unexpected(bytes.error()));
         if (bytes) {
             auto snapshot = decode_snapshot(bytes->span(), log->id_, log->context_.table_limits());
