@@ -129,7 +129,7 @@ struct LimitsConfig {
     std::size_t groups = 10'000;
     std::size_t producers = 1024;                            // remembered per stream, to know their retries
     std::size_t pending_bytes = std::size_t{64} << 20;       // appended and not yet acknowledged, of all streams
-    std::size_t cache_bytes = std::size_t{256} << 20;        // recent batches kept in memory for readers
+    std::size_t cache_bytes = std::size_t{64} << 20;         // recent batches kept in memory for readers
     std::size_t disk_reserve_bytes = std::size_t{64} << 20;  // writes are refused when less is free
     bool operator==(const LimitsConfig&) const = default;
 };

@@ -36,7 +36,7 @@ struct StoreOptions {
     // A stream's tables are saved each time it has grown by this: what a start after a crash has to scan, per stream.
     std::uint64_t snapshot_bytes{8u << 20};
     // Recent batches of all streams held in memory for readers.
-    std::uint64_t cache_bytes{256u << 20};
+    std::uint64_t cache_bytes{64u << 20};
     // Appended and not yet written, of all streams; append refuses beyond.
     std::uint64_t unwritten_bytes{128u << 20};
     // At most so much goes into one group, so that a state save never waits long.
