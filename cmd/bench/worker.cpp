@@ -134,8 +134,9 @@ private:
         tally_.acknowledged += report.records;
         const protocol::TimePoint now = session_.loop().now();
         const protocol::TimePoint before = std::exchange(tally_.last, now);
+        if (before != protocol::TimePoint{} && schedule_.begun(now))
+            tally_.longest_gap = std::max(tally_.longest_gap, now - before);
         if (!schedule_.counts(now)) return;
-        if (before != protocol::TimePoint{}) tally_.longest_gap = std::max(tally_.longest_gap, now - before);
         tally_.records += report.records;
         tally_.bytes += std::uint64_t{report.records} * options_.record_bytes;
         tally_.latency_us.record(

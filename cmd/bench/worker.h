@@ -41,10 +41,10 @@ struct Schedule {
     }
 
     // Whether what happens now counts.
-    bool counts(protocol::TimePoint now) const {
-        const std::int64_t ns = now.time_since_epoch().count();
+    bool counts(protocol::TimePoint now) const { return begun(now) && !over(now); }
+    bool begun(protocol::TimePoint now) const {
         const std::int64_t begin = begin_ns.load(std::memory_order_relaxed);
-        return begin != 0 && ns >= begin && ns < end_ns.load(std::memory_order_relaxed);
+        return begin != 0 && now.time_since_epoch().count() >= begin;
     }
     bool over(protocol::TimePoint now) const {
         const std::int64_t end = end_ns.load(std::memory_order_relaxed);
@@ -64,7 +64,7 @@ struct Tally {
     std::uint64_t failed{};            // in all
     std::uint64_t acknowledged{};      // in all
     protocol::TimePoint last{};        // when the last record was acknowledged or delivered
-    protocol::Duration longest_gap{};  // between two acknowledgements
+    protocol::Duration longest_gap{};  // between two acknowledgements, from the begin on and beyond the end
     client::Histogram latency_us;
     std::optional<protocol::Error> error;
 };
