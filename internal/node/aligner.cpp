@@ -119,8 +119,10 @@ void Aligner::move_to_orphans(const TaskPtr& task, Stream& stream, Offset from) 
 
 void Aligner::truncate(const TaskPtr& task, Stream& stream, Offset to) {
     stream.log->truncate(to, guarded([this, task](Result<void> truncated) {
-                             if (!truncated) return finish(truncated);
-                             fill(task);
+                             if (truncated) return fill(task);
+                             if (truncated.error().code == ErrorCode::kCorrupt && !task->target.in_place)
+                                 return start_over(task);
+                             finish(truncated);
                          }));
 }
 
@@ -166,18 +168,31 @@ void Aligner::mended(const TaskPtr& task, const Bytes& answer) {
 }
 
 // Damage that no peer's batches fit (they were compacted otherwise, or nobody has them): all from there on is fetched
-// anew. What this broker acknowledged may be missing until then, so it has no vote; that is on disk first.
+// anew.
 void Aligner::give_up_from(const TaskPtr& task, Offset from) {
     if (task->target.in_place)
         return finish(protocol::fail(ErrorCode::kCorrupt, "stream {} cannot be repaired in place at offset {}",
                                      protocol::to_string(task->target.plan.stream), from));
     core_.env.log().warn("REPAIR stream={} is damaged at {}: everything from there on is fetched again",
                          protocol::to_string(task->target.plan.stream), from);
+    without_vote(task, [this, task, from](Stream& stream) { truncate(task, stream, from); });
+}
+
+// The log cannot be cut where it should be, since what tells of its beginning is damaged as well.
+void Aligner::start_over(const TaskPtr& task) {
+    core_.env.log().warn("REPAIR stream={} cannot be cut: all of it is fetched again",
+                         protocol::to_string(task->target.plan.stream));
+    without_vote(task, [this, task](Stream& stream) { fetch(task, stream, What::kStartTables); });
+}
+
+// What this broker acknowledged may be missing from here on, until it has caught up: so it has no vote, and that is on
+// disk first.
+void Aligner::without_vote(const TaskPtr& task, std::function<void(Stream&)> then) {
     core_.record.must_relearn = true;
-    core_.persist(guarded([this, task, from] {
+    core_.persist(guarded([this, task, then = std::move(then)] {
         Stream* stream = core_.streams.find(task->target.plan.stream);
         if (stream == nullptr) return task_done();
-        truncate(task, *stream, from);
+        then(*stream);
     }));
 }
 

@@ -53,6 +53,8 @@ private:
     void mend(const TaskPtr& task, Stream& stream, storage::DamageRange damage);
     void mended(const TaskPtr& task, const protocol::Bytes& answer);
     void give_up_from(const TaskPtr& task, Offset from);
+    void start_over(const TaskPtr& task);
+    void without_vote(const TaskPtr& task, std::function<void(Stream&)> then);
     void fill(const TaskPtr& task);
     enum class What : std::uint8_t { kBatches, kStartTables, kRepair };
     void fetch(const TaskPtr& task, Stream& stream, What what);

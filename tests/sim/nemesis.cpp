@@ -48,6 +48,11 @@ void Nemesis::heal() {
     supervise();
 }
 
+void Nemesis::add_client(Endpoint client) {
+    clients_.push_back(client);
+    keep_strangers_from_clients();
+}
+
 void Nemesis::keep_strangers_from_clients() {
     for (const auto& machine : stage_.machines) {
         const auto stranger = strangers_.find(machine->index());

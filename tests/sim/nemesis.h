@@ -40,7 +40,7 @@ public:
 
     const std::array<std::uint64_t, kFaults>& counts() const { return counts_; }
     // Clients that come later.
-    void add_client(Endpoint client) { clients_.push_back(client); }
+    void add_client(Endpoint client);
     // A machine's disk lost or may have lost something that it had acknowledged.
     std::function<void(Machine&, NodeId)> on_disk_lost;
     // Kills one client, which starts again.

@@ -103,6 +103,43 @@ TEST_P(Damage, WhatNobodyHoldsAnyMoreIsLearntAnew) {
     EXPECT_EQ(cluster.read(damaged, stream).rbegin()->second, "after");
 }
 
+// The same, and the tables that such a log would be cut by have rotted, too.
+TEST_P(Damage, ALogThatCannotBeCutIsLearntAnewAsAWhole) {
+    Cluster cluster(GetParam(), 3);
+    for (std::size_t i = 0; i < 3; ++i) cluster[i].options().store.segment_bytes = 4096;
+    cluster.start_all();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    const auto stream = cluster.make_topic("t");
+    const auto log_at = [&](std::size_t i) { return cluster[i].node().core().streams.find(stream)->log; };
+    const std::string first = std::string(500, 'x');
+    for (int i = 0; i < 40; ++i) ASSERT_TRUE(cluster.append_soon(stream, first + std::to_string(i)));
+    cluster.world().run_for(1s);
+    const std::size_t damaged = GetParam() % 3;
+    for (std::size_t i = 0; i < 3; ++i)
+        log_at(i)->retain(protocol::Offset{i == damaged ? 15 : 30}, {.max_bytes = 4096, .min_timestamp_ms = {}});
+    cluster.world().run_for(1s);
+    const auto start = log_at(damaged)->log_start();
+    ASSERT_GT(start, protocol::Offset{0});
+    ASSERT_LT(start, protocol::Offset{15});
+    cluster[damaged].leave();
+    ASSERT_TRUE(cluster.world().run_until([&] { return !cluster[damaged].running(); }, 5s));
+    const std::string stem = fmt::format("/data/streams/{:016x}-0/{:020}", stream.topic.value, start.value);
+    cluster[damaged].disk().flip(stem + ".log", 300 * 8);
+    cluster[damaged].disk().flip(stem + ".tables", 40 * 8);
+    cluster[damaged].start();
+    ASSERT_TRUE(cluster.wait_for_one_view()) << "nobody has read what is damaged";
+    log_at(damaged)->read(start, protocol::Offset{40}, 1u << 20, [](const auto&) {});
+    ASSERT_TRUE(cluster.world().run_until([&] { return log_at(damaged)->damage().has_value(); }, 1s));
+    ASSERT_TRUE(
+        cluster.world().run_until([&] { return !cluster[damaged].store().damaged() && cluster.one_view(); }, 20s));
+    const std::size_t whole = (damaged + 1) % 3;
+    EXPECT_EQ(log_at(damaged)->log_start(), log_at(whole)->log_start());
+    ASSERT_TRUE(cluster.append_soon(stream, "after"));
+    cluster.world().run_for(1s);
+    EXPECT_EQ(cluster.read(damaged, stream), cluster.read(whole, stream));
+    EXPECT_EQ(cluster.read(damaged, stream).rbegin()->second, "after");
+}
+
 // Who has lost its state and kept its records waits for the cluster that has them, and joins no empty one meanwhile.
 TEST_P(Damage, RecordsWithoutAStateGoToNoEmptyCluster) {
     Cluster cluster(GetParam(), 3);
