@@ -159,13 +159,15 @@ def _gap(role, fault):
 # ---- Much that is stored
 
 
+_STORED_BYTES = 10 * 10**9
+
+
 def _start(kill):
     """The time until a record is acknowledged by brokers that have just been started with much on their disks."""
-    stored = 10 * 10**9
 
     def measure(brokers):
         flags = ["--topic", "stored", "--record-bytes", 1024, "--duration", 5, "--warmup", 0]
-        while brokers.stored_bytes() < stored:
+        while brokers.stored_bytes() < _STORED_BYTES:
             brokers.load(*flags)
         brokers.stop(kill=kill)
         begin = time.monotonic()
