@@ -201,11 +201,10 @@ void Aligner::fill(const TaskPtr& task) {
     Stream* stream = core_.streams.find(task->target.plan.stream);
     if (stream == nullptr) return task_done();
     if (stream->log->log_end() >= task->target.fetch_to) return task_done();
-    if (stream->log->log_end() < task->target.plan.log_start) {
-        // The others' retention has passed what this log would continue with.
-        return fetch(task, *stream, What::kStartTables);
-    }
-    fetch(task, *stream, What::kBatches);
+    // The others' retention has passed what this log would continue with. (That of the source may be behind the
+    // plan's.)
+    const bool passed = stream->log->log_end() < task->target.plan.log_start && !task->begun;
+    fetch(task, *stream, passed ? What::kStartTables : What::kBatches);
 }
 
 std::vector<NodeId> Aligner::sources_of(const Task& task, What what) const {
@@ -262,6 +261,7 @@ void Aligner::fetched(const TaskPtr& task, What what, NodeId source, Result<Mess
     if (what == What::kStartTables) {
         stream->log->reset(Offset{response.log_start()}, reply->body, guarded([this, task](Result<void> reset) {
                                if (!reset) return finish(reset);
+                               task->begun = true;
                                fill(task);
                            }));
         return;
@@ -293,6 +293,7 @@ void Aligner::fetched(const TaskPtr& task, What what, NodeId source, Result<Mess
 
 void Aligner::source_failed(const TaskPtr& task, const Error& error) {
     ++task->source;
+    task->begun = false;
     if (++task->failures > kMaxFailures) return finish(std::unexpected(error));
     core_.env.set_timer(std::chrono::milliseconds(10), guarded([this, task] { cut(task); }));
 }

@@ -42,6 +42,7 @@ private:
         std::size_t source{};  // index in plan.sources
         std::size_t failures{};
         view::NodeSet without{};  // sources whose retention has removed what is damaged here
+        bool begun{};             // the log begins where that of the source does
     };
     using TaskPtr = std::shared_ptr<Task>;
 

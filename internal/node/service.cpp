@@ -342,21 +342,21 @@ void Service::on_catch_up(const Caller& caller, const proto::Fetch& request) {
     Stream* stream = core_.streams.find({TopicId{request.topic()}, request.partition()});
     if (stream == nullptr)
         return refuse<Response>(caller, {ErrorCode::kUnknownTopic, "this broker does not hold the stream"});
-    const auto reply = [this, caller, id = stream->id,
-                        weak = std::weak_ptr<bool>(alive_)](Result<std::vector<Bytes>> body) {
+    const auto reply = [this, caller, id = stream->id, weak = std::weak_ptr<bool>(alive_)](
+                           Result<std::vector<Bytes>> body, std::optional<Offset> start = std::nullopt) {
         if (!weak.lock()) return;
         if (!body) return refuse<Response>(caller, body.error());
         const Stream* again = core_.streams.find(id);
         if (again == nullptr) return;
         Response response;
         response.set_high_watermark(again->high_watermark.value);
-        response.set_log_start(again->log->log_start().value);
+        response.set_log_start(start.value_or(again->log->log_start()).value);
         answer(caller, response, *std::move(body));
     };
     if (request.start_tables()) {
-        stream->log->start_tables([reply](Result<Bytes> tables) {
-            if (!tables) return reply(std::unexpected(tables.error()));
-            reply(std::vector<Bytes>{*std::move(tables)});
+        stream->log->start_tables([reply](Result<storage::StreamLog::StartTables> found) {
+            if (!found) return reply(std::unexpected(found.error()));
+            reply(std::vector<Bytes>{std::move(found->tables)}, found->start);
         });
         return;
     }

@@ -95,8 +95,13 @@ public:
     // Drops everything and goes on with an empty log that starts at `start`, with the tables of a peer's log at that
     // offset (its `start_tables`; empty: no tables). For a learner whose suffix begins past retention. As `truncate`.
     void reset(Offset start, Bytes tables, FlushCallback callback);
-    // The tables as they were at log_start, serialised: what a learner that starts there needs for `reset`.
-    void start_tables(std::move_only_function<void(Result<Bytes>)> callback);
+    // The tables as they were at log_start, serialised: what a learner that starts there needs for `reset`. Retention
+    // may move log_start before the callback runs: `start` says what the tables are as of.
+    struct StartTables {
+        Offset start;
+        Bytes tables;
+    };
+    void start_tables(std::move_only_function<void(Result<StartTables>)> callback);
 
     // Base offset of the first batch that holds a record with a timestamp >= `timestamp_ms`; log_end when there is
     // none.

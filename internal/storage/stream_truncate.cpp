@@ -278,7 +278,7 @@ void StreamLog::reset(Offset start, Bytes tables, FlushCallback callback) {
                                 });
 }
 
-void StreamLog::start_tables(std::move_only_function<void(Result<Bytes>)> callback) {
+void StreamLog::start_tables(std::move_only_function<void(Result<StartTables>)> callback) {
     const Offset start = log_start();
     write_everything([self = weak_from_this(), start, callback = std::move(callback)](Result<void> status) mutable {
         const auto log = self.lock();
@@ -298,7 +298,7 @@ void StreamLog::start_tables(std::move_only_function<void(Result<Bytes>)> callba
             }
             ByteWriter out;
             tables.encode(out);
-            callback(out.take());
+            callback(StartTables{start, out.take()});
         };
         log->context_.disk.read(segment_tables_path(log->dir_, start), 0, kMaxSmallFileBytes, std::move(use));
     });

@@ -47,7 +47,7 @@ void ask(FakeDisk& disk, StreamLog& log) {
     (void)await<Result<Offset>>(disk, [&](auto done) { log.offset_for_timestamp(1000, std::move(done)); });
     (void)await<Result<std::uint64_t>>(
         disk, [&](auto done) { log.checksum(log.log_start(), log.log_end(), std::move(done)); });
-    (void)await<Result<Bytes>>(disk, [&](auto done) { log.start_tables(std::move(done)); });
+    (void)await<Result<StreamLog::StartTables>>(disk, [&](auto done) { log.start_tables(std::move(done)); });
 }
 
 void append(FakeDisk& disk, Store& store, StreamLog& log) {

@@ -140,6 +140,38 @@ TEST_P(Damage, ALogThatCannotBeCutIsLearntAnewAsAWhole) {
     EXPECT_EQ(cluster.read(damaged, stream).rbegin()->second, "after");
 }
 
+// Retention is each broker's own. A learner that heard of a log from the leader, and then has to take it from another
+// member, may find more there than it asked for.
+TEST_P(Damage, ALearnerBeginsWhereItsSourceDoes) {
+    Cluster cluster(GetParam(), 3);
+    for (std::size_t i = 0; i < 3; ++i) cluster[i].options().store.segment_bytes = 4096;
+    cluster.start_all();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    const auto stream = cluster.make_topic("t");
+    const auto log_at = [&](std::size_t i) { return cluster[i].node().core().streams.find(stream)->log; };
+    const std::string first = std::string(500, 'x');
+    for (int i = 0; i < 40; ++i) ASSERT_TRUE(cluster.append_soon(stream, first + std::to_string(i)));
+    cluster.world().run_for(1s);
+    const std::size_t leader = cluster.leader()->index(), learner = (leader + 1) % 3, other = (leader + 2) % 3;
+    log_at(leader)->retain(protocol::Offset{30}, {.max_bytes = 4096, .min_timestamp_ms = {}});
+    log_at(other)->retain(protocol::Offset{15}, {.max_bytes = 4096, .min_timestamp_ms = {}});
+    cluster[learner].crash(FakeDisk::Crash::kMachine);
+    cluster[learner].replace_disk();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    ASSERT_EQ(cluster.leader()->index(), leader);
+    const auto start = log_at(other)->log_start();
+    EXPECT_LT(start, log_at(leader)->log_start());
+    cluster[learner].start();
+    const auto begun = [&] { return cluster[learner].node().core().streams.find(stream) != nullptr; };
+    ASSERT_TRUE(cluster.world().run_until(begun, 5s));
+    cluster.cut(learner, leader);
+    ASSERT_TRUE(cluster.world().run_until([&] { return log_at(learner)->log_end() >= protocol::Offset{40}; }, 5s));
+    cluster.world().heal();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    EXPECT_EQ(log_at(learner)->log_start(), start);
+    EXPECT_EQ(log_at(learner)->epochs(), log_at(other)->epochs());
+}
+
 // Who has lost its state and kept its records waits for the cluster that has them, and joins no empty one meanwhile.
 TEST_P(Damage, RecordsWithoutAStateGoToNoEmptyCluster) {
     Cluster cluster(GetParam(), 3);

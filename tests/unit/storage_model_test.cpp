@@ -383,12 +383,12 @@ private:
     void forget(StreamLog& l, ModelStream& m) {
         cut(m, l.log_end());
         ASSERT_EQ(m.end(), l.log_end());
-        std::optional<Result<Bytes>> tables;
-        l.start_tables([&](Result<Bytes> bytes) { tables = std::move(bytes); });
+        std::optional<Result<StreamLog::StartTables>> found;
+        l.start_tables([&](Result<StreamLog::StartTables> tables) { found = std::move(tables); });
         disk_.run();
-        ASSERT_TRUE(tables && *tables);
+        ASSERT_TRUE(found && *found);
         m.at_start = LogTables(TableLimits{options_.max_producers, options_.max_orphan_keys});
-        ByteReader in((*tables)->span());
+        ByteReader in((*found)->tables.span());
         ASSERT_TRUE(m.at_start.decode(in));
         const std::vector<Bytes> old = contents(l, l.log_start(), m.start);
         std::vector<ModelBatch> front;

@@ -282,13 +282,12 @@ TEST_F(StoreTest, ALearnerStartsWhereItsPeerDoes) {
     disk_.run();
     peer.retain(Offset(40), {0, {}});
     disk_.run();
-    std::optional<Result<Bytes>> tables;
-    peer.start_tables([&](Result<Bytes> bytes) { tables = std::move(bytes); });
-    disk_.run();
-    ASSERT_TRUE(tables && *tables);
+    const auto tables = start_tables(peer);
+    ASSERT_TRUE(tables);
+    EXPECT_EQ(tables->start, peer.log_start());
     StreamLog& learner = log({protocol::TopicId{9}, 0});
     append(learner, 3);
-    ASSERT_TRUE(await([&](FlushCallback done) { learner.reset(peer.log_start(), **tables, std::move(done)); }));
+    ASSERT_TRUE(await([&](FlushCallback done) { learner.reset(tables->start, tables->tables, std::move(done)); }));
     EXPECT_EQ(learner.log_start(), peer.log_start());
     EXPECT_EQ(learner.log_end(), peer.log_start());
     const auto peer_batches = read_all(peer);
@@ -300,6 +299,32 @@ TEST_F(StoreTest, ALearnerStartsWhereItsPeerDoes) {
     reopen_after(FakeDisk::Crash::kMachine);
     EXPECT_EQ(log({protocol::TopicId{9}, 0}).log_start(), start);
     EXPECT_EQ(log({protocol::TopicId{9}, 0}).epochs(), log().epochs());
+}
+
+TEST_F(StoreTest, StartTablesSayWhatTheyAreAsOfWhenRetentionMovesTheStart) {
+    options_.segment_bytes = 1000;
+    open();
+    StreamLog& l = log();
+    for (int i = 0; i < 60; ++i) ASSERT_TRUE(l.append(make_batch({l.log_end(), ViewNumber(1 + i)})));
+    ASSERT_TRUE(flush());
+    store_->tick(TimePoint{});
+    disk_.run();
+    l.retain(Offset(20), {0, {}});
+    disk_.run();
+    const Offset start = l.log_start();
+    std::optional<Result<StreamLog::StartTables>> found;
+    l.start_tables([&](Result<StreamLog::StartTables> tables) { found = std::move(tables); });
+    while (!disk_.pending(FakeDisk::Lane::kRead)) ASSERT_TRUE(disk_.step_any());
+    l.retain(Offset(50), {0, {}});
+    EXPECT_GT(l.log_start(), start);
+    ASSERT_TRUE(disk_.step(FakeDisk::Lane::kRead));
+    disk_.run();
+    ASSERT_TRUE(found && *found);
+    EXPECT_EQ((*found)->start, start);
+    LogTables tables(TableLimits{options_.max_producers, options_.max_orphan_keys});
+    ByteReader in((*found)->tables.span());
+    ASSERT_TRUE(tables.decode(in));
+    EXPECT_EQ(tables.epochs.last_view(), ViewNumber(static_cast<std::uint64_t>((*found)->start.value)));
 }
 
 TEST_F(StoreTest, TruncateWithinABatchIsRefused) {

@@ -99,6 +99,13 @@ protected:
     Result<void> truncate(StreamLog& l, std::int64_t to) {
         return await([&](FlushCallback done) { l.truncate(Offset(to), std::move(done)); });
     }
+    Result<StreamLog::StartTables> start_tables(StreamLog& l) {
+        std::optional<Result<StreamLog::StartTables>> result;
+        l.start_tables([&result](Result<StreamLog::StartTables> found) { result = std::move(found); });
+        disk_.run();
+        if (!result) return protocol::fail(ErrorCode::kTimeout, "the callback never came");
+        return *std::move(result);
+    }
     Result<Batches> read(StreamLog& l, std::int64_t from, std::optional<std::int64_t> limit = {},
                          std::size_t max_bytes = 1u << 20) {
         // Not an optional: GCC 12 takes its moves for uses of uninitialised memory.
