@@ -21,8 +21,7 @@ for program in "${programs[@]}"; do
     break
 done
 build_parts() {
-    local project=$root/tests/bench/parts/parts.cmake
-    (cd "$root" && cmake --preset release -DCMAKE_PROJECT_logstream_INCLUDE="$project") >/dev/null 2>&1 &&
+    (cd "$root" && cmake --preset release -DLOGSTREAM_BENCH=ON) >/dev/null 2>&1 &&
         "$root/deploy/build.sh" logstream-parts >&2
 }
 if [[ $bin == "$root/build/bin" && $quick == false ]] && ! build_parts; then
