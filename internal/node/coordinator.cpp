@@ -12,6 +12,8 @@ namespace {
 constexpr Duration kExchangeTimeout = std::chrono::milliseconds(400);
 // Includes the fetch of at most Change::Options::max_behind_bytes.
 constexpr Duration kInstallTimeout = std::chrono::seconds(5);
+// How long others are waited for when all that answer may have lost records: about what a restart takes.
+constexpr Duration kPatience = std::chrono::seconds(3);
 
 proto::ViewInstall install_message(ClusterId cluster, const view::Plan& plan) {
     proto::ViewInstall out;
@@ -127,11 +129,25 @@ void Coordinator::lost(NodeId node) {
 void Coordinator::consider_install(bool time_is_up) {
     if (change_->planned() || (!change_->all_heard() && !time_is_up)) return;
     saw(change_->greatest_number_seen());
+    if (change_->has_quorum() && waits_for_others())
+        return fail(Failure::kNoQuorum,
+                    "the members that answer may have lost records which they acknowledged: others that may hold them "
+                    "are waited for");
     if (change_->has_quorum()) return install();
     const std::optional<view::View> chosen = change_->chosen_so_far();
     fail(change_->refused() ? Failure::kBeaten : Failure::kNoQuorum, change_->what_is_missing());
     // Else it would ask again and again, and freeze those who serve that view each time.
     if (chosen) events_.learned(*chosen);
+}
+
+// Who was left out of the last views may be back in a moment, and hold what their members have lost.
+bool Coordinator::waits_for_others() {
+    if (!change_->counts_without_vote()) {
+        without_vote_since_.reset();
+        return false;
+    }
+    const protocol::TimePoint now = core_.env.now();
+    return now - without_vote_since_.emplace(without_vote_since_.value_or(now)) < kPatience;
 }
 
 void Coordinator::install() {

@@ -49,6 +49,7 @@ private:
     void exchange();
     void on_exchange_answer(NodeId from, const proto::StateExchangeResponse& response);
     void consider_install(bool time_is_up);
+    bool waits_for_others();
     void install();
     void on_install_answer(NodeId from, const proto::ViewInstallAck& ack);
     void not_accepted(NodeId node);
@@ -73,6 +74,7 @@ private:
     env::TimerId timer_;
     protocol::TimePoint began_;
     protocol::TimePoint planned_;
+    std::optional<protocol::TimePoint> without_vote_since_;  // the first attempt that lacked nothing but votes
 };
 
 }  // namespace logstream::node

@@ -106,6 +106,10 @@ std::vector<NodeId> Change::silent() const {
     return out;
 }
 
+bool Change::counts_without_vote() const {
+    return options_.lineage != Lineage::kRecovered && !quorum_of(bases(), voters());
+}
+
 NodeSet Change::voters() const {
     NodeSet out;
     for (const auto& [id, answer] : answers_)
@@ -336,7 +340,7 @@ const Plan& Change::plan() {
     const Bases bases = this->bases();
     Plan plan;
     plan.chosen = bases.chosen;
-    plan.counted_without_vote = !quorum_of(bases, voters());
+    plan.counted_without_vote = counts_without_vote();
     View& view = plan.view;
     view.number = number_;
     view.coordinator = coordinator_;

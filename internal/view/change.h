@@ -114,6 +114,9 @@ public:
     // Do the answers make a quorum of each base? Else `what_is_missing` says which, for logs and clients.
     bool has_quorum() const;
     std::string what_is_missing() const;
+    // Is there a quorum only with members that may have lost records which they acknowledged? Somebody who is not a
+    // member of any base may hold these still.
+    bool counts_without_vote() const;
     // The newest view that the answers tell, or prove, to be chosen.
     std::optional<View> chosen_so_far() const { return bases().chosen; }
 

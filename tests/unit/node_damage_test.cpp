@@ -71,6 +71,45 @@ TEST_P(Damage, ALoneMemberIsRepairedByThoseWhoWaitOutside) {
     expect_everything_everywhere(cluster, stream);
 }
 
+// The same, and the other comes a moment later than the one whose log has rotted.
+TEST_P(Damage, ALoneMemberWithoutAVoteWaitsForThoseOutside) {
+    Cluster cluster(GetParam(), 2);
+    cluster.start_all();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    const auto stream = cluster.make_topic("t");
+    ASSERT_TRUE(cluster.append_soon(stream, "the last record"));
+    cluster.world().run_for(1s);
+    const std::size_t lone = cluster.leader()->index();
+    cluster[1 - lone].crash(FakeDisk::Crash::kProcess);
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    cluster[lone].crash(FakeDisk::Crash::kProcess);
+    cluster[lone].disk().flip(log_of(stream), 50 * 8);
+    cluster[lone].start();
+    ASSERT_TRUE(cluster[lone].store().damaged());
+    cluster.world().run_for(1s);
+    EXPECT_FALSE(cluster[lone].node().serving());
+    cluster[1 - lone].start();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    ASSERT_TRUE(cluster.append_soon(stream, "together"));
+    expect_everything_everywhere(cluster, stream);
+}
+
+// It does not wait for ever: what lies at the end of its log, and nobody else has, is given up.
+TEST_P(Damage, ALoneMemberWithoutAVoteGoesOnInTheEnd) {
+    Cluster cluster(GetParam(), 1);
+    cluster.start_all();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    const auto stream = cluster.make_topic("t");
+    ASSERT_TRUE(cluster.append_soon(stream, "lost"));
+    cluster[0].crash(FakeDisk::Crash::kProcess);
+    cluster[0].disk().flip(log_of(stream), 50 * 8);
+    cluster[0].start();
+    cluster.world().run_for(2s);
+    EXPECT_FALSE(cluster[0].node().serving());
+    ASSERT_TRUE(cluster.world().run_until([&] { return cluster[0].node().serving(); }, 3s));
+    ASSERT_TRUE(cluster.append_soon(stream, "after"));
+}
+
 // Damage to records that retention has removed everywhere else: nobody can mend it, so that member catches up anew.
 TEST_P(Damage, WhatNobodyHoldsAnyMoreIsLearntAnew) {
     Cluster cluster(GetParam(), 3);
