@@ -292,9 +292,9 @@ void add_store(Corpus& corpus) {
             corpus.add("store", pieces);
         }
     }
-    corpus.add("snapshot", await<storage::Result<StreamLog::StartTables>>(disk, [&](auto done) {
-                               log.start_tables(std::move(done));
-                           })->tables.span());
+    const auto start = await<storage::Result<storage::StreamLog::StartTables>>(
+        disk, [&](auto done) { log.start_tables(std::move(done)); });
+    corpus.add("snapshot", start->tables.span());
 
     const std::vector<Bytes> orphans{at_offset(make_batch({}, 1), 5), at_offset(make_batch({}, 3), 6)};
     LS_ASSERT(await<storage::Result<void>>(disk, [&](auto done) {
