@@ -14,6 +14,17 @@ std::string log_of(protocol::StreamId stream) {
     return fmt::format("/data/streams/{:016x}-0/00000000000000000000.log", stream.topic.value);
 }
 
+// Forty records in segments of a few each, so that there is something for retention to drop.
+protocol::StreamId start_with_many_segments(Cluster& cluster) {
+    for (std::size_t i = 0; i < cluster.size(); ++i) cluster[i].options().store.segment_bytes = 4096;
+    cluster.start_all();
+    EXPECT_TRUE(cluster.wait_for_one_view());
+    const auto stream = cluster.make_topic("t");
+    for (int i = 0; i < 40; ++i) EXPECT_TRUE(cluster.append_soon(stream, std::string(500, 'x') + std::to_string(i)));
+    cluster.world().run_for(1s);
+    return stream;
+}
+
 class Damage : public testing::TestWithParam<std::uint64_t> {};
 INSTANTIATE_TEST_SUITE_P(Node, Damage, testing::Range<std::uint64_t>(1, 21));
 
@@ -113,14 +124,8 @@ TEST_P(Damage, ALoneMemberWithoutAVoteGoesOnInTheEnd) {
 // Damage to records that retention has removed everywhere else: nobody can mend it, so that member catches up anew.
 TEST_P(Damage, WhatNobodyHoldsAnyMoreIsLearntAnew) {
     Cluster cluster(GetParam(), 3);
-    for (std::size_t i = 0; i < 3; ++i) cluster[i].options().store.segment_bytes = 4096;
-    cluster.start_all();
-    ASSERT_TRUE(cluster.wait_for_one_view());
-    const auto stream = cluster.make_topic("t");
+    const auto stream = start_with_many_segments(cluster);
     const auto log_at = [&](std::size_t i) { return cluster[i].node().core().streams.find(stream)->log; };
-    const std::string first = std::string(500, 'x');
-    for (int i = 0; i < 40; ++i) ASSERT_TRUE(cluster.append_soon(stream, first + std::to_string(i)));
-    cluster.world().run_for(1s);
     const std::size_t damaged = GetParam() % 3;
     for (std::size_t i = 0; i < 3; ++i)
         if (i != damaged) log_at(i)->retain(protocol::Offset{30}, {.max_bytes = 4096, .min_timestamp_ms = {}});
@@ -145,14 +150,8 @@ TEST_P(Damage, WhatNobodyHoldsAnyMoreIsLearntAnew) {
 // The same, and the tables that such a log would be cut by have rotted, too.
 TEST_P(Damage, ALogThatCannotBeCutIsLearntAnewAsAWhole) {
     Cluster cluster(GetParam(), 3);
-    for (std::size_t i = 0; i < 3; ++i) cluster[i].options().store.segment_bytes = 4096;
-    cluster.start_all();
-    ASSERT_TRUE(cluster.wait_for_one_view());
-    const auto stream = cluster.make_topic("t");
+    const auto stream = start_with_many_segments(cluster);
     const auto log_at = [&](std::size_t i) { return cluster[i].node().core().streams.find(stream)->log; };
-    const std::string first = std::string(500, 'x');
-    for (int i = 0; i < 40; ++i) ASSERT_TRUE(cluster.append_soon(stream, first + std::to_string(i)));
-    cluster.world().run_for(1s);
     const std::size_t damaged = GetParam() % 3;
     for (std::size_t i = 0; i < 3; ++i)
         log_at(i)->retain(protocol::Offset{i == damaged ? 15 : 30}, {.max_bytes = 4096, .min_timestamp_ms = {}});
@@ -183,14 +182,8 @@ TEST_P(Damage, ALogThatCannotBeCutIsLearntAnewAsAWhole) {
 // member, may find more there than it asked for.
 TEST_P(Damage, ALearnerBeginsWhereItsSourceDoes) {
     Cluster cluster(GetParam(), 3);
-    for (std::size_t i = 0; i < 3; ++i) cluster[i].options().store.segment_bytes = 4096;
-    cluster.start_all();
-    ASSERT_TRUE(cluster.wait_for_one_view());
-    const auto stream = cluster.make_topic("t");
+    const auto stream = start_with_many_segments(cluster);
     const auto log_at = [&](std::size_t i) { return cluster[i].node().core().streams.find(stream)->log; };
-    const std::string first = std::string(500, 'x');
-    for (int i = 0; i < 40; ++i) ASSERT_TRUE(cluster.append_soon(stream, first + std::to_string(i)));
-    cluster.world().run_for(1s);
     const std::size_t leader = cluster.leader()->index(), learner = (leader + 1) % 3, other = (leader + 2) % 3;
     log_at(leader)->retain(protocol::Offset{30}, {.max_bytes = 4096, .min_timestamp_ms = {}});
     log_at(other)->retain(protocol::Offset{15}, {.max_bytes = 4096, .min_timestamp_ms = {}});
