@@ -16,9 +16,11 @@ struct Counters {
     std::uint64_t datagrams_bad_checksum{};
     std::uint64_t datagrams_garbage{};          // not a frame of this protocol version, or larger than our MTU
     std::uint64_t datagrams_other_interface{};  // broadcasts that came in by an interface that is not ours
-    std::uint64_t datagrams_lost_by_kernel{};   // arrived here but found the socket buffer full (SO_RXQ_OVFL)
-    std::uint64_t datagrams_queue_full{};       // not sent: the kernel's buffer and our queue were full
-    std::uint64_t datagrams_send_failed{};      // not sent: refused by the kernel (too large, no route, firewall)
+    // Arrived here but found the socket buffer full (SO_RXQ_OVFL); those that came as one packet (UDP_GRO) count as
+    // one.
+    std::uint64_t datagrams_lost_by_kernel{};
+    std::uint64_t datagrams_queue_full{};   // not sent: the kernel's buffer and our queue were full
+    std::uint64_t datagrams_send_failed{};  // not sent: refused by the kernel (too large, no route, firewall)
 
     // Connections.
     std::uint64_t connections_accepted{};

@@ -129,11 +129,12 @@ void Coordinator::lost(NodeId node) {
 void Coordinator::consider_install(bool time_is_up) {
     if (change_->planned() || (!change_->all_heard() && !time_is_up)) return;
     saw(change_->greatest_number_seen());
-    if (change_->has_quorum() && waits_for_others())
+    if (change_->has_quorum()) {
+        if (!waits_for_others()) return install();
         return fail(Failure::kNoQuorum,
                     "the members that answer may have lost records which they acknowledged: others that may hold them "
                     "are waited for");
-    if (change_->has_quorum()) return install();
+    }
     const std::optional<view::View> chosen = change_->chosen_so_far();
     fail(change_->refused() ? Failure::kBeaten : Failure::kNoQuorum, change_->what_is_missing());
     // Else it would ask again and again, and freeze those who serve that view each time.
@@ -146,8 +147,8 @@ bool Coordinator::waits_for_others() {
         without_vote_since_.reset();
         return false;
     }
-    const protocol::TimePoint now = core_.env.now();
-    return now - without_vote_since_.emplace(without_vote_since_.value_or(now)) < kPatience;
+    if (!without_vote_since_) without_vote_since_ = core_.env.now();
+    return core_.env.now() - *without_vote_since_ < kPatience;
 }
 
 void Coordinator::install() {

@@ -288,7 +288,7 @@ void Recovery::cut(const Gap& gap) {
     scans_.resize(gap.scanned + 1);
     scanned.scan.entries.resize(gap.place.entries_before);
     scanned.scan.end = gap.place.from;
-    scanned.scan.end_position = scanned.scan.room_position = gap.place.position;
+    scanned.scan.end_position = gap.place.position;
     repairs_.emplace_back(RemoveOp{segment.index_path()});
     repairs_.emplace_back(TruncateOp{segment.log_path(), gap.place.position});
     repairs_.emplace_back(SyncOp{{segment.log_path()}, {}});
