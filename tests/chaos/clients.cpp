@@ -14,7 +14,6 @@ constexpr Duration kWritten = 1ms;                // until a program has written
 constexpr std::size_t kMaxBuffered = 256u << 10;  // beyond, a producer waits
 constexpr std::size_t kUsualBytes = 200;          // of a value
 constexpr std::size_t kManyBytes = 20'000;        // of one in fifty
-constexpr std::size_t kMaxDecompressedBytes = 64u << 20;
 
 std::uint32_t crc_of(std::string_view value) { return protocol::crc32c(std::as_bytes(std::span(value))); }
 
@@ -108,30 +107,7 @@ void Producer::send_one() {
 }
 
 void Producer::report(const client::BatchReport& batch) {
-    auto view = protocol::BatchView::parse(batch.batch);
-    LS_ASSERT(view.has_value());
-    std::int64_t index = 0;
-    const auto all = view->for_each(kMaxDecompressedBytes, [&](const protocol::Record& record) {
-        sim::Sent* sent = history_.find(sim::record_id_of(record.value));
-        LS_ASSERT(sent != nullptr);
-        sent->cluster = router_->view().cluster_id;
-        sent->stream = stream(batch.partition);
-        sent->partition = batch.partition;
-        if (batch.outcome) {
-            sent->outcome = sim::Outcome::kAcknowledged;
-            // Of a batch that came twice the broker may not know any more where it stands.
-            if (batch.outcome->value >= 0) sent->offset = *batch.outcome + index;
-            history_.count_acknowledged();
-        } else {
-            sent->error = batch.outcome.error().code;
-            sent->outcome =
-                sent->error == protocol::ErrorCode::kUnknown ? sim::Outcome::kUnknown : sim::Outcome::kFailed;
-        }
-        ++index;
-        on_report_(*sent);
-        return true;
-    });
-    LS_ASSERT(all.has_value());
+    history_.report(batch, router_->view().cluster_id, stream(batch.partition), on_report_);
 }
 
 // ---- Consumer

@@ -9,7 +9,6 @@ using protocol::Offset;
 
 namespace {
 constexpr Duration kBeginAgain = 500ms;
-constexpr std::size_t kMaxDecompressedBytes = 64u << 20;
 constexpr std::size_t kMaxBuffered = 256u << 10;  // beyond, a producer waits
 }  // namespace
 
@@ -113,33 +112,11 @@ void ProducerClient::burst() {
 }
 
 void ProducerClient::report(const client::BatchReport& batch) {
-    auto view = protocol::BatchView::parse(batch.batch);
-    LS_ASSERT(view.has_value());
-    const client::ClusterView& cluster = router_->view();
-    const protocol::TopicId topic = topic_id(plan_.topic);
-    std::int64_t index = 0;
-    auto all = view->for_each(kMaxDecompressedBytes, [&](const protocol::Record& record) {
-        Sent* sent = history_.find(record_id_of(record.value));
-        LS_ASSERT(sent != nullptr);
-        sent->partition = batch.partition;
-        sent->cluster = cluster.cluster_id;
-        sent->stream = {topic, batch.partition};
-        if (batch.outcome) {
-            sent->outcome = plan_.acks == proto::NONE ? Outcome::kUnknown : Outcome::kAcknowledged;
-            if (batch.outcome->value >= 0 && topic.value != 0) sent->offset = *batch.outcome + index;
-            if (sent->outcome == Outcome::kAcknowledged) {
-                history_.count_acknowledged();
-                ++acknowledged_;
-            }
-        } else {
-            sent->error = batch.outcome.error().code;
-            sent->outcome = sent->error == protocol::ErrorCode::kUnknown ? Outcome::kUnknown : Outcome::kFailed;
-        }
-        ++index;
-        on_report_(*sent);
-        return true;
-    });
-    LS_ASSERT(all.has_value());
+    history_.report(batch, router_->view().cluster_id, {topic_id(plan_.topic), batch.partition},
+                    [this](const Sent& sent) {
+                        if (sent.outcome == Outcome::kAcknowledged) ++acknowledged_;
+                        on_report_(sent);
+                    });
     if (!batch.outcome && plan_.named && ready_) begin_again();
 }
 

@@ -6,7 +6,8 @@ namespace logstream::sim {
 
 namespace {
 constexpr std::size_t kPrefixBytes = 15;  // "p003:00000017:#"
-}
+constexpr std::size_t kMaxDecompressedBytes = 64u << 20;
+}  // namespace
 
 std::string make_value(std::uint32_t producer, std::uint32_t count, std::size_t bytes) {
     std::string out = fmt::format("p{:03}:{:08}:", producer, count);
@@ -45,6 +46,33 @@ const Sent* History::find(RecordId id) const {
     const std::uint32_t producer = producer_of(id);
     if (producer >= sent_.size() || count_of(id) == 0 || count_of(id) > sent_[producer].size()) return nullptr;
     return &sent_[producer][count_of(id) - 1];
+}
+
+void History::report(const client::BatchReport& batch, protocol::ClusterId cluster, protocol::StreamId stream,
+                     const std::function<void(const Sent&)>& on_report) {
+    auto view = protocol::BatchView::parse(batch.batch);
+    LS_ASSERT(view.has_value());
+    std::int64_t index = 0;
+    const auto all = view->for_each(kMaxDecompressedBytes, [&](const protocol::Record& record) {
+        Sent* sent = find(record_id_of(record.value));
+        LS_ASSERT(sent != nullptr);
+        sent->partition = stream.partition;
+        sent->cluster = cluster;
+        sent->stream = stream;
+        if (batch.outcome) {
+            sent->outcome = sent->acks == proto::NONE ? Outcome::kUnknown : Outcome::kAcknowledged;
+            // Of a batch that came twice the broker may not know any more where it stands.
+            if (batch.outcome->value >= 0 && stream.topic.value != 0) sent->offset = *batch.outcome + index;
+            if (sent->outcome == Outcome::kAcknowledged) ++acknowledged_;
+        } else {
+            sent->error = batch.outcome.error().code;
+            sent->outcome = sent->error == protocol::ErrorCode::kUnknown ? Outcome::kUnknown : Outcome::kFailed;
+        }
+        ++index;
+        on_report(*sent);
+        return true;
+    });
+    LS_ASSERT(all.has_value());
 }
 
 }  // namespace logstream::sim

@@ -2,12 +2,14 @@
 // the producer's number and a count.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "internal/client/producer.h"
 #include "internal/protocol/error.h"
 #include "internal/protocol/ids.h"
 #include "internal/protocol/record_batch.h"
@@ -53,8 +55,11 @@ public:
     const Sent* find(RecordId id) const;
     Sent* find(RecordId id) { return const_cast<Sent*>(std::as_const(*this).find(id)); }
     const std::vector<std::vector<Sent>>& by_producer() const { return sent_; }
+    // Writes down what the client library says of a batch that it sent to `stream` of the lineage `cluster`;
+    // `on_report` sees each of the batch's records afterwards. A stream without a topic: which it was is not known.
+    void report(const client::BatchReport& batch, protocol::ClusterId cluster, protocol::StreamId stream,
+                const std::function<void(const Sent&)>& on_report);
     std::uint64_t acknowledged() const { return acknowledged_; }
-    void count_acknowledged() { ++acknowledged_; }
 
 private:
     std::vector<std::vector<Sent>> sent_;  // by producer; record n is at n - 1
