@@ -1,23 +1,16 @@
 """Programs that a benchmark runs, and what they use of the machine."""
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
+import sys
 import threading
-import time
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_PR_SET_PDEATHSIG = 1
+sys.path.append(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "integration"))
 
-
-class Failure(Exception):
-    """A case can't be measured; the text says why."""
-
-
-def _die_with_parent():
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+from checks import Failure, wait_until  # noqa: E402, F401
+from process import die_with_parent  # noqa: E402
 
 
 def run(argv, seconds=120, stdin="", **options):
@@ -25,7 +18,7 @@ def run(argv, seconds=120, stdin="", **options):
     words = [str(word) for word in argv]
     try:
         done = subprocess.run(
-            words, input=stdin, capture_output=True, text=True, timeout=seconds, preexec_fn=_die_with_parent, **options
+            words, input=stdin, capture_output=True, text=True, timeout=seconds, preexec_fn=die_with_parent, **options
         )
     except subprocess.TimeoutExpired:
         raise Failure(f"{' '.join(words)}: not done after {seconds:g} s") from None
@@ -47,7 +40,7 @@ class Process:
                 stdout=file,
                 stderr=file,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
                 **options,
             )
         self.pid = self._popen.pid
@@ -78,18 +71,6 @@ class Process:
 
     def _last_words(self):
         return (self.said().strip().splitlines() or ["nothing"])[-1][:400]
-
-
-def wait_until(condition, seconds, what):
-    """Waits for something to come true; what it was then."""
-    end = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise Failure(f"not within {seconds:g} s: {what}")
-        time.sleep(0.05)
 
 
 def cpu_seconds(pid):

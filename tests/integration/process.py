@@ -12,7 +12,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
 
 
-def _die_with_parent():
+def die_with_parent():
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -34,7 +34,7 @@ class Process:
                 stderr=err,
                 env=env,
                 start_new_session=True,  # Ctrl-C is for the runner, which ends its processes itself
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
         if isinstance(stdin, str):
             source.close()
