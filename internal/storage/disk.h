@@ -117,7 +117,7 @@ public:
     // Runs `task` from the event loop, after the running call has returned.
     virtual void post(std::move_only_function<void()> task) = 0;
 
-    // Room on the file system of the locked directory, as of the last group that completed. Cheap.
+    // Room on the file system of the locked directory, as of a group that completed lately. Cheap.
     virtual std::uint64_t free_bytes() = 0;
     // The size of that file system. Cheap.
     virtual std::uint64_t capacity_bytes() = 0;

@@ -228,7 +228,11 @@ Result<Bytes> PosixDisk::read_now(const std::string& path, std::uint64_t positio
     return read_from(handles, path, position, length);
 }
 
-GroupResult PosixDisk::run_now(std::vector<DiskOp> ops) { return run_group(std::move(ops)); }
+GroupResult PosixDisk::run_now(std::vector<DiskOp> ops) {
+    GroupResult result = run_group(std::move(ops));
+    note_space();
+    return result;
+}
 
 std::string PosixDisk::boot_id() {
     const Result<Bytes> id = []() -> Result<Bytes> {
@@ -250,6 +254,7 @@ void PosixDisk::submit(std::vector<DiskOp> ops, GroupCallback callback) {
         post_([callback = std::move(callback), result = run_group(std::move(ops))]() mutable {
             callback(std::move(result));
         });
+        note_space();  // now, when nobody waits for it any more
     });
 }
 
@@ -269,7 +274,6 @@ GroupResult PosixDisk::run_group(std::vector<DiskOp> ops) {
         if (!status) break;
         ++done;
     }
-    note_space();
     ops.erase(ops.begin(), ops.begin() + static_cast<std::ptrdiff_t>(done));
     return {std::move(status), std::move(ops)};
 }
