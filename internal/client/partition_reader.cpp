@@ -68,8 +68,7 @@ std::optional<PartitionReader::Target> PartitionReader::choose_target() {
     const bool stay_with_replica = now < replica_mode_until_ && view.number == replica_mode_view_;
     if (stay_with_replica && timeouts_ == 0 && !backoff_.in_trouble()) return target_;
     const bool owner_lives = owner != nullptr && router_.heard_of_late(owner->endpoint);
-    const bool cut_off = !owner_lives && !router_.no_quorum_reason().empty();
-    if (owner != nullptr && !cut_off && now - good_since_ < kPatience) return Target{owner->endpoint, false};
+    if (owner != nullptr && now - good_since_ < kPatience) return Target{owner->endpoint, false};
     if (owner_lives && turn_++ % 2 == 0) return Target{owner->endpoint, false};
     std::vector<Endpoint> replicas;
     for (const Broker& member : view.members)
@@ -255,8 +254,16 @@ void PartitionReader::answered_well() {
     good_since_ = now;
     timeouts_ = 0;
     if (target_.any_replica && now >= replica_mode_until_) {
+        if (replica_mode_until_ == TimePoint{})
+            router_.env().log().warn(
+                "{}/{}: {}; reading what {} knows to be committed, which may lack the newest records", options_.topic,
+                partition_,
+                router_.no_quorum_reason().empty() ? "the owner does not answer" : router_.no_quorum_reason(),
+                env::to_string(target_.endpoint));
         replica_mode_until_ = now + kReplicaMode;
         replica_mode_view_ = router_.view().number;
+    } else if (!target_.any_replica) {
+        replica_mode_until_ = {};
     }
 }
 

@@ -140,6 +140,23 @@ TEST_F(ClientConsumer, ReadsFromAnyReplicaWhenTheOwnerIsOutOfReach) {
     EXPECT_NE(cluster->fetched.back().first, owner);
 }
 
+// It answers first, says that it sees no quorum, and knows of less than was acknowledged.
+TEST_F(ClientConsumer, ABrokerThatIsLeftBehindDoesNotSayWhereTheLogEnds) {
+    for (int behind = 1; behind <= 3; ++behind) {
+        consumer.reset();
+        finished.reset();
+        values.clear();
+        open(3);
+        if (cluster->owner() == behind) continue;
+        fill(0, 99);
+        cluster->leave_behind(behind);
+        fill(100, 199);
+        start({});
+        ASSERT_TRUE(finish(5s));
+        EXPECT_EQ(values[0], numbers(0, 199)) << "broker " << behind << " is behind";
+    }
+}
+
 TEST_F(ClientConsumer, FullOutputPausesAndGoesOn) {
     open(1);
     fill(0, 99);

@@ -127,6 +127,8 @@ public:
     void revive(int broker);
     void silence(int broker) { env_.listener(endpoint(broker)).silent = true; }
     void remove(int broker);  // from the view, which gets the next number
+    // It sees no quorum and no records from here on, while the others go on.
+    void leave_behind(int broker) { left_behind_[broker] = logs_.front().size(); }
     // Answers PRODUCE with this error, before the append.
     std::function<std::optional<Error>(int broker, const protocol::BatchView& batch)> refuse;
     // False: the batch is appended and its answer is lost.
@@ -156,12 +158,14 @@ private:
         std::map<std::int32_t, std::int64_t> offsets;  // of batches, by base sequence
     };
     void on_message(int broker, ConnectionId connection, const Message& message);
-    protocol::OutMessage on_metadata(const Message& message);
+    protocol::OutMessage on_metadata(int broker, const Message& message);
     std::optional<protocol::OutMessage> on_produce(int broker, const Message& message);
     protocol::OutMessage on_fetch(int broker, const Message& message);
     protocol::OutMessage on_list_offsets(int broker, const Message& message);
     protocol::OutMessage on_producer_state(const Message& message);
     proto::View view() const;
+    // What the broker knows to be committed.
+    std::int64_t end(int broker, std::uint32_t partition) const;
     template <class Response>
     std::optional<protocol::OutMessage> not_owner(int broker, std::uint32_t partition, const Message& message) const;
 
@@ -169,6 +173,7 @@ private:
     void rebuild_ring();
 
     std::vector<int> members_;
+    std::map<int, std::size_t> left_behind_;  // and the records that each of them has
     ring::HashRing ring_;
     std::uint64_t view_number_{1};
     std::vector<std::vector<Stored>> logs_;

@@ -174,7 +174,7 @@ void FakeCluster::on_message(int broker, ConnectionId connection, const Message&
     std::optional<OutMessage> answer;
     switch (message.type) {
         case MessageType::kMetadata:
-            answer = on_metadata(message);
+            answer = on_metadata(broker, message);
             break;
         case MessageType::kProduce:
             answer = on_produce(broker, message);
@@ -194,15 +194,20 @@ void FakeCluster::on_message(int broker, ConnectionId connection, const Message&
     if (answer) env_.reply(connection, *answer);
 }
 
-OutMessage FakeCluster::on_metadata(const Message& message) {
+std::int64_t FakeCluster::end(int broker, std::uint32_t partition) const {
+    const auto behind = left_behind_.find(broker);
+    return static_cast<std::int64_t>(behind == left_behind_.end() ? logs_[partition].size() : behind->second);
+}
+
+OutMessage FakeCluster::on_metadata(int broker, const Message& message) {
     proto::Metadata request;
     EXPECT_TRUE(message.parse(request));
     proto::MetadataResponse response;
     response.set_cluster("logstream");
     response.set_cluster_id(cluster_id);
     *response.mutable_view() = view();
-    response.set_quorum(quorum);
-    if (!quorum) {
+    response.set_quorum(quorum && !left_behind_.contains(broker));
+    if (!response.quorum()) {
         response.mutable_error()->set_code(static_cast<std::uint32_t>(ErrorCode::kNoQuorum));
         response.mutable_error()->set_message(no_quorum);
     }
@@ -281,7 +286,7 @@ OutMessage FakeCluster::on_fetch(int broker, const Message& message) {
             message, {ErrorCode::kWrongCluster, "this broker belongs to lineage " + protocol::hex(cluster_id)});
     fetched.emplace_back(broker, Offset{request.offset()});
     const std::vector<Stored>& log = logs_[request.partition()];
-    const auto end = static_cast<std::int64_t>(log.size());
+    const std::int64_t end = this->end(broker, request.partition());
     if (request.offset() < log_start || request.offset() > end)
         return refuse_with<proto::FetchResponse>(message, {ErrorCode::kOffsetOutOfRange, "out of range"});
     proto::FetchResponse response;
@@ -312,7 +317,7 @@ OutMessage FakeCluster::on_list_offsets(int broker, const Message& message) {
             return *reassign;
     proto::ListOffsetsResponse response;
     response.set_log_start(log_start);
-    response.set_high_watermark(static_cast<std::int64_t>(logs_[request.partition()].size()));
+    response.set_high_watermark(end(broker, request.partition()));
     return protocol::respond(message, response);
 }
 
