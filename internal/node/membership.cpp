@@ -1,5 +1,6 @@
 // Node's part that decides when the view has to change, and what a change means for this broker.
 #include <algorithm>
+#include <tuple>
 
 #include "internal/node/node.h"
 
@@ -69,8 +70,17 @@ void Node::on_reach_report(NodeId reporter, const proto::Heartbeat& heartbeat) {
             judge_link(accused, reporter);
 }
 
-// Dead, or only the link between these two? Who answers the leader lives; then, when all reports are in, the one that
-// fewer members reach goes, or the lesser id.
+// The one that fewer members reach, then the one that owns less, then the lesser id.
+NodeId Node::less_missed_of(NodeId a, NodeId b) const {
+    return std::ranges::min({a, b}, {}, [this](NodeId node) {
+        const auto owned = std::ranges::count_if(core_.streams.all(),
+                                                 [&](const auto& entry) { return owner_of(entry.first)->id == node; });
+        return std::tuple(-static_cast<std::ptrdiff_t>(reach_.links_down(node)), owned, node);
+    });
+}
+
+// Dead, or only the link between these two? Who answers the leader lives; then, when all reports are in, one of the two
+// goes.
 void Node::judge_link(NodeId accused, NodeId reporter) {
     const auto in_this_view = [this, view = serving_->number, weak = std::weak_ptr<bool>(alive_)](auto then) {
         return [this, view, weak, then](auto&&... args) {
@@ -84,14 +94,12 @@ void Node::judge_link(NodeId accused, NodeId reporter) {
                        proto::ProbeResponse response;
                        const bool lives = reply && reply->parse(response) && NodeId{response.node().id()} == accused;
                        if (!lives) return remove_member(accused, "it does not answer");
-                       core_.env.set_timer(
-                           settings_.heartbeat, in_this_view([this, accused, reporter] {
-                               judged_.erase(accused);
-                               if (!reach_.lost(reporter, accused)) return;
-                               const auto [lesser, greater] = std::minmax(accused, reporter);
-                               const bool greater_is_worse = reach_.links_down(greater) > reach_.links_down(lesser);
-                               remove_member(greater_is_worse ? greater : lesser, "its link to another member is down");
-                           }));
+                       core_.env.set_timer(settings_.heartbeat, in_this_view([this, accused, reporter] {
+                                               judged_.erase(accused);
+                                               if (!reach_.lost(reporter, accused)) return;
+                                               remove_member(less_missed_of(accused, reporter),
+                                                             "its link to another member is down");
+                                           }));
                    }));
 }
 

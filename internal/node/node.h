@@ -131,6 +131,7 @@ private:
     // This view is chosen, and this node may not be in it.
     void went_on_without(const view::View& view);
     void on_reach_report(NodeId reporter, const proto::Heartbeat& heartbeat);
+    NodeId less_missed_of(NodeId a, NodeId b) const;
     void judge_link(NodeId accused, NodeId reporter);
     void look_for_multicast();
     void remove_member(NodeId member, std::string_view why);

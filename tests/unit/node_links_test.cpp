@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <map>
 
 #include "tests/sim/cluster.h"
 #include "tests/unit/node_expectations.h"
@@ -52,6 +54,29 @@ TEST_P(Links, OfLinksThatFailTheirCommonEndGoes) {
     const auto& view = *cluster.leader()->node().current_view();
     EXPECT_EQ(view.members.size(), 4u);
     EXPECT_FALSE(view.has(common.node().id()));
+}
+
+// As many members reach the one as the other: the one goes whose streams cost less to hand over, whatever its id.
+TEST_P(Links, OfTwoThatLoseEachOtherTheOneGoesThatOwnsLess) {
+    Cluster cluster(GetParam(), 3);
+    cluster.start_all();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    std::vector<Machine*> followers;
+    for (Machine* machine : cluster.running())
+        if (!machine->node().is_leader()) followers.push_back(machine);
+    std::map<Machine*, int> owned;
+    const auto lead = [&] { return owned[followers[0]] - owned[followers[1]]; };
+    for (int topic = 0; std::abs(lead()) < 2; ++topic) {
+        const auto stream = cluster.make_topic(std::to_string(topic));
+        ++owned[cluster.owner(stream)];
+        ASSERT_TRUE(cluster.append(stream, "owned"));
+    }
+    const auto less = followers[lead() > 0 ? 1 : 0]->node().id();
+    cluster.cut(followers[0]->index(), followers[1]->index());
+    ASSERT_TRUE(cluster.world().run_until(
+        [&] { return cluster.leader() != nullptr && cluster.leader()->node().current_view()->members.size() == 2; },
+        3s));
+    EXPECT_FALSE(cluster.leader()->node().current_view()->has(less));
 }
 
 // Its heartbeats arrive, and nothing that the leader sends reaches it.
