@@ -1,6 +1,7 @@
 """The flags of `logstream-bench`: what a short run says of itself, what it sends and what it leaves."""
 
 import json
+import os
 import re
 from collections import defaultdict
 
@@ -135,10 +136,33 @@ def check_flag_batches_on_the_wire(cluster):
     check(max(batch.size for batch in waiting.batches) > 10_000, "batches of --linger 150 are small")
 
 
+def check_flag_topics_and_active(cluster):
+    report = _run(cluster, "--topic", "several", "--topics", 4, "--active", 2, "--rate", 1000, *SHORT)
+    check_equal(report["topics"], 4, "topics by the report")
+    names = {f"several-{i}" for i in range(4)}
+    check_equal(names & set(_topics(cluster)), names, "topics that were made")
+    check_equal({name for name in names if cluster.read(name)}, {"several-0", "several-1"}, "topics with records")
+
+
+def check_flag_limits_network_dir(cluster):
+    """What this machine could do, between the hosts of this network; nothing stays on the disk."""
+    place = os.path.join(cluster.run.folder, "limits")
+    os.mkdir(place)
+    flags = ["--limits", "--json", "--network", cluster.network.name, "--dir", place]
+    figures = json.loads(_start(cluster, *flags, brokers=None).succeed(60).output())
+    for name in ("multicast_mb_per_s", "tcp_mb_per_s", "three_writers_mb_per_s", "memcpy_gb_per_s"):
+        check(figures[name] > 0, f"{name} is {figures[name]}")
+    check_equal(os.listdir(place), [], "what stays in the folder")
+    nowhere = _start(cluster, "--limits", "--network", "nowhere", brokers=None)
+    check_equal(nowhere.wait(10), 1, "exit code with a network that is not there")
+    check("nowhere" in nowhere.errors(), f"the network is not named in {nowhere.errors()!r}")
+
+
 def check_flag_help_and_wrong_usage(cluster):
     said = _start(cluster, "--help", brokers=None).succeed(10).output().decode()
     flags = "topic partitions producers consumers record-bytes acks in-flight window batch-bytes linger compression"
-    for flag in (*flags.split(), "rate", "duration", "warmup", "json", "brokers", "cluster"):
+    flags += " rate duration warmup json brokers cluster topics active limits network dir"
+    for flag in flags.split():
         check(f"--{flag} " in said, f"logstream-bench --help does not tell of --{flag}")
     for flags in (
         ["--nonsense"],
@@ -149,6 +173,9 @@ def check_flag_help_and_wrong_usage(cluster):
         ["--duration", "0"],
         ["--producers", "257"],
         ["--partitions", "0"],
+        ["--topics", "0"],
+        ["--network", "without-limits"],
+        ["--dir", "/"],
     ):
         process = _start(cluster, *flags)
         check_equal((process.wait(10), process.output()), (2, b""), f"exit code and stdout of {' '.join(flags)}")
