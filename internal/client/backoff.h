@@ -24,7 +24,9 @@ public:
             since_ = now;
             step_ = kFirst;
         } else {
-            step_ = std::min<protocol::Duration>(step_ * 2, now - since_ < kFastFor ? kFastMax : kMax);
+            // Growing by half, a try comes at most half as late as the trouble was long; by twice, as late as that.
+            step_ = now - since_ < kFastFor ? std::min<protocol::Duration>(step_ * 3 / 2, kFastMax)
+                                            : std::min<protocol::Duration>(step_ * 2, kMax);
         }
         // Between half of the step and all of it, so that many clients do not come back in one instant.
         const auto half = step_.count() / 2;
