@@ -43,8 +43,8 @@ struct ConsumedRecord {
 
 // One request is under way at a time; the next offset to emit is kept here alone, so that asking again, anyone, at any
 // time, is safe. The owner is asked first. When it has not answered well for `kPatience`, any broker of the view is
-// asked for what it knows to be committed, so that reading goes on where there is no quorum, with a warning. Not before:
-// the first to answer a new reader may be a broker that the others have left out, and its log ends too early.
+// asked for what it knows to be committed, so that reading goes on where there is no quorum, with a warning. Not
+// before: the first to answer a new reader may be a broker that the others have left out, and its log ends too early.
 class PartitionReader {
 public:
     static constexpr Duration kPatience = std::chrono::seconds(1);
