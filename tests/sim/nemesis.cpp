@@ -420,9 +420,10 @@ bool Nemesis::may_lose_disk(Machine& machine) {
     do {
         if (known == served.begin() || (--known)->first < first) return false;
     } while (!majority_without(known->second, known->first.second));
+    // Who has served none may have records without a state: no vote, until it has accepted one.
     const auto& accepted = stage_.views.accepted();
     return std::all_of(accepted.lower_bound(known->first), accepted.upper_bound(last),
-                       [&](const auto& entry) { return majority_without(entry.second, ViewNumber{}); });
+                       [&](const auto& entry) { return majority_without(entry.second, ViewNumber{1}); });
 }
 
 void Nemesis::lose_disk(Machine& machine, Loss loss) {
