@@ -268,7 +268,8 @@ void PartitionReader::answered_well() {
 }
 
 void PartitionReader::trouble(const Error& error) {
-    if (error.code == ErrorCode::kWrongCluster && router_.lineage_pinned()) return fail(error);
+    // That broker went over to another history; whether all of this one's did, the router will tell.
+    if (error.code == ErrorCode::kWrongCluster) good_since_ = std::min(good_since_, router_.env().now() - kPatience);
     if (disposition(error.code) == Disposition::kDefinite && error.code != ErrorCode::kOffsetOutOfRange)
         return fail(error);
     if (error.code == ErrorCode::kCorrupt) {
