@@ -157,6 +157,18 @@ TEST_F(ClientConsumer, ABrokerThatIsLeftBehindDoesNotSayWhereTheLogEnds) {
     }
 }
 
+// As of a cluster whose brokers are retired one after another: the last one has the records.
+TEST_F(ClientConsumer, AnOwnerThatWentOverToAnotherHistoryIsNotTheLastWord) {
+    open(3);
+    fill(0, 199);
+    start({});
+    ASSERT_TRUE(env.run_until([&] { return values[0].size() > 20; }, 1s));
+    cluster->go_over(cluster->owner());
+    ASSERT_TRUE(finish(10s));
+    ASSERT_TRUE(*finished) << finished->error().message;
+    EXPECT_EQ(values[0], numbers(0, 199));
+}
+
 TEST_F(ClientConsumer, FullOutputPausesAndGoesOn) {
     open(1);
     fill(0, 99);

@@ -131,6 +131,11 @@ public:
     void leave_behind(int broker) { left_behind_[broker] = logs_.front().size(); }
     // Answers PRODUCE with this error, before the append.
     std::function<std::optional<Error>(int broker, const protocol::BatchView& batch)> refuse;
+    // It belongs to another lineage from now on; the others do not know yet, and see no quorum.
+    void go_over(int broker) {
+        gone_over_ = broker;
+        quorum = false;
+    }
     // False: the batch is appended and its answer is lost.
     std::function<bool(const protocol::BatchView& batch)> answers = [](const auto&) { return true; };
 
@@ -164,6 +169,7 @@ private:
     protocol::OutMessage on_list_offsets(int broker, const Message& message);
     protocol::OutMessage on_producer_state(const Message& message);
     proto::View view() const;
+    std::uint64_t lineage_of(int broker) const { return broker == gone_over_ ? cluster_id + 1 : cluster_id; }
     // What the broker knows to be committed.
     std::int64_t end(int broker, std::uint32_t partition) const;
     template <class Response>
@@ -173,6 +179,7 @@ private:
     void rebuild_ring();
 
     std::vector<int> members_;
+    int gone_over_{};
     std::map<int, std::size_t> left_behind_;  // and the records that each of them has
     ring::HashRing ring_;
     std::uint64_t view_number_{1};

@@ -204,7 +204,7 @@ OutMessage FakeCluster::on_metadata(int broker, const Message& message) {
     EXPECT_TRUE(message.parse(request));
     proto::MetadataResponse response;
     response.set_cluster("logstream");
-    response.set_cluster_id(cluster_id);
+    response.set_cluster_id(lineage_of(broker));
     *response.mutable_view() = view();
     response.set_quorum(quorum && !left_behind_.contains(broker));
     if (!response.quorum()) {
@@ -281,9 +281,9 @@ OutMessage FakeCluster::on_fetch(int broker, const Message& message) {
     EXPECT_TRUE(message.parse(request));
     if (!request.any_replica())
         if (auto reassign = not_owner<proto::FetchResponse>(broker, request.partition(), message)) return *reassign;
-    if (request.cluster_id() != cluster_id)
+    if (request.cluster_id() != lineage_of(broker))
         return refuse_with<proto::FetchResponse>(
-            message, {ErrorCode::kWrongCluster, "this broker belongs to lineage " + protocol::hex(cluster_id)});
+            message, {ErrorCode::kWrongCluster, "this broker belongs to lineage " + protocol::hex(lineage_of(broker))});
     fetched.emplace_back(broker, Offset{request.offset()});
     const std::vector<Stored>& log = logs_[request.partition()];
     const std::int64_t end = this->end(broker, request.partition());
@@ -315,6 +315,8 @@ OutMessage FakeCluster::on_list_offsets(int broker, const Message& message) {
     if (!request.any_replica())
         if (auto reassign = not_owner<proto::ListOffsetsResponse>(broker, request.partition(), message))
             return *reassign;
+    if (request.cluster_id() != lineage_of(broker))
+        return refuse_with<proto::ListOffsetsResponse>(message, {ErrorCode::kWrongCluster, "another lineage"});
     proto::ListOffsetsResponse response;
     response.set_log_start(log_start);
     response.set_high_watermark(end(broker, request.partition()));
