@@ -267,16 +267,18 @@ void PartitionReader::answered_well() {
     }
 }
 
+void PartitionReader::ask_others_too() { good_since_ = std::min(good_since_, router_.env().now() - kPatience); }
+
 void PartitionReader::trouble(const Error& error) {
     // That broker went over to another history; whether all of this one's did, the router will tell.
-    if (error.code == ErrorCode::kWrongCluster) good_since_ = std::min(good_since_, router_.env().now() - kPatience);
+    if (error.code == ErrorCode::kWrongCluster) ask_others_too();
     if (disposition(error.code) == Disposition::kDefinite && error.code != ErrorCode::kOffsetOutOfRange)
         return fail(error);
     if (error.code == ErrorCode::kCorrupt) {
         router_.env().log().warn("{}", error.message);
         if (corrupt_since_ == TimePoint{}) corrupt_since_ = router_.env().now();
         if (router_.env().now() - corrupt_since_ > kCorruptFor) return fail(error);
-        good_since_ = std::min(good_since_, router_.env().now() - kPatience);  // ask the others, too
+        ask_others_too();
     }
     if (error.code == ErrorCode::kTimeout && ++timeouts_ > 1)
         router_.requests().drop(target_.endpoint, {ErrorCode::kNetwork, error.message});

@@ -96,6 +96,7 @@ private:
     bool emit_batch(const protocol::BatchView& batch);
     void corrupt(std::string_view what);
     void answered_well();
+    void ask_others_too();
     void trouble(const Error& error);
     void retry_later();
     void end();

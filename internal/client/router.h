@@ -60,7 +60,6 @@ public:
     void refresh();
     // Data of this lineage was read or written: from now on another lineage is an error and not a discovery.
     void pin_lineage() { pinned_ = true; }
-    bool lineage_pinned() const { return pinned_; }
 
     ListenerId listen(Listener listener);
     void unlisten(ListenerId id) { listeners_.erase(id); }
