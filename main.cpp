@@ -3,8 +3,10 @@
 #include <spdlog/sinks/rotating_file_sink.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <csignal>
 #include <cstdio>
@@ -28,6 +30,7 @@ using namespace logstream;
 
 constexpr std::size_t kLogFileBytes = 32u << 20;
 constexpr std::size_t kLogFiles = 5;
+constexpr std::size_t kOtherDescriptors = 128;  // sockets, peers, log files
 
 std::string host_name() {
     std::array<char, 256> name{};
@@ -138,6 +141,18 @@ protocol::Result<node::Settings> node_settings(const config::Config& config) {
     return out;
 }
 
+// A shell gives a program 1,024 descriptors, as a rule, and lets it take more.
+void raise_descriptor_limit(const config::Config& config, spdlog::logger& logger) {
+    const rlim_t wanted = config.limits.connections + storage::PosixDisk::kWriteHandles +
+                          storage::PosixDisk::kReadHandles + storage::PosixDisk::kHeldFiles + kOtherDescriptors;
+    rlimit limit{};
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return;
+    limit.rlim_cur = std::min(wanted, limit.rlim_max);
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted)
+        logger.warn("LIMIT of {} open files is too low for limits.connections: {}; allow {} (ulimit -Hn), or lower it",
+                    limit.rlim_cur, config.limits.connections, wanted);
+}
+
 // Runs `make` on the loop and waits for what it gives; empty when the loop is too busy to answer.
 std::string ask_loop(net::Loop& loop, std::function<std::string()> make) {
     auto promise = std::make_shared<std::promise<std::string>>();
@@ -162,6 +177,7 @@ int run(config::Config config, const std::vector<std::string>& warnings) {
                                    config.storage.dir, error.message())});
     const std::shared_ptr<spdlog::logger> logger = make_logger(config);
     for (const std::string& warning : warnings) logger->warn("{}", warning);
+    raise_descriptor_limit(config, *logger);
 
     net::Loop loop;
     storage::PosixDisk disk([&loop](std::move_only_function<void()> task) { loop.post(std::move(task)); });
