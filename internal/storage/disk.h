@@ -1,4 +1,4 @@
-// The one door between the log and a real disk. `PosixDisk` implements it with two threads; `FakeDisk` in memory, with
+// The one door between the log and a real disk. `PosixDisk` implements it with threads; `FakeDisk` in memory, with
 // crashes and faults, for tests and the simulator. It knows files and bytes, no records.
 //
 // Files are named by path; implementations keep what handles they need. One thread (the event loop) makes every call

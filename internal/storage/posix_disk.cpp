@@ -20,8 +20,15 @@
 namespace logstream::storage {
 namespace {
 
-constexpr std::size_t kWriteHandles = 256;
-constexpr std::size_t kReadHandles = 128;
+// A write of so much goes to the page cache in less time than it takes to wake a thread, as a rule. Where it took
+// kLong, the kernel holds writers back, and the loop makes none itself for a while.
+constexpr std::size_t kSmallWrite = 16u << 10;
+constexpr std::chrono::milliseconds kLong{1};
+constexpr std::chrono::seconds kAWhile{1};
+constexpr std::chrono::milliseconds kNoteSpaceEvery{100};
+constexpr off_t kWorthHolding = 1 << 20;
+// While blocks are given back, flushes are slow: the next file's wait so many times as long as those of the last took.
+constexpr int kPauseShare = 3;
 constexpr mode_t kFileMode = 0644;
 constexpr mode_t kDirMode = 0755;
 
@@ -40,6 +47,49 @@ bool kernel_syncfs_reports_errors() {
     if (uname(&name) != 0 || std::sscanf(name.release, "%d.%d", &major, &minor) != 2) return false;
     return major > 5 || (major == 5 && minor >= 8);
 }
+
+bool is_small_write(const std::vector<DiskOp>& ops) {
+    std::size_t bytes = 0;
+    for (const DiskOp& op : ops) {
+        const auto* write = std::get_if<WriteOp>(&op);
+        if (write == nullptr) return false;
+        for (const Bytes& piece : write->pieces) bytes += piece.size();
+    }
+    return !ops.empty() && bytes <= kSmallWrite;
+}
+
+Result<void> remove_name(const std::string& path) {
+    if (::unlink(path.c_str()) == 0 || errno == ENOENT) return {};
+    if (errno == EISDIR && (::rmdir(path.c_str()) == 0 || errno == ENOENT)) return {};
+    return disk_error(errno, "remove", path);
+}
+
+// Holds what a name stands for, so that removing the name is quick: giving back a file's blocks and its pages, 50 ms
+// for a GiB, is done by who lets go. Holds nothing where that is not worth a descriptor, or too many are held.
+class Hold {
+public:
+    Hold(const std::string& path, std::atomic<std::size_t>& held) : held_(&held) {
+        if (held.load() >= PosixDisk::kHeldFiles) return;
+        struct stat status{};
+        if (::lstat(path.c_str(), &status) != 0 || status.st_size < kWorthHolding) return;
+        fd_ = ::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        if (fd_ >= 0) held.fetch_add(1);
+    }
+    Hold(Hold&& other) noexcept : fd_(std::exchange(other.fd_, -1)), held_(other.held_) {}
+    Hold& operator=(Hold&&) = delete;
+    ~Hold() { let_go(); }
+
+    bool holds() const { return fd_ >= 0; }
+    void let_go() {
+        if (fd_ < 0) return;
+        ::close(std::exchange(fd_, -1));
+        held_->fetch_sub(1);
+    }
+
+private:
+    int fd_{-1};
+    std::atomic<std::size_t>* held_;
+};
 
 }  // namespace
 
@@ -96,11 +146,18 @@ void PosixDisk::Lane::add(Task task) {
     wake.notify_one();
 }
 
+bool PosixDisk::Lane::idle() {
+    const std::lock_guard lock(mutex);
+    return !busy && tasks.empty();
+}
+
 void PosixDisk::Lane::run() {
     std::unique_lock lock(mutex);
     while (true) {
+        busy = false;
         wake.wait(lock, [this] { return stop || !tasks.empty(); });
         if (stop) return;
+        busy = true;
         Task task = std::move(tasks.front());
         tasks.pop_front();
         lock.unlock();
@@ -108,6 +165,11 @@ void PosixDisk::Lane::run() {
         task = nullptr;
         lock.lock();
     }
+}
+
+void PosixDisk::Lane::pause(Clock::duration length) {
+    std::unique_lock lock(mutex);
+    wake.wait_for(lock, length, [this] { return stop; });
 }
 
 void PosixDisk::Lane::join() {
@@ -126,11 +188,13 @@ PosixDisk::PosixDisk(Post post)
       read_handles_(kReadHandles) {
     writer_.thread = std::thread([this] { writer_.run(); });
     reader_.thread = std::thread([this] { reader_.run(); });
+    cleaner_.thread = std::thread([this] { cleaner_.run(); });
 }
 
 PosixDisk::~PosixDisk() {
     writer_.join();
     reader_.join();
+    cleaner_.join();
     if (lock_fd_ >= 0) ::close(lock_fd_);
 }
 
@@ -250,6 +314,12 @@ std::string PosixDisk::boot_id() {
 }
 
 void PosixDisk::submit(std::vector<DiskOp> ops, GroupCallback callback) {
+    if (may_write_here(ops)) {
+        post_([callback = std::move(callback), result = write_here(std::move(ops))]() mutable {
+            callback(std::move(result));
+        });
+        return;
+    }
     writer_.add([this, ops = std::move(ops), callback = std::move(callback)]() mutable {
         post_([callback = std::move(callback), result = run_group(std::move(ops))]() mutable {
             callback(std::move(result));
@@ -264,6 +334,22 @@ void PosixDisk::read(const std::string& path, std::uint64_t position, std::size_
             callback(std::move(result));
         });
     });
+}
+
+bool PosixDisk::may_write_here(const std::vector<DiskOp>& ops) {
+    return is_small_write(ops) && Clock::now() >= not_here_until_ && writer_.idle();
+}
+
+GroupResult PosixDisk::write_here(std::vector<DiskOp> ops) {
+    const Clock::time_point begun = Clock::now();
+    GroupResult result = run_group(std::move(ops));
+    const Clock::time_point done = Clock::now();
+    if (done - begun >= kLong) not_here_until_ = done + kAWhile;
+    if (done - noted_here_ >= kNoteSpaceEvery) {
+        noted_here_ = done;
+        writer_.add([this] { note_space(); });
+    }
+    return result;
 }
 
 GroupResult PosixDisk::run_group(std::vector<DiskOp> ops) {
@@ -339,10 +425,21 @@ Result<void> PosixDisk::run(const MakeDirOp& op) {
 }
 
 Result<void> PosixDisk::run(const RemoveOp& op) {
+    Hold hold(op.path, held_);
     forget(op.path);
-    if (::unlink(op.path.c_str()) == 0 || errno == ENOENT) return {};
-    if (errno == EISDIR && (::rmdir(op.path.c_str()) == 0 || errno == ENOENT)) return {};
-    return disk_error(errno, "remove", op.path);
+    Result<void> removed = remove_name(op.path);
+    if (hold.holds()) {
+        // The reader's own descriptor of it is closed first.
+        reader_.add([this, hold = std::move(hold)]() mutable {
+            cleaner_.add([this, hold = std::move(hold)]() mutable {
+                const Clock::time_point begun = Clock::now();
+                hold.let_go();
+                note_space();
+                cleaner_.pause(kPauseShare * (Clock::now() - begun));
+            });
+        });
+    }
+    return removed;
 }
 
 Result<void> PosixDisk::run(const RenameOp& op) {

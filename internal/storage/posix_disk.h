@@ -1,7 +1,9 @@
-// The real disk: one thread writes and flushes, one reads; the event loop never waits for either.
+// The real disk: one thread writes and flushes, one reads, one gives back what removed files held. The event loop waits
+// for none of them; only a small write that is not flushed it makes itself, when nothing else is under way.
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -46,6 +48,11 @@ private:
 
 class PosixDisk final : public Disk {
 public:
+    // So many files it may have open at a time, and a few besides.
+    static constexpr std::size_t kWriteHandles = 1024;
+    static constexpr std::size_t kReadHandles = 128;
+    static constexpr std::size_t kHeldFiles = 512;  // removed, their blocks not given back yet
+
     // Runs a task on the event loop; safe to call from any thread.
     using Post = std::function<void(std::move_only_function<void()>)>;
 
@@ -69,18 +76,26 @@ public:
     std::uint64_t capacity_bytes() override { return capacity_bytes_.load(std::memory_order_relaxed); }
 
 private:
+    using Clock = std::chrono::steady_clock;
     using Task = std::move_only_function<void()>;
     struct Lane {
         std::mutex mutex;
         std::condition_variable wake;
         std::deque<Task> tasks;
         bool stop{false};
+        bool busy{false};
         std::thread thread;
         void add(Task task);
+        // What it did before has happened before.
+        bool idle();
+        // Of the running task; over when the lane is to end.
+        void pause(Clock::duration length);
         void run();
         void join();
     };
 
+    bool may_write_here(const std::vector<DiskOp>& ops);
+    GroupResult write_here(std::vector<DiskOp> ops);
     GroupResult run_group(std::vector<DiskOp> ops);
     Result<void> run_op(const DiskOp& op);
     Result<void> run(const WriteOp& op);
@@ -104,10 +119,14 @@ private:
     std::atomic<std::uint64_t> free_bytes_{UINT64_MAX};
     std::atomic<std::uint64_t> capacity_bytes_{UINT64_MAX};
     bool syncfs_reports_errors_{false};
-    FileHandles write_handles_;  // the writer thread's, or the caller's while nothing is submitted
+    std::atomic<std::size_t> held_{0};
+    Clock::time_point not_here_until_;  // the loop's: a write that it made itself took long
+    Clock::time_point noted_here_;
+    FileHandles write_handles_;  // the writer thread's, or the caller's while that one is idle
     FileHandles read_handles_;   // the reader thread's
     Lane writer_;
     Lane reader_;
+    Lane cleaner_;
 };
 
 }  // namespace logstream::storage

@@ -8,6 +8,7 @@
 #include <deque>
 #include <filesystem>
 #include <mutex>
+#include <thread>
 
 #include "internal/storage/posix_disk.h"
 #include "tests/unit/storage_testing.h"
@@ -146,6 +147,50 @@ TEST_F(PosixDiskTest, AFullDiskIsToldApart) {
     const GroupResult result = submit(disk, {WriteOp{link, 0, {text("x")}}});
     ASSERT_FALSE(result.status);
     EXPECT_EQ(result.status.error().code, ErrorCode::kDiskFull) << result.status.error().message;
+}
+
+TEST_F(PosixDiskTest, ASmallWriteWaitsForNoThreadAndOvertakesNothing) {
+    PosixDisk disk(loop_.post());
+    const std::string a = dir_ + "/a";
+    bool told = false;
+    disk.submit({WriteOp{a, 0, {text("first")}}}, [&](const GroupResult& r) { told = r.status.has_value(); });
+    EXPECT_EQ(disk.read_now(a, 0, 100)->view(), "first");
+    EXPECT_FALSE(told);  // no callback runs inside the call
+    loop_.run_until([&] { return told; });
+
+    std::string order;
+    const auto note = [&](char c) { return [&order, c](const GroupResult& r) { order += r.status ? c : '!'; }; };
+    const std::string large(8u << 20, 'x');
+    disk.submit({WriteOp{a, 0, {text(large)}}, SyncOp{{a}, {}}}, note('1'));
+    disk.submit({WriteOp{a, 0, {text("second")}}}, note('2'));
+    disk.submit({WriteOp{a, 0, {text("third")}}}, note('3'));
+    loop_.run_until([&] { return order.size() == 3; });
+    EXPECT_EQ(order, "123");
+    EXPECT_EQ(read(disk, a, 0, 7)->view(), "thirddx");
+}
+
+// What a removed file held is given back, though the reader had it open, and the name is free at once.
+TEST_F(PosixDiskTest, ARemovedFileIsGivenBack) {
+    PosixDisk disk(loop_.post());
+    const std::string a = dir_ + "/a";
+    const auto held_files = [&] {
+        int count = 0;
+        for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+            std::error_code gone;
+            if (std::filesystem::read_symlink(entry, gone).string().starts_with(a)) ++count;
+        }
+        return count;
+    };
+    for (int round = 0; round < 3; ++round) {
+        ASSERT_TRUE(submit(disk, {WriteOp{a, 0, {text(std::string(4u << 20, 'x'))}}, SyncOp{{a}, {}}}).status);
+        EXPECT_EQ(read(disk, a, 0, 3)->view(), "xxx");
+        EXPECT_GT(held_files(), 0);
+        ASSERT_TRUE(submit(disk, {RemoveOp{a}}).status);
+        EXPECT_FALSE(std::filesystem::exists(a));
+    }
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (held_files() > 0 && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+    EXPECT_EQ(held_files(), 0);
 }
 
 TEST_F(PosixDiskTest, ADirectoryHasOneOwner) {
