@@ -162,13 +162,17 @@ def _gap(role, fault):
 _STORED_BYTES = 10 * 10**9
 
 
+def _fill(brokers, *flags):
+    """Until that much lies on the brokers' disks."""
+    while brokers.stored_bytes() < _STORED_BYTES:
+        brokers.load(*flags, "--record-bytes", 1024, "--duration", 5, "--warmup", 0)
+
+
 def _start(kill):
     """The time until a record is acknowledged by brokers that have just been started with much on their disks."""
 
     def measure(brokers):
-        flags = ["--topic", "stored", "--record-bytes", 1024, "--duration", 5, "--warmup", 0]
-        while brokers.stored_bytes() < _STORED_BYTES:
-            brokers.load(*flags)
+        _fill(brokers, "--topic", "stored")
         brokers.stop(kill=kill)
         begin = time.monotonic()
         brokers.start()
@@ -180,7 +184,7 @@ def _start(kill):
 
 def _view_change(brokers):
     """How long the survivors stand still, by their logs, when one of three dies."""
-    brokers.load("--topic", "view", "--topics", 1000, "--producers", 8, "--record-bytes", 1024)
+    _fill(brokers, "--topic", "view", "--topics", 1000, "--producers", 8)
     _, roles = _roles(brokers, [f"view-{i}" for i in range(20)])
     seen = {host: len(brokers.log(host)) for host in brokers.hosts}
     _kill(brokers, roles["follower"])
@@ -199,7 +203,19 @@ def _view_change(brokers):
         return times if None not in times else None
 
     frozen = wait_until(all_frozen_ms, 30, "both survivors log that they froze and went on")
-    return {"topics": 1000, "frozen_ms": frozen}
+    return {"topics": 1000, "stored_bytes": brokers.stored_bytes(), "frozen_ms": frozen}
+
+
+def _steady(brokers):
+    """The most that a broker held in each of ten minutes of full load, old segments being dropped all the time."""
+    load = brokers.start_load("--duration", 600, "--warmup", 0)
+    minutes = []
+    for _ in range(10):
+        with Usage(brokers.pids) as usage:
+            time.sleep(60)
+        minutes.append(max(usage.resident_mib))
+    result = brokers.finish_load(load)
+    return {"acknowledged": result["acknowledged"], "resident_mib_by_minute": minutes}
 
 
 # ---- This machine
@@ -261,6 +277,8 @@ def _all():
     yield Case("start-clean", "start with 10 GB after a clean stop", _start(kill=False), Bed(fresh="start"), LONG)
     yield Case("start-killed", "start with 10 GB after kill -9", _start(kill=True), Bed(fresh="start"), LONG)
     yield Case("view-change", "a view change with 1,000 topics", _view_change, Bed(fresh="view"), LONG)
+    few = Bed(settings=("storage.retention.bytes=1GiB",))
+    yield Case("steady", "ten minutes of full load", _steady, few, LONG)
 
 
 CASES = list(_all())

@@ -85,6 +85,7 @@ _GOALS = [
     ("after the owner is cut off", _told("gap-cut", "gap_ms", "ms")),
     ("after SIGTERM to the owner", _told("gap-terminate", "gap_ms", "ms")),
     ("resident memory of each broker under load", _at_most("100B", "server_resident_mib", 128, "MiB")),
+    ("in each of ten minutes of it", _at_most("steady", "resident_mib_by_minute", 128, "MiB")),
     ("10,000 topics, 1,000 written to", _share("many-topics", "100B", "records_per_s", 0.7)),
     ("start with 10 GB after a clean stop", _at_most("start-clean", "start_s", 2, "s")),
     ("start with 10 GB after kill -9", _at_most("start-killed", "start_s", 10, "s")),
