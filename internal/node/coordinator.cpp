@@ -115,6 +115,7 @@ void Coordinator::on_exchange_answer(NodeId from, const proto::StateExchangeResp
     for (std::uint64_t id : response.multicast_heard()) answer.multicast_heard.push_back(NodeId{id});
     answer.no_vote = response.no_vote();
     answer.leaving = response.leaving();
+    answer.acknowledges_unflushed = response.acknowledges_unflushed();
     change_->on_answer(std::move(answer));
     consider_install(false);
 }

@@ -65,6 +65,7 @@ void Participant::answer_exchange(ViewNumber number, const ExchangeReply& reply)
     out.set_no_vote(core_.record.must_relearn || core_.store.damaged());
     for (NodeId id : events_.multicast_heard()) out.add_multicast_heard(id.value);
     out.set_leaving(events_.leaving());
+    out.set_acknowledges_unflushed(core_.settings.loses_unflushed);
     reply(out);
 }
 

@@ -164,7 +164,29 @@ bool Change::has_quorum() const {
     if (bases.all.empty() && !lost_lineage().empty()) return false;
     if (quorum_of(bases, voters())) return true;
     // Those without a vote count only when there is nobody left who could know better.
-    return all_members(bases, keys_of(answers_));
+    return all_members(bases, keys_of(answers_)) && damaged_beyond_all(bases).empty();
+}
+
+// Which log ends in damage beyond which nobody in reach has the records, though they may be committed: a majority of a
+// base may have lost them. Empty when there is none. Others are waited for, however long, and only a person may give
+// such records up; what a member may have lost because it was not flushed is another matter.
+std::string Change::damaged_beyond_all(const Bases& bases) const {
+    NodeSet without_vote;
+    for (const auto& [id, answer] : answers_)
+        if (answer.no_vote) without_vote.insert(id);
+    if (std::ranges::none_of(
+            bases.all, [&](const Base& base) { return 2 * count_members(base, without_vote) > base.members.size(); }))
+        return {};
+    std::map<StreamId, Offset> ends;
+    for (const StreamPlan& plan : merge()) ends[plan.stream] = plan.log_end;
+    for (const Answer* answer : base_log_holders())
+        for (const StreamHolding& holding : answer->streams)
+            if (holding.damaged() && holding.damaged_to > ends.at(holding.stream) && !answer->acknowledges_unflushed)
+                return fmt::format(
+                    "no quorum: stream {} is damaged at {} from offset {} on, and nobody in reach holds "
+                    "these records up to {}",
+                    protocol::to_string(holding.stream), answer->member.name, holding.damaged_from, holding.damaged_to);
+    return {};
 }
 
 std::string Change::what_is_missing() const {
@@ -174,6 +196,8 @@ std::string Change::what_is_missing() const {
     const NodeSet nodes = voters();
     if (bases.all.empty())
         if (std::string lost = lost_lineage(); !lost.empty()) return lost;
+    if (all_members(bases, keys_of(answers_)))
+        if (std::string damaged = damaged_beyond_all(bases); !damaged.empty()) return damaged;
     for (const Base& base : bases.all)
         if (!is_quorum(base, nodes))
             return fmt::format("no quorum: view {} has {} of {} members in reach", base.number,

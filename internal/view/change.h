@@ -44,6 +44,7 @@ struct Answer {
     std::vector<NodeId> multicast_heard;  // whose multicast reached it of late
     bool no_vote{};                       // may have lost acknowledged bytes
     bool leaving{};                       // gives what it holds, does not want to be a member
+    bool acknowledges_unflushed{};        // so it may have lost records though its disk is well
 };
 
 // The base log of one stream in the new view: all of it is committed once the view is chosen.
@@ -137,6 +138,7 @@ private:
     NodeSet voters() const;
     Bases bases() const;
     bool quorum_of(const Bases& bases, const NodeSet& nodes) const;
+    std::string damaged_beyond_all(const Bases& bases) const;
     std::string lost_lineage() const;
     double bytes_behind(const Answer& answer, const std::vector<StreamPlan>& base) const;
     std::vector<Member> choose_members(const Bases& bases, const std::vector<StreamPlan>& base_log) const;

@@ -7,6 +7,7 @@ namespace logstream::view {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
@@ -162,6 +163,33 @@ TEST(ViewMerge, TheViewsOfADamagedBaseLogComeFromOneThatIsWhole) {
     EXPECT_EQ(base.epochs, (std::vector<EpochStart>{
                                {ViewNumber{2}, Offset{0}}, {ViewNumber{3}, Offset{28}}, {ViewNumber{4}, Offset{60}}}));
     EXPECT_THAT(base.sources, ElementsAre(node('A')));
+}
+
+// A served alone, and the end of its log is damaged: what it acknowledged may be nowhere but there, and may be at B,
+// which has not been heard. It waits, unless what lacks may as well be what was never flushed.
+TEST(ViewMerge, ADamagedEndThatNobodyInReachHoldsIsNotGivenUp) {
+    const View v1 = view_of(1, "AB");
+    const View v2 = view_of(2, "A", {v1});
+    const Answer a = without_vote(answer('A', v2, v2, {damaged(holding(5, {{1, 0}}), 5, 8)}));
+    const Change alone = change(3, "A", {a});
+    EXPECT_FALSE(alone.has_quorum());
+    EXPECT_THAT(alone.what_is_missing(), HasSubstr("is damaged at A from offset 5 on, and nobody in reach holds"));
+    const auto with_b = [&](std::int64_t end) {
+        return change(3, "AB", {a, answer('B', v1, v1, {holding(end, {{1, 0}})})});
+    };
+    EXPECT_FALSE(with_b(7).has_quorum());
+    Change mended = with_b(8);
+    ASSERT_TRUE(mended.has_quorum());
+    EXPECT_EQ(only_stream(mended).log_end, Offset{8});
+    EXPECT_THAT(only_stream(mended).sources, ElementsAre(node('B')));
+
+    Answer unflushed = a;
+    unflushed.acknowledges_unflushed = true;
+    EXPECT_TRUE(change(3, "A", {unflushed}).has_quorum());
+    // A record that one of two members had is not committed, so nothing is lost with it.
+    Answer of_two = a;
+    of_two.accepted = of_two.chosen = v1;
+    EXPECT_TRUE(change(3, "AB", {of_two, answer('B', v1, v1, {holding(7, {{1, 0}})})}).has_quorum());
 }
 
 // Retention has removed at B and C what is damaged at A. Nobody could mend it, and nobody has to.
