@@ -29,14 +29,14 @@ Producer::Producer(Router& router, ProducerOptions options, ReportHandler report
       report_(std::move(report)),
       on_report_([this](BatchReport batch) { on_report(std::move(batch)); }) {
     listener_ = router_.listen([this] { on_view(); });
-    router_.requests().on_drained([this] {
+    drained_ = router_.requests().on_drained([this] {
         for (const auto& sender : senders_) sender->on_drained();
     });
 }
 
 Producer::~Producer() {
     router_.unlisten(listener_);
-    router_.requests().on_drained(nullptr);
+    router_.requests().unlisten(drained_);
     for (const env::TimerId timer : {start_timer_, retry_timer_, tick_timer_, progress_timer_, settle_timer_})
         router_.env().cancel_timer(timer);
     for (const RequestId barrier : barriers_) router_.requests().cancel(barrier);

@@ -80,6 +80,7 @@ private:
     std::function<void()> progress_;
     ReadyHandler ready_;
     Router::ListenerId listener_;
+    Requests::ListenerId drained_;
     env::TimerId start_timer_;
     env::TimerId retry_timer_;
     env::TimerId tick_timer_;

@@ -137,8 +137,13 @@ void Requests::on_closed(env::ConnectionId connection, const Error& reason) {
     fail_all(to, Error{code, reason.message});
 }
 
+Requests::ListenerId Requests::on_drained(std::function<void()> handler) {
+    drained_.emplace(++last_listener_, std::move(handler));
+    return last_listener_;
+}
+
 void Requests::on_writable(env::ConnectionId /*connection*/) {
-    if (drained_) drained_();
+    for (const auto& [id, handler] : drained_) handler();
 }
 
 }  // namespace logstream::client

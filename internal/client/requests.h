@@ -63,8 +63,10 @@ public:
 
     // Bytes that wait to be sent to a broker.
     std::size_t queued_bytes(Endpoint to) const;
-    // Called when a connection that was full has drained.
-    void on_drained(std::function<void()> handler) { drained_ = std::move(handler); }
+    // Called when a connection that was full has drained, until `unlisten`.
+    using ListenerId = std::uint64_t;
+    ListenerId on_drained(std::function<void()> handler);
+    void unlisten(ListenerId id) { drained_.erase(id); }
 
 private:
     struct Pending {
@@ -98,7 +100,8 @@ private:
     std::map<RequestId, Pending> pending_;  // ascending: the order of sending
     std::unordered_map<Endpoint, Link> links_;
     std::unordered_map<env::ConnectionId, Endpoint> endpoints_;
-    std::function<void()> drained_;
+    std::map<ListenerId, std::function<void()>> drained_;
+    ListenerId last_listener_{};
     bool had_been_sent_{};
 };
 

@@ -82,6 +82,27 @@ TEST_F(ClientProducer, SmallRecordsShareABatchWithinTheLinger) {
     EXPECT_EQ(cluster->values(), numbers(1, 50));
 }
 
+TEST_F(ClientProducer, EachProducerOfARouterGoesOnWhenTheConnectionHasDrained) {
+    open(1);
+    start();
+    ProducerOptions options;
+    options.topic = "t";
+    options.batch_bytes = 1;
+    Producer second(*router, options, [](const BatchReport&) {});
+    std::optional<Result<void>> second_ready;
+    second.start([&](Result<void> result) { second_ready = std::move(result); });
+    ASSERT_TRUE(env.run_until([&] { return second_ready.has_value(); }, 20s));
+    env.queued = 1u << 30;
+    send(1, 1);
+    ASSERT_TRUE(second.send({{}, "2"}));
+    second.flush();
+    env.run_for(1ms);
+    EXPECT_TRUE(cluster->produced.empty());
+    env.drain();
+    env.run_for(1ms);
+    EXPECT_THAT(cluster->values(), ElementsAre("1", "2"));
+}
+
 TEST_F(ClientProducer, FailOverResendsInOrderToTheNewOwner) {
     open(3);
     start();

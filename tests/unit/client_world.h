@@ -58,7 +58,7 @@ public:
 
     ConnectionId connect(Endpoint to, Duration timeout, env::ConnectionHandler& handler) override;
     env::SendStatus send(ConnectionId connection, protocol::OutMessage message) override;
-    std::size_t queued_bytes(ConnectionId) override { return 0; }
+    std::size_t queued_bytes(ConnectionId) override { return queued; }
     void pause_reading(ConnectionId) override {}
     void resume_reading(ConnectionId) override {}
     void close(ConnectionId connection) override { connections_.erase(connection); }
@@ -75,6 +75,9 @@ public:
     void reply(ConnectionId connection, const protocol::OutMessage& message);
     // Ends every connection to `at`.
     void break_connections(Endpoint at);
+    // What waits to be sent on each connection; with `drain` all of it goes.
+    std::size_t queued = 0;
+    void drain();
     std::function<void(env::OutFrame)> on_broadcast;
 
     void run_for(Duration time);

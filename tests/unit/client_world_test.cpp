@@ -70,6 +70,11 @@ void FakeEnv::reply(ConnectionId connection, const OutMessage& message) {
     });
 }
 
+void FakeEnv::drain() {
+    queued = 0;
+    for (const auto& [id, connection] : connections_) connection.handler->on_writable(id);
+}
+
 void FakeEnv::break_connections(Endpoint at) {
     for (const auto& [id, connection] : connections_) {
         if (connection.to != at) continue;
