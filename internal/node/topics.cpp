@@ -27,8 +27,8 @@ const proto::TopicRecord* Topics::find(const std::string& name) const {
 }
 
 const proto::TopicRecord* Topics::find(TopicId id) const {
-    const auto found = names_.find(id);
-    return found == names_.end() ? nullptr : find(found->second);
+    const auto found = by_id_.find(id.value);
+    return found == by_id_.end() ? nullptr : found->second;
 }
 
 std::size_t Topics::stream_count() const {
@@ -39,7 +39,7 @@ std::size_t Topics::stream_count() const {
 
 void Topics::reset() {
     by_name_.clear();
-    names_.clear();
+    by_id_.clear();
     deleted_.clear();
     reader_.reset();
 }
@@ -58,12 +58,13 @@ void Topics::apply(const protocol::Record& record) {
     if (!topic.deleted()) {
         // Two leaders in a row may each have appended one: the first stands, on every member alike.
         if (by_name_.contains(topic.name())) return;
-        names_[id] = topic.name();
-        by_name_[topic.name()] = std::move(topic);
+        proto::TopicRecord& made = by_name_[topic.name()];
+        made = std::move(topic);
+        by_id_[id.value] = &made;
         return;
     }
     deleted_.insert(id);
-    names_.erase(id);
+    by_id_.erase(id.value);
     if (const auto found = by_name_.find(topic.name()); found != by_name_.end() && found->second.topic() == id.value) {
         const proto::TopicRecord gone = found->second;
         by_name_.erase(found);

@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <unordered_map>
 
 #include "internal/node/committed_reader.h"
 #include "internal/node/settings.h"
@@ -42,7 +43,7 @@ private:
 
     DeletedHandler on_deleted_;
     std::map<std::string, proto::TopicRecord> by_name_;
-    std::map<TopicId, std::string> names_;
+    std::unordered_map<std::uint64_t, const proto::TopicRecord*> by_id_;  // those of by_name_
     std::set<TopicId> deleted_;
     CommittedReader reader_;
 };
