@@ -10,6 +10,7 @@ namespace {
 
 constexpr int kRecordsPerTurn = 1000;
 constexpr protocol::Duration kPace = std::chrono::milliseconds(1);
+constexpr protocol::Duration kIdle = std::chrono::milliseconds(20);
 constexpr protocol::Duration kPatience = std::chrono::seconds(10);
 
 // Looks like log lines to a compressor: words, not noise and not one letter.
@@ -95,16 +96,20 @@ private:
                (options_.window == 0 || sent_ - reported_ < options_.window)) {
             client::Producer* const producer = next_with_room();
             if (producer == nullptr) break;
-            send_one(*producer);
+            send_one(*producer, now);
             ++turn;
         }
+        // At full speed it goes on when there is room: many threads that look every millisecond cost half a processor.
+        const protocol::Duration wait = turn == kRecordsPerTurn ? protocol::Duration{0}
+                                        : options_.rate > 0     ? kPace
+                                                                : kIdle;
         session_.env().cancel_timer(timer_);
-        timer_ = session_.env().set_timer(turn == kRecordsPerTurn ? protocol::Duration{0} : kPace, [this] { feed(); });
+        timer_ = session_.env().set_timer(wait, [this] { feed(); });
     }
 
-    void send_one(client::Producer& producer) {
+    void send_one(client::Producer& producer, protocol::TimePoint now) {
         std::string& payload = payloads_[sent_ % payloads_.size()];
-        const std::int64_t handed_over = session_.loop().now().time_since_epoch().count();
+        const std::int64_t handed_over = now.time_since_epoch().count();
         std::memcpy(payload.data(), &handed_over, sizeof handed_over);
         ++sent_;
         if (auto sent = producer.send({.key = {}, .value = payload}); !sent && !tally_.error) {
