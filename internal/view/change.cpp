@@ -106,8 +106,13 @@ std::vector<NodeId> Change::silent() const {
     return out;
 }
 
-bool Change::counts_without_vote() const {
-    return options_.lineage != Lineage::kRecovered && !quorum_of(bases(), voters());
+bool Change::counts_without_vote() const { return options_.lineage != Lineage::kRecovered && !voters_know_all(); }
+
+// Of survivors that a person names each one's log counts, that of a damaged one too.
+bool Change::voters_know_all() const {
+    const NodeSet voters = this->voters();
+    if (options_.lineage == Lineage::kRecovered) return voters.size() == answers_.size();
+    return quorum_of(bases(), voters);
 }
 
 NodeSet Change::voters() const {
@@ -246,7 +251,7 @@ std::vector<const Answer*> Change::base_log_holders() const {
         for (const auto& [id, answer] : answers_) all.push_back(&answer);
         return all;
     }
-    const bool voters_are_enough = quorum_of(bases(), voters());
+    const bool voters_are_enough = voters_know_all();
     std::vector<const Answer*> out;
     ViewNumber greatest;
     for (const auto& [id, answer] : answers_) {
@@ -301,7 +306,7 @@ std::vector<StreamPlan> Change::merge() const {
                 plan.log_start = std::min(plan.log_start, holding.log_start);
         }
     }
-    if (!quorum_of(bases(), voters())) lengthen(merged);
+    if (!voters_know_all()) lengthen(merged);
     std::vector<StreamPlan> out;
     out.reserve(merged.size());
     for (auto& [stream, plan] : merged) out.push_back(std::move(plan));

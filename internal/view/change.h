@@ -136,6 +136,7 @@ public:
 
 private:
     NodeSet voters() const;
+    bool voters_know_all() const;
     Bases bases() const;
     bool quorum_of(const Bases& bases, const NodeSet& nodes) const;
     std::string damaged_beyond_all(const Bases& bases) const;

@@ -192,6 +192,20 @@ TEST(ViewMerge, ADamagedEndThatNobodyInReachHoldsIsNotGivenUp) {
     EXPECT_TRUE(change(3, "AB", {of_two, answer('B', v1, v1, {holding(7, {{1, 0}})})}).has_quorum());
 }
 
+// What survivors hold is the base log, though all of them may have lost some of it.
+TEST(ViewMerge, SurvivorsWithoutAVoteGiveWhatTheyHold) {
+    const View v2 = view_of(2, "ABC");
+    Change::Options recovered;
+    recovered.lineage = Change::Lineage::kRecovered;
+    const Answer a = without_vote(answer('A', v2, v2, {damaged(holding(5, {{2, 0}}), 5, 8)}));
+    Change alone = change(3, "A", {a}, recovered);
+    ASSERT_TRUE(alone.has_quorum());
+    EXPECT_EQ(only_stream(alone).log_end, Offset{5});
+    EXPECT_THAT(only_stream(alone).sources, ElementsAre(node('A')));
+    Change both = change(3, "AB", {a, answer('B', v2, v2, {holding(7, {{2, 0}})})}, recovered);
+    EXPECT_EQ(only_stream(both).log_end, Offset{7});
+}
+
 // Retention has removed at B and C what is damaged at A. Nobody could mend it, and nobody has to.
 TEST(ViewMerge, AWholeLogTellsWhereTheBaseLogBegins) {
     const View v1 = view_of(1, "ABC");
