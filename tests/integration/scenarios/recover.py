@@ -1,5 +1,6 @@
 """Most brokers are gone for good: a new lineage from those that are left."""
 
+import glob
 import json
 
 from checks import check, check_equal
@@ -41,3 +42,32 @@ def recover(run):
     compare_lines(cluster.read(topic, brokers=left), [*lines, b"after"], "the new lineage beside one of the old")
     check(not back.status()["quorum"], f"{back} serves: {back.status()}")
     return f"two of five went on as a new lineage with all {len(lines)} records; a third that came back stays apart"
+
+
+@scenario("recover-damaged")
+def recover_damaged(run):
+    """The only broker, killed, finds the end of a log damaged: it gives nothing up by itself; recover gives up the end."""
+    cluster = run.cluster(1).start()
+    broker = cluster.brokers[0]
+    topic = cluster.create_topic("damaged")
+    lines = run.numbered_lines(1000)
+    last = b"the last one"
+    cluster.producer(topic, "--file", run.write("damaged.in", lines)).succeed(20)
+    cluster.producer(topic, "--message", last.decode()).succeed(20)
+    broker.signal_kill()
+    for path in glob.glob(f"{broker.data}/streams/*/*.log"):
+        with open(path, "r+b") as file:
+            content = file.read()
+            at = content.rfind(last)
+            if at >= 0:
+                file.seek(at)
+                file.write(bytes([content[at] ^ 1]))
+    broker.start()
+    broker.process.wait_for_words("VIEW failed .* is damaged at .* from offset 1000 on, and nobody in reach holds", 20)
+    check_refused(cluster.producer(topic, "--message", "x", "--timeout", 0), 20, "nobody in reach holds")
+    cluster.ctl("recover", broker.address, "--yes")
+    cluster.wait_for_view([broker])
+    compare_lines(cluster.read(topic), lines, "what is whole")
+    cluster.producer(topic, "--message", "after").succeed(20)
+    compare_lines(cluster.read(topic), [*lines, b"after"], "the new lineage")
+    return "waited with a damaged end; the recovery kept the 1,000 records before it"
