@@ -31,15 +31,10 @@ const proto::TopicRecord* Topics::find(TopicId id) const {
     return found == by_id_.end() ? nullptr : found->second;
 }
 
-std::size_t Topics::stream_count() const {
-    std::size_t count = 0;
-    for (const auto& [name, topic] : by_name_) count += topic.settings().partitions();
-    return count;
-}
-
 void Topics::reset() {
     by_name_.clear();
     by_id_.clear();
+    stream_count_ = 0;
     deleted_.clear();
     reader_.reset();
 }
@@ -61,6 +56,7 @@ void Topics::apply(const protocol::Record& record) {
         proto::TopicRecord& made = by_name_[topic.name()];
         made = std::move(topic);
         by_id_[id.value] = &made;
+        stream_count_ += made.settings().partitions();
         return;
     }
     deleted_.insert(id);
@@ -68,6 +64,7 @@ void Topics::apply(const protocol::Record& record) {
     if (const auto found = by_name_.find(topic.name()); found != by_name_.end() && found->second.topic() == id.value) {
         const proto::TopicRecord gone = found->second;
         by_name_.erase(found);
+        stream_count_ -= gone.settings().partitions();
         on_deleted_(gone);
     }
 }

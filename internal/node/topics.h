@@ -30,7 +30,7 @@ public:
     const std::map<std::string, proto::TopicRecord>& all() const { return by_name_; }
     bool was_deleted(TopicId id) const { return deleted_.contains(id); }
     // Total partitions of all topics.
-    std::size_t stream_count() const;
+    std::size_t stream_count() const { return stream_count_; }
 
     CommittedReader& reader() { return reader_; }
     void reset();
@@ -44,6 +44,7 @@ private:
     DeletedHandler on_deleted_;
     std::map<std::string, proto::TopicRecord> by_name_;
     std::unordered_map<std::uint64_t, const proto::TopicRecord*> by_id_;  // those of by_name_
+    std::size_t stream_count_{};
     std::set<TopicId> deleted_;
     CommittedReader reader_;
 };
