@@ -250,13 +250,16 @@ void Aligner::fetched(const TaskPtr& task, What what, NodeId source, Result<Mess
     if (!reply->parse(response)) return source_failed(task, Error{ErrorCode::kInvalid, "an unreadable answer"});
     if (response.error().code() != 0) {
         const Error error{static_cast<ErrorCode>(response.error().code()), response.error().message()};
-        if (what != What::kRepair || error.code != ErrorCode::kOffsetOutOfRange || !task->target.in_place)
-            return source_failed(task, error);
+        const bool removed = error.code == ErrorCode::kOffsetOutOfRange;
+        // Two that are damaged at one offset would else wait for each other.
+        const bool lacks = removed || error.code == ErrorCode::kCorrupt;
+        if (what != What::kRepair || !lacks || !task->target.in_place) return source_failed(task, error);
         task->without.insert(source);
+        task->removed |= removed;
         const bool nobody =
             std::ranges::all_of(sources_of(*task, what), [&](NodeId id) { return task->without.contains(id); });
         const auto damage = stream->log->damage();
-        return nobody && damage ? give_up_from(task, damage->from) : source_failed(task, error);
+        return nobody && task->removed && damage ? give_up_from(task, damage->from) : source_failed(task, error);
     }
     if (what == What::kStartTables) {
         stream->log->reset(Offset{response.log_start()}, reply->body, guarded([this, task](Result<void> reset) {

@@ -41,7 +41,8 @@ private:
         AlignTarget target;
         std::size_t source{};  // index in plan.sources
         std::size_t failures{};
-        view::NodeSet without{};  // sources whose retention has removed what is damaged here
+        view::NodeSet without{};  // sources that lack what is damaged here: removed by retention, or damaged there too
+        bool removed{};           // by one of them, so that nobody needs it
         bool begun{};             // the log begins where that of the source does
     };
     using TaskPtr = std::shared_ptr<Task>;

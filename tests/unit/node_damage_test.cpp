@@ -1,5 +1,8 @@
 // Disks that lose or garble what a broker had, in clusters that have it elsewhere.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <algorithm>
 
 #include "tests/sim/cluster.h"
 #include "tests/unit/node_expectations.h"
@@ -105,9 +108,25 @@ TEST_P(Damage, ALoneMemberWithoutAVoteWaitsForThoseOutside) {
     expect_everything_everywhere(cluster, stream);
 }
 
-// It does not wait for ever: what lies at the end of its log, and nobody else has, is given up.
-TEST_P(Damage, ALoneMemberWithoutAVoteGoesOnInTheEnd) {
+// What lies at the end of its log, and nobody in reach has, it does not give up by itself.
+TEST_P(Damage, ALoneMemberGivesNoEndUp) {
     Cluster cluster(GetParam(), 1);
+    cluster.start_all();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    const auto stream = cluster.make_topic("t");
+    ASSERT_TRUE(cluster.append_soon(stream, "lost"));
+    cluster[0].crash(FakeDisk::Crash::kProcess);
+    cluster[0].disk().flip(log_of(stream), 50 * 8);
+    cluster[0].start();
+    cluster.world().run_for(20s);
+    EXPECT_FALSE(cluster[0].node().serving());
+    EXPECT_THAT(cluster[0].node().refusal()->message, testing::HasSubstr("is damaged at n0 from offset 0 on"));
+}
+
+// With a policy that acknowledges what is not flushed its members may lose more than that, and go on in the end.
+TEST_P(Damage, AnUnflushedEndIsGivenUpInTheEnd) {
+    Cluster cluster(GetParam(), 1);
+    cluster[0].options().settings.loses_unflushed = true;
     cluster.start_all();
     ASSERT_TRUE(cluster.wait_for_one_view());
     const auto stream = cluster.make_topic("t");
@@ -145,6 +164,39 @@ TEST_P(Damage, WhatNobodyHoldsAnyMoreIsLearntAnew) {
     cluster.world().run_for(1s);
     EXPECT_EQ(cluster.read(damaged, stream), cluster.read(whole, stream));
     EXPECT_EQ(cluster.read(damaged, stream).rbegin()->second, "after");
+}
+
+// The same at two of three, of which each finds the records damaged at the other one, too.
+TEST_P(Damage, TwoThatAreDamagedAlikeDoNotWaitForEachOther) {
+    Cluster cluster(GetParam(), 3);
+    const auto stream = start_with_many_segments(cluster);
+    const auto log_at = [&](std::size_t i) { return cluster[i].node().core().streams.find(stream)->log; };
+    const std::size_t whole = GetParam() % 3;
+    log_at(whole)->retain(protocol::Offset{30}, {.max_bytes = 4096, .min_timestamp_ms = {}});
+    cluster.world().run_for(1s);
+    for (std::size_t i = 0; i < 3; ++i) {
+        if (i == whole) continue;
+        cluster[i].leave();
+        ASSERT_TRUE(cluster.world().run_until([&] { return !cluster[i].running(); }, 5s));
+        cluster[i].disk().flip(log_of(stream), 300 * 8);
+        cluster[i].start();
+        ASSERT_TRUE(cluster.wait_for_one_view()) << "nobody has read what is damaged";
+    }
+    for (std::size_t i = 0; i < 3; ++i)
+        if (i != whole) log_at(i)->read(protocol::Offset{}, protocol::Offset{40}, 1u << 20, [](const auto&) {});
+    const auto damaged_at = [&](std::size_t i) { return log_at(i)->damage().has_value(); };
+    ASSERT_TRUE(
+        cluster.world().run_until([&] { return damaged_at((whole + 1) % 3) && damaged_at((whole + 2) % 3); }, 1s));
+    ASSERT_TRUE(cluster.world().run_until(
+        [&] {
+            return cluster.one_view() &&
+                   std::ranges::none_of(cluster.running(), [](Machine* machine) { return machine->store().damaged(); });
+        },
+        20s));
+    for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(log_at(i)->log_start(), log_at(whole)->log_start());
+    ASSERT_TRUE(cluster.append_soon(stream, "after"));
+    cluster.world().run_for(1s);
+    for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(cluster.read(i, stream), cluster.read(whole, stream));
 }
 
 // The same, and the tables that such a log would be cut by have rotted, too.
