@@ -97,7 +97,7 @@ def parse():
     )
     parser.add_argument("cases", nargs="*", metavar="CASE", help="only these; nats, redis, … are all of a peer's")
     parser.add_argument("--quick", action="store_true", help="a few cases, three seconds each, under 50 s in all")
-    parser.add_argument("--long", action="store_true", help="also the cases that store 10 GB")
+    parser.add_argument("--long", action="store_true", help="also the cases that store 10 GB or take ten minutes")
     parser.add_argument("--limits", action="store_true", help="with --quick: also what this machine could do")
     parser.add_argument("--seconds", type=float, metavar="N", help="that each case is measured (10; with --quick 3)")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="of each fail-over (default %(default)s)")
