@@ -64,8 +64,9 @@ Result<void> remove_name(const std::string& path) {
     return disk_error(errno, "remove", path);
 }
 
-// Holds what a name stands for, so that removing the name is quick: giving back a file's blocks and its pages, 50 ms
-// for a GiB, is done by who lets go. Holds nothing where that is not worth a descriptor, or too many are held.
+// Holds what a name stands for, so that removing the name is quick: giving back a file's blocks and its pages, tens of
+// milliseconds for a segment, is done by who lets go. Holds nothing where that is not worth a descriptor, or too many
+// are held.
 class Hold {
 public:
     Hold(const std::string& path, std::atomic<std::size_t>& held) : held_(&held) {
