@@ -54,7 +54,7 @@ def recover_damaged(run):
     last = b"the last one"
     cluster.producer(topic, "--file", run.write("damaged.in", lines)).succeed(20)
     cluster.producer(topic, "--message", last.decode()).succeed(20)
-    broker.signal_kill()
+    broker.kill()
     for path in glob.glob(f"{broker.data}/streams/*/*.log"):
         with open(path, "r+b") as file:
             content = file.read()
