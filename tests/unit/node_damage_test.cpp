@@ -28,6 +28,18 @@ protocol::StreamId start_with_many_segments(Cluster& cluster) {
     return stream;
 }
 
+// The only record of the only broker, which is killed and starts again.
+protocol::StreamId restart_with_a_damaged_end(Cluster& cluster) {
+    cluster.start_all();
+    EXPECT_TRUE(cluster.wait_for_one_view());
+    const auto stream = cluster.make_topic("t");
+    EXPECT_TRUE(cluster.append_soon(stream, "lost"));
+    cluster[0].crash(FakeDisk::Crash::kProcess);
+    cluster[0].disk().flip(log_of(stream), 50 * 8);
+    cluster[0].start();
+    return stream;
+}
+
 class Damage : public testing::TestWithParam<std::uint64_t> {};
 INSTANTIATE_TEST_SUITE_P(Node, Damage, testing::Range<std::uint64_t>(1, 21));
 
@@ -111,13 +123,7 @@ TEST_P(Damage, ALoneMemberWithoutAVoteWaitsForThoseOutside) {
 // What lies at the end of its log, and nobody in reach has, it does not give up by itself.
 TEST_P(Damage, ALoneMemberGivesNoEndUp) {
     Cluster cluster(GetParam(), 1);
-    cluster.start_all();
-    ASSERT_TRUE(cluster.wait_for_one_view());
-    const auto stream = cluster.make_topic("t");
-    ASSERT_TRUE(cluster.append_soon(stream, "lost"));
-    cluster[0].crash(FakeDisk::Crash::kProcess);
-    cluster[0].disk().flip(log_of(stream), 50 * 8);
-    cluster[0].start();
+    restart_with_a_damaged_end(cluster);
     cluster.world().run_for(20s);
     EXPECT_FALSE(cluster[0].node().serving());
     EXPECT_THAT(cluster[0].node().refusal()->message, testing::HasSubstr("is damaged at n0 from offset 0 on"));
@@ -127,13 +133,7 @@ TEST_P(Damage, ALoneMemberGivesNoEndUp) {
 TEST_P(Damage, AnUnflushedEndIsGivenUpInTheEnd) {
     Cluster cluster(GetParam(), 1);
     cluster[0].options().settings.loses_unflushed = true;
-    cluster.start_all();
-    ASSERT_TRUE(cluster.wait_for_one_view());
-    const auto stream = cluster.make_topic("t");
-    ASSERT_TRUE(cluster.append_soon(stream, "lost"));
-    cluster[0].crash(FakeDisk::Crash::kProcess);
-    cluster[0].disk().flip(log_of(stream), 50 * 8);
-    cluster[0].start();
+    const auto stream = restart_with_a_damaged_end(cluster);
     cluster.world().run_for(2s);
     EXPECT_FALSE(cluster[0].node().serving());
     ASSERT_TRUE(cluster.world().run_until([&] { return cluster[0].node().serving(); }, 3s));
