@@ -29,7 +29,6 @@ constexpr std::chrono::milliseconds kNoteSpaceEvery{100};
 constexpr off_t kWorthHolding = 1 << 20;
 // While blocks are given back, flushes are slow: the next file's wait so many times as long as those of the last took.
 constexpr int kPauseShare = 3;
-constexpr mode_t kFileMode = 0644;
 constexpr mode_t kDirMode = 0755;
 
 std::unexpected<Error> disk_error(int error, const char* what, const std::string& path) {
@@ -93,51 +92,6 @@ private:
 };
 
 }  // namespace
-
-FileHandles::~FileHandles() {
-    for (const Handle& handle : handles_) ::close(handle.fd);
-}
-
-int FileHandles::get(const std::string& path, int flags) {
-    if (const auto found = by_path_.find(path); found != by_path_.end()) {
-        handles_.splice(handles_.begin(), handles_, found->second);
-        return found->second->fd;
-    }
-    const int fd = ::open(path.c_str(), flags | O_CLOEXEC, kFileMode);
-    if (fd < 0) return fd;
-    if (handles_.size() >= limit_) {
-        const auto clean = std::find_if(handles_.rbegin(), handles_.rend(), [](const Handle& h) { return !h.dirty; });
-        if (clean != handles_.rend()) close(std::string(clean->path));
-    }
-    handles_.push_front({path, fd, false});
-    by_path_[path] = handles_.begin();
-    return fd;
-}
-
-bool FileHandles::close(const std::string& path) {
-    const auto found = by_path_.find(path);
-    if (found == by_path_.end()) return true;
-    const int fd = found->second->fd;
-    handles_.erase(found->second);
-    by_path_.erase(found);
-    return ::close(fd) == 0;
-}
-
-void FileHandles::close_all_below(const std::string& path) {
-    std::vector<std::string> gone;
-    for (const Handle& handle : handles_) {
-        if (handle.path == path || handle.path.starts_with(path + "/")) gone.push_back(handle.path);
-    }
-    for (const std::string& name : gone) close(name);
-}
-
-void FileHandles::set_dirty(const std::string& path, bool dirty) {
-    if (const auto found = by_path_.find(path); found != by_path_.end()) found->second->dirty = dirty;
-}
-
-void FileHandles::set_all_clean() {
-    for (Handle& handle : handles_) handle.dirty = false;
-}
 
 void PosixDisk::Lane::add(Task task) {
     {
@@ -212,7 +166,7 @@ Result<void> PosixDisk::lock(const std::string& dir) {
         if (slash == std::string::npos) break;
     }
     const std::string path = dir + "/lock";
-    const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, kFileMode);
+    const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, kNewFileMode);
     if (fd < 0) return disk_error(errno, "open", path);
     if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
         const int error = errno;
@@ -455,7 +409,7 @@ Result<void> PosixDisk::run(const RenameOp& op) {
 Result<void> PosixDisk::run(const ReplaceOp& op) {
     const std::string temporary = op.path + ".tmp";
     forget(temporary);
-    const int fd = ::open(temporary.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, kFileMode);
+    const int fd = ::open(temporary.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, kNewFileMode);
     if (fd < 0) return disk_error(errno, "create", temporary);
     Result<void> written = write_pieces(fd, temporary, 0, op.pieces);
     if (written && ::fsync(fd) != 0) {

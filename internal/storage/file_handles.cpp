@@ -1,0 +1,56 @@
+#include "internal/storage/file_handles.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <vector>
+
+namespace logstream::storage {
+
+FileHandles::~FileHandles() {
+    for (const Handle& handle : handles_) ::close(handle.fd);
+}
+
+int FileHandles::get(const std::string& path, int flags) {
+    if (const auto found = by_path_.find(path); found != by_path_.end()) {
+        handles_.splice(handles_.begin(), handles_, found->second);
+        return found->second->fd;
+    }
+    const int fd = ::open(path.c_str(), flags | O_CLOEXEC, kNewFileMode);
+    if (fd < 0) return fd;
+    if (handles_.size() >= limit_) {
+        const auto clean = std::find_if(handles_.rbegin(), handles_.rend(), [](const Handle& h) { return !h.dirty; });
+        if (clean != handles_.rend()) close(std::string(clean->path));
+    }
+    handles_.push_front({path, fd, false});
+    by_path_[path] = handles_.begin();
+    return fd;
+}
+
+bool FileHandles::close(const std::string& path) {
+    const auto found = by_path_.find(path);
+    if (found == by_path_.end()) return true;
+    const int fd = found->second->fd;
+    handles_.erase(found->second);
+    by_path_.erase(found);
+    return ::close(fd) == 0;
+}
+
+void FileHandles::close_all_below(const std::string& path) {
+    std::vector<std::string> gone;
+    for (const Handle& handle : handles_) {
+        if (handle.path == path || handle.path.starts_with(path + "/")) gone.push_back(handle.path);
+    }
+    for (const std::string& name : gone) close(name);
+}
+
+void FileHandles::set_dirty(const std::string& path, bool dirty) {
+    if (const auto found = by_path_.find(path); found != by_path_.end()) found->second->dirty = dirty;
+}
+
+void FileHandles::set_all_clean() {
+    for (Handle& handle : handles_) handle.dirty = false;
+}
+
+}  // namespace logstream::storage

@@ -1,0 +1,42 @@
+// Open files of a real disk, so that a write does not open its file each time.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <list>
+#include <string>
+#include <unordered_map>
+
+namespace logstream::storage {
+
+inline constexpr mode_t kNewFileMode = 0644;
+
+// Open files by path, the least recently used closed first. One thread's own.
+class FileHandles {
+public:
+    explicit FileHandles(std::size_t limit) : limit_(limit) {}
+    ~FileHandles();
+    FileHandles(const FileHandles&) = delete;
+    FileHandles& operator=(const FileHandles&) = delete;
+    // A descriptor, or -1 with errno. `flags` as for open(2).
+    int get(const std::string& path, int flags);
+    // Closes it, if it is open. False with errno when that fails.
+    bool close(const std::string& path);
+    void close_all_below(const std::string& path);
+    // A file with unflushed writes is not closed to make room: its write error, if one comes, would go unseen.
+    void set_dirty(const std::string& path, bool dirty);
+    void set_all_clean();
+
+private:
+    struct Handle {
+        std::string path;
+        int fd{-1};
+        bool dirty{false};
+    };
+    std::size_t limit_;
+    std::list<Handle> handles_;  // most recently used first
+    std::unordered_map<std::string, std::list<Handle>::iterator> by_path_;
+};
+
+}  // namespace logstream::storage
