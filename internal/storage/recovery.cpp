@@ -55,6 +55,7 @@ private:
     void decide();
     void cut(const Gap& gap);
     void apply();
+    void cut_to_size(Segment& segment);
     Result<void> make_durable();
 
     StoreContext& context_;
@@ -299,6 +300,12 @@ void Recovery::cut(const Gap& gap) {
     }
 }
 
+void Recovery::cut_to_size(Segment& segment) {
+    segment.file_end = segment.size;
+    repairs_.emplace_back(TruncateOp{segment.log_path(), segment.size});
+    repairs_.emplace_back(SyncOp{{segment.log_path()}, {}});
+}
+
 void Recovery::apply() {
     LogTables tables = std::move(start_.tables);
     for (Scanned& scanned : scans_) {
@@ -321,11 +328,13 @@ void Recovery::apply() {
             segment.size = segment.written = scanned.scan.end_position;
             segment.file_end = scanned.scan.ends_in_gap() ? segment.size : std::max(segment.size, segment.file_end);
             segment.index = std::move(index);
+            // Room behind the last entry, and something else behind that: a power cut took the begin of a write and
+            // left the rest. An entry that is written there and cut off itself would end in it, as if it were whole.
+            if (!scanned.scan.ends_in_gap() && scanned.scan.room_position > segment.size) cut_to_size(segment);
         } else if (!scanned.scan.ends_in_gap() && segment.size > scanned.scan.end_position) {
             // The next segment was begun, and this one's file not cut to its size.
-            segment.size = segment.written = segment.file_end = scanned.scan.end_position;
-            repairs_.emplace_back(TruncateOp{segment.log_path(), segment.size});
-            repairs_.emplace_back(SyncOp{{segment.log_path()}, {}});
+            segment.size = segment.written = scanned.scan.end_position;
+            cut_to_size(segment);
         }
         if (!scanned.scan.entries.empty()) result_.snapshot_due = true;
     }

@@ -169,6 +169,35 @@ TEST_F(RoomTest, ThatAClosedSegmentKeptIsGivenBackAtTheStart) {
     EXPECT_EQ(file_size(kSegment), size);
 }
 
+// A power cut can lose the begin of a write and keep what comes after it. An entry that goes there later and is itself
+// cut off would end in that, and look like one that was whole.
+TEST_F(RoomTest, WhatAPowerCutLeftInItIsCutOff) {
+    open();
+    append_slowly(60);
+    const std::uint64_t size = log().size_bytes();
+    crash(FakeDisk::Crash::kMachine);
+    auto content = disk_.content(kSegment);
+    ASSERT_GT(content.size(), size + 300);
+    const auto end = content.begin() + static_cast<std::ptrdiff_t>(size);
+    std::fill(end + 100, end + 300, std::byte{'j'});
+    disk_.put(kSegment, content);
+    open();
+    expect_all(60);
+
+    content = disk_.content(kSegment);
+    append(log(), 1, ViewNumber(1), std::string(100, 'x'));
+    ASSERT_TRUE(flush());
+    crash(FakeDisk::Crash::kProcess);
+    const auto entry = disk_.content(kSegment);
+    constexpr std::size_t kWritten = 80;
+    content.resize(std::max(content.size(), size + kWritten));
+    std::copy_n(entry.begin() + static_cast<std::ptrdiff_t>(size), kWritten,
+                content.begin() + static_cast<std::ptrdiff_t>(size));
+    disk_.put(kSegment, content);
+    open();
+    expect_all(60);
+}
+
 TEST_F(RoomTest, DoesNotComeBackBehindACut) {
     open();
     append_slowly(50);
