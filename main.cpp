@@ -148,7 +148,8 @@ void raise_descriptor_limit(const config::Config& config, spdlog::logger& logger
     rlimit limit{};
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return;
     limit.rlim_cur = std::min(wanted, limit.rlim_max);
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted)
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0) getrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur < wanted)
         logger.warn("LIMIT of {} open files is too low for limits.connections: {}; allow {} (ulimit -Hn), or lower it",
                     limit.rlim_cur, config.limits.connections, wanted);
 }

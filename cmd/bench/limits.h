@@ -1,12 +1,14 @@
 // What this machine could do if nobody had to order, check or keep anything: the figures that a broker is held against.
 #pragma once
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "cmd/bench/options.h"
 #include "internal/client/histogram.h"
@@ -23,6 +25,8 @@ void measure_memory(nlohmann::json& figures);
 
 // How long each of them measures.
 inline constexpr std::chrono::milliseconds kEach{1000};
+// How often something is done that is done now and then.
+inline constexpr std::chrono::milliseconds kPace{1};
 
 // The result of a system call; the program ends when it failed.
 template <class Result>
@@ -51,6 +55,21 @@ client::Histogram time_each(Task task) {
         const auto after = Clock::now();
         ns.record(static_cast<std::uint64_t>((after - before).count()));
         before = after;
+    }
+    return ns;
+}
+
+// The same, begun once every `kPace`: on a machine that sleeps in between, as records that come now and then find it.
+template <class Task>
+client::Histogram time_each_paced(Task task) {
+    using Clock = std::chrono::steady_clock;
+    client::Histogram ns;
+    const auto end = Clock::now() + kEach;
+    for (auto next = Clock::now(); next < end; next = std::max(next + kPace, Clock::now())) {
+        std::this_thread::sleep_until(next);
+        const auto before = Clock::now();
+        task();
+        ns.record(static_cast<std::uint64_t>((Clock::now() - before).count()));
     }
     return ns;
 }

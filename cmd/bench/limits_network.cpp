@@ -258,10 +258,12 @@ void measure_ping_pong(const std::string& network, nlohmann::json& figures) {
                 send(pong.get(), datagram.data(), datagram.size(), 0);
     });
     std::array<char, 100> datagram{};
-    figures["udp_ping_pong_us"] = microseconds(time_each([&] {
+    const auto exchange = [&] {
         need(send(ping.get(), datagram.data(), datagram.size(), 0), "send");
         need(recv(ping.get(), datagram.data(), datagram.size(), 0), "recv");
-    }));
+    };
+    figures["udp_ping_pong_us"] = microseconds(time_each(exchange));
+    figures["udp_ping_pong_paced_us"] = microseconds(time_each_paced(exchange));
 }
 
 }  // namespace

@@ -8,4 +8,10 @@ std::string parent_of(const std::string& path) {
     return slash == 0 ? "/" : path.substr(0, slash);
 }
 
+std::uint64_t size_of(const std::vector<Bytes>& pieces) {
+    std::uint64_t total = 0;
+    for (const Bytes& piece : pieces) total += piece.size();
+    return total;
+}
+
 }  // namespace logstream::storage

@@ -106,12 +106,11 @@ public:
     // down does not.
     virtual std::string boot_id() = 0;
 
-    // ---- The write lane: groups are carried out in the order submitted, one operation after another
-    // ------------------
+    // ---- The write lane: groups are carried out in the order submitted, one operation after another -----------------
     virtual void submit(std::vector<DiskOp> ops, GroupCallback callback) = 0;
 
-    // ---- The read lane: in order among themselves, at the same time as writes
-    // ----------------------------------------- Up to `length` bytes; fewer at the end of the file.
+    // ---- The read lane: in order among themselves, at the same time as writes ---------------------------------------
+    // Up to `length` bytes; fewer at the end of the file.
     virtual void read(const std::string& path, std::uint64_t position, std::size_t length, ReadCallback callback) = 0;
 
     // Runs `task` from the event loop, after the running call has returned.
@@ -125,5 +124,7 @@ public:
 
 // The directory part of a path; "." when it has none.
 std::string parent_of(const std::string& path);
+// Bytes of all pieces together.
+std::uint64_t size_of(const std::vector<Bytes>& pieces);
 
 }  // namespace logstream::storage

@@ -17,12 +17,6 @@ constexpr protocol::Duration kSlowGroup = std::chrono::milliseconds(200);
 constexpr protocol::Duration kSaySlowEvery = std::chrono::seconds(10);
 constexpr std::uint64_t kReserveShareOfDisk = 20;  // 1/20 = 5 %
 
-std::uint64_t size_of(const std::vector<Bytes>& pieces) {
-    std::uint64_t total = 0;
-    for (const Bytes& piece : pieces) total += piece.size();
-    return total;
-}
-
 bool is_below(const std::string& path, const std::string& dir) {
     return path == dir || (path.size() > dir.size() && path.starts_with(dir) && path[dir.size()] == '/');
 }

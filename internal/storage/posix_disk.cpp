@@ -22,7 +22,7 @@ namespace {
 
 // A write of so much goes to the page cache in less time than it takes to wake a thread, as a rule. Where it took
 // kLong, the kernel holds writers back, and the loop makes none itself for a while.
-constexpr std::size_t kSmallWrite = 16u << 10;
+constexpr std::uint64_t kSmallWrite = 16u << 10;
 constexpr std::chrono::milliseconds kLong{1};
 constexpr std::chrono::seconds kAWhile{1};
 constexpr std::chrono::milliseconds kNoteSpaceEvery{100};
@@ -48,11 +48,11 @@ bool kernel_syncfs_reports_errors() {
 }
 
 bool is_small_write(const std::vector<DiskOp>& ops) {
-    std::size_t bytes = 0;
+    std::uint64_t bytes = 0;
     for (const DiskOp& op : ops) {
         const auto* write = std::get_if<WriteOp>(&op);
         if (write == nullptr) return false;
-        for (const Bytes& piece : write->pieces) bytes += piece.size();
+        bytes += size_of(write->pieces);
     }
     return !ops.empty() && bytes <= kSmallWrite;
 }
