@@ -78,6 +78,20 @@ void Participant::reply_install(ViewNumber number, const Result<void>& result, c
     reply(out);
 }
 
+// What was committed is in every base log, unless its topic was deleted: this broker was away and has not read that
+// yet.
+void Participant::remove_deleted(const std::set<StreamId>& planned) {
+    std::vector<StreamId> deleted;
+    for (const auto& [id, stream] : core_.streams.all())
+        if (!planned.contains(id) && !protocol::is_internal(id) && stream.high_watermark > Offset(0))
+            deleted.push_back(id);
+    for (const StreamId& id : deleted) {
+        core_.env.log().warn("VIEW removes stream={}: its topic was deleted while this broker was away",
+                             protocol::to_string(id));
+        core_.streams.remove(id);
+    }
+}
+
 void Participant::on_install(const proto::ViewInstall& request, InstallReply reply) {
     const ViewNumber number{request.view().number()};
     auto view = view::from_proto(request.view());
@@ -99,13 +113,14 @@ void Participant::on_install(const proto::ViewInstall& request, InstallReply rep
     std::vector<NodeId> holders;
     for (const proto::Member& holder : request.holders()) holders.push_back(NodeId{holder.id()});
     std::vector<AlignTarget> targets;
-    std::map<StreamId, bool> planned;
+    std::set<StreamId> planned;
     for (const proto::StreamBase& base : request.streams()) {
         view::StreamPlan plan = view::plan_from_proto(base);
         const Offset end = plan.log_end;
-        planned[plan.stream] = true;
+        planned.insert(plan.stream);
         targets.push_back({std::move(plan), end, {}, holders});
     }
+    remove_deleted(planned);
     // A stream that the base log does not have is empty in it.
     for (const auto& [id, stream] : core_.streams.all())
         if (!planned.contains(id))

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 
 #include "internal/node/aligner.h"
 #include "internal/node/core.h"
@@ -45,6 +46,7 @@ private:
     void answer_exchange(ViewNumber number, const ExchangeReply& reply);
     void refuse(ViewNumber number, ErrorCode code, std::string text, const ExchangeReply& reply) const;
     void finish_install(const proto::ViewInstall& request, const view::View& view, const InstallReply& reply);
+    void remove_deleted(const std::set<StreamId>& planned);
     void reply_install(ViewNumber number, const Result<void>& result, const InstallReply& reply) const;
 
     Core& core_;

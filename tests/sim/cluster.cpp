@@ -113,6 +113,18 @@ StreamId Cluster::make_topic(const std::string& name) {
     return {protocol::TopicId{leader()->node().topics().find(name)->topic()}, 0};
 }
 
+void Cluster::delete_topic(const std::string& name) {
+    const auto forgotten = [&] {
+        return std::ranges::all_of(running(),
+                                   [&](Machine* machine) { return machine->node().topics().find(name) == nullptr; });
+    };
+    for (int attempt = 0; attempt < 50 && !forgotten(); ++attempt) {
+        if (Machine* at = leader()) at->node().delete_topic(name, [](const protocol::Result<void>&) {});
+        world_.run_until(forgotten, std::chrono::milliseconds(200));
+    }
+    LS_ASSERT(forgotten());
+}
+
 Machine* Cluster::owner(StreamId stream) {
     // One that was cut off may still take itself for the owner in an older view.
     Machine* newest = nullptr;

@@ -39,6 +39,8 @@ public:
 
     // Makes a topic and waits until every broker of the view knows it.
     protocol::StreamId make_topic(const std::string& name);
+    // Deletes it and waits until every broker of the view has forgotten it.
+    void delete_topic(const std::string& name);
     Machine* owner(protocol::StreamId stream);
     // Appends one record at the owner, waits for its acknowledgement by quorum (or a refusal), and remembers what was
     // acknowledged.

@@ -293,6 +293,17 @@ std::string Scenario::expect(const Words& words) {
         }
         return "not everybody has them";
     }
+    if (what == "gone") {
+        const Topic& gone = topic(words.at(2));
+        return comes_true(
+            [&] {
+                return std::ranges::none_of(cluster_->running(), [&](Machine* machine) {
+                    return machine->node().topics().find(gone.name) != nullptr ||
+                           machine->node().core().streams.find(gone.stream) != nullptr;
+                });
+            },
+            "somebody has it");
+    }
     if (what == "sent") {
         const ScenarioClient& client = *topic(words.at(2)).client;
         const std::size_t count = number(words.at(3));
@@ -329,6 +340,7 @@ std::string Scenario::step(const Words& words) {
     if (verb == "expect") return expect(words);
     if (verb == "when") return set_trap(words);
     if (verb == "topic") return make_topic(words);
+    if (verb == "delete") return cluster_->delete_topic(topic(words.at(1)).name), "";
     if (verb == "append") return append(words);
     if (verb == "send") return send(words.at(1), number(words.at(2)));
     if (verb == "run") return cluster_->world().run_for(milliseconds(words.at(1))), "";

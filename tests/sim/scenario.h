@@ -19,6 +19,7 @@
 //                                 whom it sends a message then
 //   among n0 n1 … | among all     what follows is about these machines, as if there were no others
 //   topic NAME | topic NAME of WHO     the latter owns it
+//   delete NAME                   the topic, by the leader
 //   append NAME COUNT             at the owner, each record acknowledged by quorum
 //   append NAME COUNT within MS   all of them in that time
 //   unacknowledged NAME COUNT     at the owner, none of them acknowledged
@@ -28,6 +29,7 @@
 //   expect refusal WHO            within 20 s it takes no writes
 //   expect records NAME N         within 20 s each broker that runs has N committed, the same everywhere, with all
 //                                 that were acknowledged to `append`, and nothing else where some were before
+//   expect gone NAME              within 20 s no broker that runs knows the topic or holds anything of it
 //   expect sent NAME N            within 20 s N records of the clients are acknowledged, and no more are
 //   expect said "TEXT"            since the last such step, or within 20 s, somebody says so
 //   expect never|once "TEXT"      nobody has said so; just one has, and once
