@@ -244,9 +244,8 @@ void Run::print_summary() const {
     const auto bytes = static_cast<double>(sent_bytes_ - failed_bytes_);
     const auto ms = [this](double fraction) { return static_cast<double>(latency_us_.quantile(fraction)) / 1000; };
     std::string text = fmt::format(
-        "producer: {} records, {} bytes in {:.3f} s: {:.1f} records/s, {:.3f} MB/s; latency p50 {:.3f} ms, p99 {:.3f} "
-        "ms, max "
-        "{:.3f} ms",
+        "producer: {} records, {} bytes in {:.3f} s: {:.1f} records/s, {:.3f} MB/s; "
+        "latency p50 {:.3f} ms, p99 {:.3f} ms, max {:.3f} ms",
         acknowledged_, sent_bytes_ - failed_bytes_, seconds, static_cast<double>(acknowledged_) / seconds,
         bytes / seconds / 1e6, ms(0.5), ms(0.99), static_cast<double>(latency_us_.max()) / 1000);
     if (skipped_ > 0) text += fmt::format("; {} lines were there already", skipped_);

@@ -139,6 +139,13 @@ void print_failure(const Options& options, const Report& report) {
     std::fflush(stdout);
 }
 
+// The last line of a run of one seed, and its exit code.
+int print_count(std::uint64_t seed, const Report& report) {
+    std::printf("seed %llu: %d passed, %d failed\n", static_cast<unsigned long long>(seed), report.passed() ? 1 : 0,
+                report.passed() ? 0 : 1);
+    return report.passed() ? 0 : 1;
+}
+
 int run_one(const Options& options, Transcript::Detail detail) {
     std::printf("seed %llu\n", static_cast<unsigned long long>(options.seed));
     std::fflush(stdout);
@@ -150,8 +157,7 @@ int run_one(const Options& options, Transcript::Detail detail) {
     std::printf("%-24s %.3f\n%-24s %016llx\n", "virtual seconds", report.virtual_seconds, "fingerprint",
                 static_cast<unsigned long long>(report.fingerprint));
     if (!report.passed()) print_failure(options, report);
-    std::printf("seed %llu %s\n", static_cast<unsigned long long>(options.seed), report.passed() ? "passed" : "failed");
-    return report.passed() ? 0 : 1;
+    return print_count(options.seed, report);
 }
 
 void run_seeds(const Options& options, std::uint64_t first, std::uint64_t last, unsigned jobs,
@@ -214,8 +220,8 @@ int minimize(Options options) {
     std::printf("seed %llu\n", static_cast<unsigned long long>(options.seed));
     Report report = run_apart(options);
     if (report.passed()) {
-        std::printf("seed %llu passed: there is nothing to minimize\n", static_cast<unsigned long long>(options.seed));
-        return 0;
+        std::printf("there is nothing to minimize\n");
+        return print_count(options.seed, report);
     }
     {
         const Simulation drawn(options, Transcript::Detail::kNone, nullptr);
@@ -246,7 +252,7 @@ int minimize(Options options) {
         }
     }
     print_failure(options, report);
-    return 1;
+    return print_count(options.seed, report);
 }
 
 }  // namespace logstream::sim
