@@ -46,7 +46,6 @@ void Node::recover(const proto::Admin& request, proto::AdminResponse& out) {
     participant_.reset();
     serving_.reset();
     core_.record.cluster = ClusterId{request.cluster_id()};
-    core_.record.must_relearn = false;
     survivors_ = survivors;
     core_.persist([] {});
     seek("recovering");

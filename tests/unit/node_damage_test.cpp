@@ -140,6 +140,39 @@ TEST_P(Damage, AnUnflushedEndIsGivenUpInTheEnd) {
     ASSERT_TRUE(cluster.append_soon(stream, "after"));
 }
 
+// A person names as survivors one that lost what was not flushed and one of an older view that still has it.
+TEST_P(Damage, RecoverKeepsWhatTheOtherSurvivorHolds) {
+    Cluster cluster(GetParam(), 3);
+    for (std::size_t i = 0; i < 3; ++i) {
+        cluster[i].options().settings.loses_unflushed = true;
+        cluster[i].options().store.fsync = storage::FsyncPolicy::kNever;
+    }
+    cluster.start_all();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    const auto stream = cluster.make_topic("t");
+    for (int i = 0; i < 10; ++i) ASSERT_TRUE(cluster.append_soon(stream, "v" + std::to_string(i)));
+    ASSERT_TRUE(cluster.world().run_until(
+        [&] { return cluster[2].node().core().streams.find(stream)->high_watermark == protocol::Offset(10); }, 5s));
+    cluster.isolate(2);
+    cluster.look_at({0, 1});
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    for (const std::size_t i : {0, 1}) cluster[i].crash(FakeDisk::Crash::kMachine);
+    cluster.world().heal();
+    cluster[0].start();
+    cluster.look_at({0, 2});
+    cluster.world().run_for(5s);
+    ASSERT_FALSE(cluster[0].node().serving());
+
+    proto::Admin recover;
+    recover.set_action(proto::Admin::RECOVER);
+    recover.set_cluster_id(GetParam());
+    for (const std::size_t i : {0, 2}) recover.add_survivors(cluster[i].node().id().value);
+    for (const std::size_t i : {0, 2}) ASSERT_EQ(cluster[i].node().on_admin(recover).error().code(), 0);
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    cluster.world().run_for(1s);
+    for (const std::size_t i : {0, 2}) EXPECT_EQ(cluster.read(i, stream).size(), 10u);
+}
+
 // Damage to records that retention has removed everywhere else: nobody can mend it, so that member catches up anew.
 TEST_P(Damage, WhatNobodyHoldsAnyMoreIsLearntAnew) {
     Cluster cluster(GetParam(), 3);
