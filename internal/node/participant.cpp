@@ -79,8 +79,10 @@ void Participant::reply_install(ViewNumber number, const Result<void>& result, c
 }
 
 // What was committed is in every base log, unless its topic was deleted: this broker was away and has not read that
-// yet.
+// yet. Where records are acknowledged before they are flushed, the others may as well have lost them; then nothing is
+// removed, and the aligner says what departs.
 void Participant::remove_deleted(const std::set<StreamId>& planned) {
+    if (core_.settings.loses_unflushed) return;
     std::vector<StreamId> deleted;
     for (const auto& [id, stream] : core_.streams.all())
         if (!planned.contains(id) && !protocol::is_internal(id) && stream.high_watermark > Offset(0))

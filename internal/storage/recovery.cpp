@@ -55,7 +55,7 @@ private:
     void decide();
     void cut(const Gap& gap);
     void apply();
-    void cut_to_size(Segment& segment);
+    void cut_file(Segment& segment, std::uint64_t end);
     Result<void> make_durable();
 
     StoreContext& context_;
@@ -274,7 +274,6 @@ void Recovery::decide() {
 void Recovery::cut(const Gap& gap) {
     Scanned& scanned = scans_[gap.scanned];
     Segment& segment = result_.segments[scanned.segment];
-    segment.file_end = gap.place.position;
     result_.cut_bytes = scanned.scan.room_position - std::min(scanned.scan.room_position, gap.place.position);
     for (std::size_t i = result_.segments.size(); i-- > scanned.segment + 1;) {
         const Segment& gone = result_.segments[i];
@@ -289,10 +288,9 @@ void Recovery::cut(const Gap& gap) {
     scans_.resize(gap.scanned + 1);
     scanned.scan.entries.resize(gap.place.entries_before);
     scanned.scan.end = gap.place.from;
-    scanned.scan.end_position = gap.place.position;
+    scanned.scan.end_position = scanned.scan.room_position = gap.place.position;
     repairs_.emplace_back(RemoveOp{segment.index_path()});
-    repairs_.emplace_back(TruncateOp{segment.log_path(), gap.place.position});
-    repairs_.emplace_back(SyncOp{{segment.log_path()}, {}});
+    cut_file(segment, gap.place.position);
     result_.log_end = gap.place.from;
     if (result_.cut_bytes > 0) {
         context_.log.warn("STORAGE torn tail stream={} cut at offset={} bytes={}", to_string(stream_), gap.place.from,
@@ -300,9 +298,9 @@ void Recovery::cut(const Gap& gap) {
     }
 }
 
-void Recovery::cut_to_size(Segment& segment) {
-    segment.file_end = segment.size;
-    repairs_.emplace_back(TruncateOp{segment.log_path(), segment.size});
+void Recovery::cut_file(Segment& segment, std::uint64_t end) {
+    segment.size = segment.written = segment.file_end = end;
+    repairs_.emplace_back(TruncateOp{segment.log_path(), end});
     repairs_.emplace_back(SyncOp{{segment.log_path()}, {}});
 }
 
@@ -330,11 +328,11 @@ void Recovery::apply() {
             segment.index = std::move(index);
             // Room behind the last entry, and something else behind that: a power cut took the begin of a write and
             // left the rest. An entry that is written there and cut off itself would end in it, as if it were whole.
-            if (!scanned.scan.ends_in_gap() && scanned.scan.room_position > segment.size) cut_to_size(segment);
+            if (!scanned.scan.ends_in_gap() && scanned.scan.room_position > segment.size)
+                cut_file(segment, segment.size);
         } else if (!scanned.scan.ends_in_gap() && segment.size > scanned.scan.end_position) {
             // The next segment was begun, and this one's file not cut to its size.
-            segment.size = segment.written = scanned.scan.end_position;
-            cut_to_size(segment);
+            cut_file(segment, scanned.scan.end_position);
         }
         if (!scanned.scan.entries.empty()) result_.snapshot_due = true;
     }

@@ -97,18 +97,22 @@ void Cluster::isolate(std::size_t i) {
         if (other != i) cut(i, other);
 }
 
+// A view change may come in between: asked again until it is so.
+void Cluster::ask_leader_until(const std::function<bool()>& done, const std::function<void(node::Node&)>& ask) {
+    for (int attempt = 0; attempt < 50 && !done(); ++attempt) {
+        if (Machine* at = leader()) ask(at->node());
+        world_.run_until(done, std::chrono::milliseconds(200));
+    }
+}
+
 StreamId Cluster::make_topic(const std::string& name) {
     const auto known_everywhere = [&] {
         return std::ranges::all_of(running(),
                                    [&](Machine* machine) { return machine->node().topics().find(name) != nullptr; });
     };
-    // A view change may come in between: asked again until it is there.
-    for (int attempt = 0; attempt < 50 && !known_everywhere(); ++attempt) {
-        if (Machine* at = leader())
-            at->node().create_topic(name, at->node().core().settings.topic_defaults,
-                                    [](const protocol::Result<void>&) {});
-        world_.run_until(known_everywhere, std::chrono::milliseconds(200));
-    }
+    ask_leader_until(known_everywhere, [&](node::Node& leader) {
+        leader.create_topic(name, leader.core().settings.topic_defaults, [](const protocol::Result<void>&) {});
+    });
     LS_ASSERT(wait_for_one_view() && known_everywhere());
     return {protocol::TopicId{leader()->node().topics().find(name)->topic()}, 0};
 }
@@ -118,10 +122,8 @@ void Cluster::delete_topic(const std::string& name) {
         return std::ranges::all_of(running(),
                                    [&](Machine* machine) { return machine->node().topics().find(name) == nullptr; });
     };
-    for (int attempt = 0; attempt < 50 && !forgotten(); ++attempt) {
-        if (Machine* at = leader()) at->node().delete_topic(name, [](const protocol::Result<void>&) {});
-        world_.run_until(forgotten, std::chrono::milliseconds(200));
-    }
+    ask_leader_until(forgotten,
+                     [&](node::Node& leader) { leader.delete_topic(name, [](const protocol::Result<void>&) {}); });
     LS_ASSERT(forgotten());
 }
 

@@ -1,6 +1,7 @@
 // A cluster of real brokers (node and storage, not models of them) in a virtual world, on virtual time.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -54,6 +55,7 @@ public:
     const std::map<std::int64_t, std::string>& acknowledged() const { return acknowledged_; }
 
 private:
+    void ask_leader_until(const std::function<bool()>& done, const std::function<void(node::Node&)>& ask);
     // To the transcript, as it is sent: the messages that make a view, and those that bring orphans back.
     void say_message(Host& from, Endpoint to, const protocol::OutMessage& message);
 
