@@ -133,11 +133,10 @@ void Node::start() {
             "their "
             "power at once, the last ones acknowledged are lost",
             settings_.fsync);
-    if (core_.store.last_stop() == storage::LastStop::kMachine && settings_.loses_unflushed) {
+    if (core_.store.may_lack_acknowledged()) {
         env.log().warn(
-            "STATE the machine went down uncleanly and storage.fsync is {}: acknowledged records may be missing "
-            "here; this broker catches up before it votes",
-            settings_.fsync);
+            "STATE the machine went down uncleanly and records were acknowledged before they were flushed: some may be "
+            "missing here; this broker catches up before it votes");
         core_.record.must_relearn = true;
     }
     const env::DatagramLimits limits = env.datagram_limits();

@@ -39,26 +39,36 @@ std::optional<StreamId> parse_stream_dir(std::string_view name) {
     return stream;
 }
 
-// The "run" file says who used the directory last: whether it is closed, and on which start of the machine.
-Bytes encode_run(bool clean, const std::string& boot_id) {
+// The "run" file says who used the directory last: whether it is closed, or else whether it held back flushes, and on
+// which start of the machine.
+constexpr unsigned kRunClean = 1, kRunUnflushed = 2;
+
+Bytes encode_run(unsigned flags, const std::string& boot_id) {
     ByteWriter out;
-    out.put(static_cast<std::uint8_t>(clean));
+    out.put(static_cast<std::uint8_t>(flags));
     out.put_bytes(std::as_bytes(std::span(boot_id)));
     return seal(kRunMagic, out.take());
 }
 
-Result<LastStop> read_last_stop(Disk& disk, const std::string& dir, bool has_streams) {
+struct LastRun {
+    LastStop stop;
+    bool unflushed{};
+};
+
+Result<LastRun> read_last_run(Disk& disk, const std::string& dir, bool has_streams) {
     const auto file = disk.read_now(run_path(dir), 0, kMaxRunBytes);
     if (!file) {
         if (!is_missing(file.error())) return std::unexpected(file.error());
-        return has_streams ? LastStop::kMachine : LastStop::kNone;
+        return LastRun{has_streams ? LastStop::kMachine : LastStop::kNone};
     }
     const auto content = unseal(kRunMagic, *file, run_path(dir));
     // Damaged: nothing is known, so the worst is assumed.
-    if (!content || content->empty()) return LastStop::kMachine;
-    if (content->data()[0] == std::byte{1}) return LastStop::kClean;
+    if (!content || content->empty()) return LastRun{LastStop::kMachine};
+    const auto flags = std::to_integer<unsigned>(content->data()[0]);
+    if (flags == kRunClean) return LastRun{LastStop::kClean};
     const std::string_view boot_id = content->view().substr(1);
-    return !boot_id.empty() && boot_id == disk.boot_id() ? LastStop::kProcess : LastStop::kMachine;
+    const bool same_boot = !boot_id.empty() && boot_id == disk.boot_id();
+    return LastRun{same_boot ? LastStop::kProcess : LastStop::kMachine, (flags & kRunUnflushed) != 0};
 }
 
 }  // namespace
@@ -73,12 +83,15 @@ struct StoreParts {
     std::map<StreamId, std::shared_ptr<StreamLog>> logs;
     std::set<StreamId> removing;
     std::uint64_t next_removal{1};
-    LastStop last_stop{};
+    LastRun last_run{};
+    bool run_owed{false};  // the machine went down, and no state that heeds it is saved yet
     bool closed{false};
     TimePoint next_quiet_check{};
     std::shared_ptr<bool> alive{std::make_shared<bool>(true)};
 
     Result<void> open();
+    // From then on the directory counts as in use, until close.
+    DiskOp begin_run() const;
     Result<void> recover_streams(const std::vector<DirEntry>& entries);
     Result<void> remove_leftovers(const std::vector<DirEntry>& entries);
 };
@@ -92,16 +105,22 @@ Result<void> StoreParts::open() {
     if (!made.status) return made.status;
     const auto entries = disk.list(streams_dir(dir));
     if (!entries) return std::unexpected(entries.error());
-    const auto stop = read_last_stop(disk, dir, !entries->empty());
-    if (!stop) return std::unexpected(stop.error());
-    last_stop = *stop;
+    const auto run = read_last_run(disk, dir, !entries->empty());
+    if (!run) return std::unexpected(run.error());
+    last_run = *run;
     if (auto ok = state.load(); !ok) return ok;
     if (auto ok = remove_leftovers(*entries); !ok) return ok;
     if (auto ok = recover_streams(*entries); !ok) return ok;
     if (auto ok = orphans.recover(); !ok) return ok;
     if (!state.content() && !logs.empty()) state.set_damaged();
-    // From here on the directory counts as in use, until close.
-    return disk.run_now({ReplaceOp{run_path(dir), {encode_run(false, disk.boot_id())}}}).status;
+    // What the machine's going down means for the node's vote must be in its state before this is forgotten.
+    run_owed = last_run.stop == LastStop::kMachine;
+    return run_owed ? Result<void>{} : disk.run_now({begin_run()}).status;
+}
+
+DiskOp StoreParts::begin_run() const {
+    const unsigned flags = context.options.fsync == FsyncPolicy::kGroup ? 0 : kRunUnflushed;
+    return ReplaceOp{run_path(context.options.dir), {encode_run(flags, context.disk.boot_id())}};
 }
 
 Result<void> StoreParts::remove_leftovers(const std::vector<DirEntry>& entries) {
@@ -124,7 +143,7 @@ Result<void> StoreParts::recover_streams(const std::vector<DirEntry>& entries) {
         const auto stream = parse_stream_dir(entry.name);
         if (!entry.is_dir || !stream) continue;
         const std::string dir = stream_dir(context.options.dir, *stream);
-        auto recovered = recover_stream(context, *stream, dir, last_stop);
+        auto recovered = recover_stream(context, *stream, dir, last_run.stop);
         if (!recovered) return std::unexpected(std::move(recovered.error()));
         auto stream_log = std::make_shared<StreamLog>(context, *stream, dir);
         stream_log->start_recovered(std::move(*recovered));
@@ -159,8 +178,8 @@ void Store::close(FlushCallback callback) {
                     if (!alive.lock()) return;
                     if (!saved) return callback(saved);
                     const std::string path = run_path(parts.context.options.dir);
-                    parts.context.commit.urgent({ReplaceOp{path, {encode_run(true, parts.context.disk.boot_id())}}},
-                                                std::move(callback));
+                    parts.context.commit.urgent(
+                        {ReplaceOp{path, {encode_run(kRunClean, parts.context.disk.boot_id())}}}, std::move(callback));
                 });
         });
 }
@@ -234,10 +253,23 @@ void Store::tick(TimePoint now) {
 const std::optional<Bytes>& Store::state() const { return parts_->state.content(); }
 bool Store::state_damaged() const { return parts_->state.damaged(); }
 void Store::save_state(Bytes state, FlushCallback callback) {
-    parts_->state.save(std::move(state), std::move(callback));
+    StoreParts& parts = *parts_;
+    parts.state.save(std::move(state), [&parts, alive = std::weak_ptr(parts.alive),
+                                        callback = std::move(callback)](Result<void> saved) mutable {
+        if (!alive.lock()) return;
+        if (saved && std::exchange(parts.run_owed, false))
+            parts.context.commit.urgent({parts.begin_run()}, [&parts, alive](const Result<void>& begun) {
+                if (alive.lock() && !begun) parts.run_owed = true;
+            });
+        callback(std::move(saved));
+    });
 }
 
-LastStop Store::last_stop() const { return parts_->last_stop; }
+LastStop Store::last_stop() const { return parts_->last_run.stop; }
+bool Store::may_lack_acknowledged() const {
+    const bool unflushed = parts_->last_run.unflushed || parts_->context.options.fsync != FsyncPolicy::kGroup;
+    return last_stop() == LastStop::kMachine && unflushed;
+}
 bool Store::damaged() const {
     return std::ranges::any_of(parts_->logs, [](const auto& entry) { return entry.second->damage().has_value(); });
 }

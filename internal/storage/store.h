@@ -84,7 +84,11 @@ public:
     // saves that wait together share one write and all call back after it. kDiskFull: the old state stands, try again.
     void save_state(Bytes state, FlushCallback callback);
 
+    // kMachine stays until a state is saved, also for a next start: what follows from it is then in that state.
     LastStop last_stop() const;
+    // The machine went down, and the run before, or this one (an unknown one is taken to have had the same policy),
+    // reports durable what is not flushed.
+    bool may_lack_acknowledged() const;
     // Some stream has damage.
     bool damaged() const;
 

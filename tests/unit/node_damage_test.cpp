@@ -140,8 +140,8 @@ TEST_P(Damage, AnUnflushedEndIsGivenUpInTheEnd) {
     ASSERT_TRUE(cluster.append_soon(stream, "after"));
 }
 
-// Ten records acknowledged unflushed; then two of three, without the third, lose the power and with it all of them.
-protocol::StreamId lose_what_the_third_holds(Cluster& cluster) {
+// Ten records that each of three acknowledged, and none has flushed.
+protocol::StreamId start_unflushed(Cluster& cluster) {
     for (std::size_t i = 0; i < 3; ++i) {
         cluster[i].options().settings.loses_unflushed = true;
         cluster[i].options().store.fsync = storage::FsyncPolicy::kNever;
@@ -152,6 +152,12 @@ protocol::StreamId lose_what_the_third_holds(Cluster& cluster) {
     for (int i = 0; i < 10; ++i) EXPECT_TRUE(cluster.append_soon(stream, "v" + std::to_string(i)));
     EXPECT_TRUE(cluster.world().run_until(
         [&] { return cluster[2].node().core().streams.find(stream)->high_watermark == protocol::Offset(10); }, 5s));
+    return stream;
+}
+
+// Two of three, without the third, go on and lose the power, and with it all the records.
+protocol::StreamId lose_what_the_third_holds(Cluster& cluster) {
+    const auto stream = start_unflushed(cluster);
     cluster.isolate(2);
     cluster.look_at({0, 1});
     EXPECT_TRUE(cluster.wait_for_one_view());
@@ -169,6 +175,25 @@ TEST_P(Damage, WhatTheOthersLostUnflushedIsNotTakenForDeleted) {
     ASSERT_TRUE(cluster.world().run_until([&] { return !cluster[2].running(); }, 20s));
     EXPECT_THAT(cluster[2].fatal(), testing::HasSubstr("depart from the base log"));
     EXPECT_FALSE(cluster[2].disk().content(log_of(stream)).empty());
+}
+
+// Turning to the safe policy after the power cut brings nothing back: two who lost all they had are no quorum.
+TEST_P(Damage, WhoLostWhatWasNotFlushedHasNoVoteUnderASaferPolicy) {
+    Cluster cluster(GetParam(), 3);
+    const auto stream = start_unflushed(cluster);
+    for (std::size_t i = 0; i < 3; ++i)
+        cluster[i].crash(i == 2 ? FakeDisk::Crash::kProcess : FakeDisk::Crash::kMachine);
+    for (const std::size_t i : {0, 1}) {
+        cluster[i].options().settings.loses_unflushed = false;
+        cluster[i].options().store.fsync = storage::FsyncPolicy::kGroup;
+        cluster[i].start();
+    }
+    cluster.world().run_for(20s);
+    for (const std::size_t i : {0, 1}) EXPECT_FALSE(cluster[i].node().serving());
+    cluster[2].start();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    EXPECT_EQ(cluster.read(0, stream).size(), 10u);
+    expect_everything_everywhere(cluster, stream);
 }
 
 // A person names as survivors one that lost what was not flushed and one of an older view that still has it.

@@ -351,14 +351,11 @@ TEST_F(StorageDamageTest, TablesThatRotAreMadeAgainWhenTheyAreNeeded) {
 
 // What was promised since would be forgotten without a trace.
 TEST_F(StorageDamageTest, AStateFileOfAnOlderMomentIsReported) {
-    const auto save = [this](std::string_view text) {
-        return await([&](FlushCallback done) { store_->save_state(Bytes::copy_of(text), std::move(done)); });
-    };
     open();
-    ASSERT_TRUE(save("promised 7"));
+    ASSERT_TRUE(save_state("promised 7"));
     const auto older = disk_.content("/data/state.1");
-    ASSERT_TRUE(save("promised 8"));
-    ASSERT_TRUE(save("promised 9"));
+    ASSERT_TRUE(save_state("promised 8"));
+    ASSERT_TRUE(save_state("promised 9"));
     const auto files = disk_.files();
     EXPECT_EQ(std::ranges::count(files, "/data/state.1"), 0) << "old ones go";
     crash(FakeDisk::Crash::kMachine);
@@ -375,12 +372,9 @@ TEST_F(StorageDamageTest, AStateFileOfAnOlderMomentIsReported) {
 // A save that fails for want of room takes nothing away.
 TEST_F(StorageDamageTest, AFullDiskKeepsTheStateThatIsThere) {
     open();
-    ASSERT_TRUE(
-        await([this](FlushCallback done) { store_->save_state(Bytes::copy_of("promised 7"), std::move(done)); }));
+    ASSERT_TRUE(save_state("promised 7"));
     disk_.set_capacity(disk_.capacity_bytes() - disk_.free_bytes());
-    for (int attempt = 0; attempt < 3; ++attempt)
-        EXPECT_FALSE(
-            await([this](FlushCallback done) { store_->save_state(Bytes::copy_of("promised 8"), std::move(done)); }));
+    for (int attempt = 0; attempt < 3; ++attempt) EXPECT_FALSE(save_state("promised 8"));
     crash(FakeDisk::Crash::kMachine);
     disk_.set_capacity(1ull << 40);
     open();
@@ -461,8 +455,7 @@ TEST_F(StorageDamageTest, JunkBehindTheLastEntryOfAClosedSegmentHidesNothing) {
 
 TEST_F(StorageDamageTest, AStateFileTornOrFlippedAnywhereIsReported) {
     open();
-    ASSERT_TRUE(
-        await([this](FlushCallback done) { store_->save_state(Bytes::copy_of("promised 7"), std::move(done)); }));
+    ASSERT_TRUE(save_state("promised 7"));
     crash(FakeDisk::Crash::kProcess);
     const auto whole = disk_.content("/data/state.1");
     for (std::size_t size = 0; size < whole.size(); ++size) {

@@ -98,9 +98,7 @@ TEST_F(FlushTest, AFailedFlushIsFinal) {
     EXPECT_EQ(l.durable_end(), Offset(3));
     EXPECT_EQ(flush().error().code, ErrorCode::kDisk) << "the next flush would succeed, and mean nothing";
     EXPECT_EQ(l.append(make_batch({Offset(6)})).error().code, ErrorCode::kDisk);
-    EXPECT_EQ(
-        await([this](FlushCallback done) { store_->save_state(Bytes::copy_of("x"), std::move(done)); }).error().code,
-        ErrorCode::kDisk);
+    EXPECT_EQ(save_state("x").error().code, ErrorCode::kDisk);
     EXPECT_EQ(truncate(l, 3).error().code, ErrorCode::kDisk);
     disk_.set_fault({});
     reopen_after(FakeDisk::Crash::kMachine);
@@ -191,7 +189,7 @@ TEST_F(FlushTest, AFullDiskIsSeenBeforeItIsHit) {
     EXPECT_TRUE(flush()) << "what was taken has room";
     EXPECT_GT(appended, 50);
     // A state save still works: that is what the reserve is for.
-    EXPECT_TRUE(await([this](FlushCallback done) { store_->save_state(Bytes::copy_of("x"), std::move(done)); }));
+    EXPECT_TRUE(save_state("x"));
 }
 
 TEST_F(FlushTest, AppendIsBounded) {

@@ -49,13 +49,39 @@ TEST_F(StoreTest, FlushedRecordsSurviveAPowerCut) {
     EXPECT_FALSE(store_->damaged());
 }
 
+// A kill between the start and the node's word that it may have lost something must not make it forget that.
+TEST_F(StoreTest, ThatTheMachineWentDownIsKnownUntilAStateIsSaved) {
+    open();
+    append(log(), 10);
+    ASSERT_TRUE(flush());
+    reopen_after(FakeDisk::Crash::kMachine);
+    EXPECT_EQ(store_->last_stop(), LastStop::kMachine);
+    reopen_after(FakeDisk::Crash::kProcess);
+    EXPECT_EQ(store_->last_stop(), LastStop::kMachine);
+    ASSERT_TRUE(save_state("heeded"));
+    reopen_after(FakeDisk::Crash::kProcess);
+    EXPECT_EQ(store_->last_stop(), LastStop::kProcess);
+}
+
+// Whoever turns to the safe policy after a power cut has lost what the unsafe one left unflushed all the same.
+TEST_F(StoreTest, WhatTheLastRunLeftUnflushedCountsUnderAnyPolicy) {
+    options_.fsync = FsyncPolicy::kNever;
+    open();
+    append(log(), 10);
+    ASSERT_TRUE(flush());
+    options_.fsync = FsyncPolicy::kGroup;
+    reopen_after(FakeDisk::Crash::kMachine);
+    EXPECT_TRUE(store_->may_lack_acknowledged());
+    ASSERT_TRUE(save_state("heeded"));
+    reopen_after(FakeDisk::Crash::kMachine);
+    EXPECT_EQ(store_->last_stop(), LastStop::kMachine);
+    EXPECT_FALSE(store_->may_lack_acknowledged());
+}
+
 TEST_F(StoreTest, StateIsReplacedAsAWhole) {
     open();
-    const auto save = [this](std::string_view text) {
-        return await([&](FlushCallback done) { store_->save_state(Bytes::copy_of(text), std::move(done)); });
-    };
-    ASSERT_TRUE(save("one"));
-    ASSERT_TRUE(save("two"));
+    ASSERT_TRUE(save_state("one"));
+    ASSERT_TRUE(save_state("two"));
     reopen_after(FakeDisk::Crash::kMachine);
     ASSERT_TRUE(store_->state());
     EXPECT_EQ(store_->state()->view(), "two");

@@ -80,6 +80,9 @@ protected:
         ASSERT_TRUE(await([this](FlushCallback done) { store_->close(std::move(done)); }));
         crash(FakeDisk::Crash::kProcess);
     }
+    Result<void> save_state(std::string_view text) {
+        return await([&](FlushCallback done) { store_->save_state(Bytes::copy_of(text), std::move(done)); });
+    }
     StreamLog& log(StreamId stream = kStream) {
         auto log = store_->create(stream);
         LS_ASSERT(log.has_value());

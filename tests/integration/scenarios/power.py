@@ -73,7 +73,7 @@ def power_cut_unflushed(run):
     cluster.wait_for_view(cluster.brokers)
     back = watch.seconds
     check(
-        victim.log_matches(r"STATE the machine went down uncleanly and storage\.fsync is never: .* may be missing"),
+        victim.log_matches(r"STATE the machine went down uncleanly and records were acknowledged .*: some may be missing"),
         f"{victim} does not say what may be missing after its machine went down",
     )
     fetched = sum(map(int, victim.log_matches(r"LEARNER fetched_bytes=(\d+)")))
