@@ -26,8 +26,9 @@ constexpr Duration kFrozenPatience = std::chrono::milliseconds(1200);
 bool knows_its_views(const Streams& streams) {
     return std::ranges::none_of(streams.all(), [](const auto& entry) {
         const storage::StreamLog& log = *entry.second.log;
-        const auto damage = log.damage();
-        return damage && std::ranges::count(log.epochs().entries(), damage->to, &storage::EpochStart::first) > 0;
+        return std::ranges::any_of(log.damages(), [&](const storage::DamageRange& damage) {
+            return std::ranges::count(log.epochs().entries(), damage.to, &storage::EpochStart::first) > 0;
+        });
     });
 }
 }  // namespace

@@ -57,9 +57,9 @@ std::vector<view::StreamHolding> Streams::holdings(Extent extent) const {
         const Offset end = extent == Extent::kDurable ? stream.log->durable_end() : stream.log->log_end();
         view::StreamHolding holding{id, stream.log->log_start(),  end, stream.high_watermark,
                                     {}, stream.log->size_bytes(), {},  {}};
-        if (const auto damage = stream.log->damage()) {
-            holding.damaged_from = damage->from;
-            holding.damaged_to = damage->to;
+        if (const auto damages = stream.log->damages(); !damages.empty()) {
+            holding.damaged_from = damages.front().from;
+            holding.damaged_to = damages.back().to;
         }
         for (const storage::EpochStart& epoch : stream.log->epochs().entries())
             if (epoch.first < end) holding.epochs.push_back({epoch.view, epoch.first});

@@ -299,6 +299,15 @@ std::optional<DamageRange> StreamLog::damage() const {
     return tail_damage_;
 }
 
+std::vector<DamageRange> StreamLog::damages() const {
+    std::vector<DamageRange> out;
+    for (const Segment& segment : segments_)
+        for (const SegmentDamage& damage : segment.damage)
+            if (damage.from < damage.to) out.push_back({damage.from, damage.to});
+    if (tail_damage_) out.push_back(*tail_damage_);
+    return out;
+}
+
 void StreamLog::retain(Offset below, const RetainLimits& limits) {
     if (changing_ || compacting_ || swaps_ > 0 || tail_damage_ || tables_incomplete_) return;
     std::vector<DiskOp> ops = take_owed_removals();

@@ -124,6 +124,8 @@ public:
 
     // The first damaged range, if any; none when all is well. Damage is found at start and by reads.
     std::optional<DamageRange> damage() const;
+    // All of them, in rising order; one at the log's end, whose true end is not always known, is the last.
+    std::vector<DamageRange> damages() const;
     // Replaces the beginning of damage() by `batches` from a peer: they begin at damage().from and do not go beyond
     // damage().to, unless the damage is at the log's end, whose true end is not always known. Durable when the callback
     // runs; what is not covered stays damaged. kInvalid when they do not fit, kBusy as append.

@@ -266,13 +266,14 @@ std::vector<const Answer*> Change::base_log_holders() const {
 // The views of a damaged log, with what another log tells of those in the damage. A view begins at one offset in all
 // logs that have records of it, and what lies before is the same in all of them.
 std::vector<EpochStart> Change::epochs_of(const StreamHolding& holding) const {
-    if (!holding.damaged() || holding.damaged_to >= holding.log_end) return holding.epochs;
-    const ViewNumber behind = last_view(holding.epochs, holding.damaged_to + 1);
+    if (!holding.damaged() || holding.damaged_from >= holding.log_end) return holding.epochs;
+    const Offset damaged_to = std::min(holding.damaged_to, holding.log_end);
+    const ViewNumber behind = last_view(holding.epochs, std::min(damaged_to + 1, holding.log_end));
     for (const auto& [id, answer] : answers_) {
         for (const StreamHolding& other : answer.streams) {
             if (other.stream != holding.stream || other.damaged()) continue;
             const auto known = std::ranges::find(other.epochs, behind, &EpochStart::view);
-            if (known == other.epochs.end() || known->first > holding.damaged_to) continue;
+            if (known == other.epochs.end() || known->first > damaged_to) continue;
             std::vector<EpochStart> out(other.epochs.begin(), std::next(known));
             for (const EpochStart& epoch : holding.epochs)
                 if (epoch.view > behind) out.push_back(epoch);

@@ -28,8 +28,8 @@ struct StreamHolding {
     Offset high_watermark;
     std::vector<EpochStart> epochs;
     std::uint64_t bytes{};
-    // The first damage: [from, to) cannot be read, and a view that began in there, or at its end, may be missing from
-    // `epochs` or begin too late. Empty when there is none.
+    // From the first damage to the end of the last: not all of [from, to) can be read, and a view that began in there,
+    // or at its end, may be missing from `epochs` or begin too late. Empty when there is none.
     Offset damaged_from;
     Offset damaged_to;
     bool damaged() const { return damaged_from < damaged_to; }

@@ -129,6 +129,29 @@ TEST_P(Damage, ALoneMemberGivesNoEndUp) {
     EXPECT_THAT(cluster[0].node().refusal()->message, testing::HasSubstr("is damaged at n0 from offset 0 on"));
 }
 
+// Nor when there is damage before it, and who comes back can mend that one only.
+TEST_P(Damage, ALoneMemberGivesNoEndUpBehindOtherDamage) {
+    Cluster cluster(GetParam(), 2);
+    cluster.start_all();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    const auto stream = cluster.make_topic("t");
+    for (int i = 0; i < 10; ++i) ASSERT_TRUE(cluster.append_soon(stream, std::string(100, 'x')));
+    const std::size_t lone = cluster.leader()->index();
+    cluster[1 - lone].crash(FakeDisk::Crash::kProcess);
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    ASSERT_TRUE(cluster.append_soon(stream, "alone"));
+    cluster.world().run_for(1s);
+    const auto damages = [&] { return cluster[lone].node().core().streams.find(stream)->log->damages(); };
+    const std::uint64_t end = cluster[lone].node().core().streams.find(stream)->log->size_bytes();
+    cluster[lone].crash(FakeDisk::Crash::kProcess);
+    cluster[lone].disk().flip(log_of(stream), end / 2 * 8);
+    cluster[lone].disk().flip(log_of(stream), (end - 10) * 8);
+    cluster.start_all();
+    cluster.world().run_for(20s);
+    for (std::size_t i = 0; i < 2; ++i) EXPECT_FALSE(cluster[i].node().serving());
+    EXPECT_EQ(damages().size(), 2u);
+}
+
 // With a policy that acknowledges what is not flushed its members may lose more than that, and go on in the end.
 TEST_P(Damage, AnUnflushedEndIsGivenUpInTheEnd) {
     Cluster cluster(GetParam(), 1);
