@@ -35,6 +35,7 @@ void Streams::advance(Stream& stream, Offset to) {
     if (protocol::planted(protocol::Bug::kHighWatermarkFalls) && to.value % 16 == 15)
         to = std::max(stream.log->log_start(), stream.high_watermark - 2);
     stream.high_watermark = to;
+    stream.log->settle(to);
     for (const AdvancedHandler& handler : advanced_) handler(stream);
 }
 

@@ -92,6 +92,8 @@ public:
     // kBusy, and log_end may still be the old one. Reads under way see the log before or after, never a mixture. Damage
     // at or above `to` is gone with it: truncate(log_end()) gives up damage at the tail.
     void truncate(Offset to, FlushCallback callback);
+    // Everything below `below` is committed: to truncate below it may read the log, and costs no memory until then.
+    void settle(Offset below) { history_.settle(below); }
     // Drops everything and goes on with an empty log that starts at `start`, with the tables of a peer's log at that
     // offset (its `start_tables`; empty: no tables). For a learner whose suffix begins past retention. As `truncate`.
     void reset(Offset start, Bytes tables, FlushCallback callback);

@@ -14,11 +14,17 @@ void TableHistory::start(LogTables tables, Offset at) {
 void TableHistory::append(const BatchInfo& batch) {
     current_.apply(batch);
     recent_.push_back(batch);
-    if (recent_.size() > kMaxRecent) {
-        older_.apply(recent_.front());
-        older_at_ = recent_.front().next;
-        recent_.pop_front();
-    }
+    if (recent_.size() > kMaxRecent) forget_oldest();
+}
+
+void TableHistory::settle(Offset below) {
+    while (!recent_.empty() && recent_.front().next <= below) forget_oldest();
+}
+
+void TableHistory::forget_oldest() {
+    older_.apply(recent_.front());
+    older_at_ = recent_.front().next;
+    recent_.pop_front();
 }
 
 bool TableHistory::truncate(Offset to) {

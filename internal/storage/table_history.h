@@ -13,7 +13,7 @@ namespace logstream::storage {
 
 class TableHistory {
 public:
-    // Batches that can be taken back without reading the log: far more than are ever in flight.
+    // Batches that can be taken back without reading the log, at most: far more than are ever in flight.
     static constexpr std::size_t kMaxRecent = 512;
 
     explicit TableHistory(TableLimits limits = {}) : older_(limits), current_(limits), limits_(limits) {}
@@ -21,6 +21,8 @@ public:
     // Starts at `at` with tables that are right there.
     void start(LogTables tables, Offset at);
     void append(const BatchInfo& batch);
+    // What ends at or below `below` is hardly ever taken back: it is remembered no longer.
+    void settle(Offset below);
     // Whether truncate can go back so far.
     bool reaches(Offset to) const { return to >= older_at_; }
     // Goes back to `to`, a batch boundary. False when that is further back than is remembered; nothing has changed
@@ -31,6 +33,8 @@ public:
     TableLimits limits() const { return limits_; }
 
 private:
+    void forget_oldest();
+
     LogTables older_;
     Offset older_at_;
     std::deque<BatchInfo> recent_;  // since older_at_, rising

@@ -236,6 +236,7 @@ private:
         StreamLog* l = log(id);
         ModelStream& m = model_[id];
         if (m.cutting || m.resetting) return;
+        l->settle(m.acknowledged);
         l->retain(m.acknowledged, {draw(10000), {}});
         drop_front(m, l->log_start());
     }

@@ -247,6 +247,18 @@ TEST(LogTables, TooFarBackIsSaidAndChangesNothing) {
     EXPECT_EQ(history.current(), built_from(batches, 10));
 }
 
+TEST(LogTables, WhatIsSettledIsNotTakenBack) {
+    std::mt19937_64 random(7);
+    const auto batches = random_batches(random, 20);
+    TableHistory history(TableLimits{4, 10});
+    for (const BatchInfo& batch : batches) history.append(batch);
+    history.settle(batches[7].next);
+    EXPECT_FALSE(history.truncate(batches[6].next));
+    EXPECT_EQ(history.current(), built_from(batches, 20));
+    EXPECT_TRUE(history.truncate(batches[7].next));
+    EXPECT_EQ(history.current(), built_from(batches, 8));
+}
+
 TEST(LogTables, EncodingKeepsEverything) {
     std::mt19937_64 random(7);
     for (int round = 0; round < 100; ++round) {
