@@ -28,7 +28,7 @@ ProducerPlan draw_producer(Random& random, std::uint32_t topics) {
     out.pause = random.between(20ms, 400ms);
     out.burst = static_cast<std::uint32_t>(random.between(1, 6));
     out.record_bytes = static_cast<std::size_t>(random.between(24, 1500));
-    out.named = random.chance(0.15);
+    out.named = random.chance(0.15) && out.acks != proto::NONE;
     return out;
 }
 

@@ -332,6 +332,17 @@ TEST_F(ClientProducer, NamedProducerGoesOnAfterWhatIsThere) {
     EXPECT_EQ(cluster->produced.back().epoch, 1);
 }
 
+// It could not ask what an earlier instance has sent, and would begin with numbers that are taken.
+TEST_F(ClientProducer, NamedProducerNeedsAcknowledgements) {
+    open(1);
+    ProducerOptions options;
+    options.name = "import";
+    options.acks = proto::NONE;
+    start(options);
+    ASSERT_FALSE(*ready);
+    EXPECT_EQ(ready->error().code, ErrorCode::kInvalid);
+}
+
 TEST_F(ClientProducer, AcksNoneAsksForNoAnswer) {
     open(1);
     ProducerOptions options;
