@@ -90,7 +90,7 @@ std::vector<Endpoint> members_of(const client::ClusterView& view);
 // A member by id (16 hex digits), name or address.
 Result<Broker> find_member(const client::ClusterView& view, const std::string& who);
 
-// ---- The commands; each returns the exit code -------------------------------------------------------------------
+// The commands; each returns the exit code.
 
 int status(const Common& common);
 int verify(const Common& common);

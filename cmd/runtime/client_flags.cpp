@@ -24,7 +24,8 @@ void ClientFlags::add_to(CLI::App& app) {
 }
 
 std::optional<int> parse(CLI::App& app, int argc, char** argv) {
-    app.set_version_flag("--version", std::string(LOGSTREAM_VERSION), "Print the version and exit");
+    app.set_version_flag("--version", fmt::format("{} {}", app.get_name(), LOGSTREAM_VERSION),
+                         "Print the version and exit");
     app.get_formatter()->column_width(34);
     try {  // CLI11's way to report; nothing of ours throws
         app.parse(argc, argv);

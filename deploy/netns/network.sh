@@ -16,5 +16,4 @@ check_network() {
 
 namespaces() { ip netns list | awk '{ print $1 }' | grep -xE "$network-(bridge|[0-9]+)" || true; }
 host_numbers() { namespaces | sed -n "s/^$network-\([0-9]*\)$/\1/p" | sort -n; }
-in_host() { ip netns exec "$network-$1" "${@:2}"; }
 host_ip() { ip -n "$network-$1" -4 -o address show dev eth0 | awk '{ sub(/\/.*/, "", $4); print $4; exit }'; }

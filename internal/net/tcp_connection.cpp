@@ -54,8 +54,6 @@ TcpConnection::TcpConnection(Context& context, env::ConnectionId id, Handle<TcpS
 
 TcpConnection::~TcpConnection() { cancel_deadline(); }
 
-// ---- its beginning
-
 void TcpConnection::start_connect(env::ConnectionHandler& handler, protocol::Duration timeout, std::uint32_t from_ip) {
     handler_ = &handler;
     connect_timeout_ = timeout;
@@ -102,8 +100,6 @@ void TcpConnection::connected(int status) {
     start_reading();
     note();
 }
-
-// ---- receiving
 
 void TcpConnection::start_reading() {
     const bool wanted = closing_ || (!paused_ && held_.empty());
@@ -201,8 +197,6 @@ void TcpConnection::resume_reading() {
     note();
 }
 
-// ---- sending
-
 env::SendStatus TcpConnection::send(protocol::OutMessage message) {
     if (phase_ == Phase::kOver || closing_) return env::SendStatus::kClosed;
     if (queue_.cost_bytes() >= context_.options.send_queue_limit_bytes) {
@@ -260,8 +254,6 @@ void TcpConnection::written(int status) {
     flush();
     note();
 }
-
-// ---- its end
 
 void TcpConnection::close() {
     if (closing_) return;

@@ -14,8 +14,6 @@ constexpr Duration kFirstElectionAfter = std::chrono::milliseconds(250);
 constexpr Duration kElectionInterval = std::chrono::milliseconds(300);
 }  // namespace
 
-// ---- Finding -------------------------------------------------------------------------------------------------------
-
 void Node::seek(std::string_view reason) {
     if (left_) return;
     learner_.stop();
@@ -145,8 +143,6 @@ proto::JoinResponse Node::on_join(const proto::Join& join, Endpoint from) {
     if (!join.client()) discovery_.on_join(join, from);
     return describe_answer();
 }
-
-// ---- Meeting others ------------------------------------------------------------------------------------------------
 
 void Node::on_candidate(const Candidate& candidate) {
     coordinator_.saw(candidate.promised);

@@ -33,8 +33,6 @@ bool knows_its_views(const Streams& streams) {
 }
 }  // namespace
 
-// ---- Changing ------------------------------------------------------------------------------------------------------
-
 void Node::on_member_failed(NodeId member) {
     coordinator_.lost(member);
     // Whoever leaves while another one goes waits for nobody: what is acknowledged is on disk.
@@ -334,8 +332,6 @@ void Node::disarm_watchdog() {
     core_.env.cancel_timer(watchdog_);
     watchdog_ = {};
 }
-
-// ---- Messages of other brokers -------------------------------------------------------------------------------------
 
 proto::ProbeResponse Node::on_probe(const proto::Probe&) {
     proto::ProbeResponse out;

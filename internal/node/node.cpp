@@ -189,8 +189,6 @@ std::optional<Error> Node::refusal() const {
     return std::nullopt;
 }
 
-// ---- Datagrams ------------------------------------------------------------------------------------------------------
-
 void Node::on_frame(const env::ReceivedFrame& frame) {
     if (core_.self.id.value == 0) return;  // not started
     if (frame.channel == env::Channel::kMulticast && multicast_heard_.size() < 256)
@@ -281,8 +279,6 @@ std::vector<NodeId> Node::multicast_heard() const {
     return out;
 }
 
-// ---- Time -----------------------------------------------------------------------------------------------------------
-
 void Node::tick() {
     tick_timer_ = core_.env.set_timer(std::min(kTick, settings_.heartbeat), [this] { tick(); });
     const protocol::TimePoint now = core_.env.now();
@@ -337,8 +333,6 @@ void Node::apply_retention() {
     }
 }
 
-// ---- Leaving --------------------------------------------------------------------------------------------------------
-
 void Node::leave(std::function<void()> done) {
     if (left_) return;
     left_ = std::move(done);
@@ -378,7 +372,6 @@ void Node::finish_leaving() {
     replicator_.stop("the broker is stopping");
     discovery_.set_mode(Discovery::Mode::kQuiet);
     participant_.reset();
-    core_.record.clean = true;
     const auto end = [this, ended = std::make_shared<bool>(false)] {
         if (std::exchange(*ended, true)) return;
         core_.env.log().info("NODE stopped");

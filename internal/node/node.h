@@ -58,7 +58,6 @@ public:
     // Prometheus text format.
     std::string metrics_text() const;
 
-    // ---- For the parts of the broker -------------------------------------------------------------------------------
     Core& core() { return core_; }
     Topics& topics() { return topics_; }
     Groups& groups() { return groups_; }
@@ -104,7 +103,7 @@ public:
     void on_peer_heartbeat(const proto::Heartbeat& heartbeat, Endpoint from);
 
 private:
-    // ---- Finding and making a cluster (finding.cpp)
+    // Finding and making a cluster (finding.cpp).
     void seek(std::string_view reason);
     void seek_tick();
     bool may_bootstrap() const;
@@ -123,7 +122,7 @@ private:
     void recover(const proto::Admin& request, proto::AdminResponse& out);
     void say_no_quorum(std::string text);
 
-    // ---- Changing the view (membership.cpp)
+    // Changing the view (membership.cpp).
     void want_change(std::string_view reason);
     void begin_change();
     std::vector<view::Member> invited_to_change();

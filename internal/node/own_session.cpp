@@ -45,8 +45,6 @@ OwnSession::~OwnSession() {
     core_.env.cancel_timer(resend_timer_);
 }
 
-// ---- Appending -----------------------------------------------------------------------------------------------------
-
 void OwnSession::produce(Stream& stream, Bytes bytes, proto::Acks acks, Replicator::ProduceHandler done) {
     auto batch = protocol::BatchView::parse(bytes);
     if (!batch) return done(std::unexpected(batch.error()));
@@ -184,8 +182,6 @@ void OwnSession::abandon(const std::string& reason) {
         waiting.done(protocol::fail(ErrorCode::kUnknown, "{}", reason));
 }
 
-// ---- Sending -------------------------------------------------------------------------------------------------------
-
 // At the end of this turn of the loop, so that what one turn brought shares frames, system calls and a flush.
 void OwnSession::schedule_pump() {
     if (pump_timer_.value != 0) return;
@@ -261,8 +257,6 @@ void OwnSession::settle() {
     stalls_.update(window_is_full() ? acks_.only_one_behind() : std::nullopt, core_.env.now());
     if (!queue_.empty() && !window_is_full()) schedule_pump();
 }
-
-// ---- Answers of the others -----------------------------------------------------------------------------------------
 
 void OwnSession::on_ack(const proto::ReplicateAck& ack) {
     const NodeId member{ack.node()};

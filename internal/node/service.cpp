@@ -174,8 +174,6 @@ Error Service::unknown_topic() const {
     return {ErrorCode::kUnknownTopic, "there is no such topic or partition here"};
 }
 
-// ---- Writing --------------------------------------------------------------------------------------------------------
-
 void Service::on_produce(const Caller& caller, const proto::Produce& request, Bytes body) {
     const StreamId id{TopicId{request.topic()}, request.partition()};
     std::set<StreamId>& refused = refused_[caller.connection];
@@ -256,8 +254,6 @@ void Service::on_producer_state(const Caller& caller, const proto::ProducerState
                                    answer(caller, response);
                                });
 }
-
-// ---- Reading --------------------------------------------------------------------------------------------------------
 
 void Service::on_fetch(const Caller& caller, const proto::Fetch& request) {
     const StreamId id{TopicId{request.topic()}, request.partition()};

@@ -112,8 +112,6 @@ void Service::on_topics(const Caller& caller, const proto::Topics& request) {
     node_.create_topic(request.name(), settings, reply);
 }
 
-// ---- Node's part: topics are made by the leader --------------------------------------------------------------------
-
 void Node::create_topic(const std::string& name, const proto::TopicSettings& settings,
                         std::function<void(Result<void>)> done) {
     if (auto valid = check_topic_name(name); !valid) return done(valid);
@@ -199,8 +197,6 @@ void Node::append_topic(const proto::TopicRecord& record, std::function<void(Res
         topics_.reader().when_caught_up([done] { done({}); });
     });
 }
-
-// ---- Groups, offsets, checks ---------------------------------------------------------------------------------------
 
 void Service::on_group(const Caller& caller, const Message& message) {
     const auto refuse_group = [&](const Error& error) {

@@ -22,7 +22,6 @@ struct Settings {
     env::Endpoint address;        // TCP and the node's own UDP socket
     std::uint16_t http_port{};    // 0: off
     std::string data_dir;         // for status only
-    std::string boot_id;          // the machine's, so that a machine's restart is told from a process restart
     std::string fsync = "group";  // for status; the store does it
     bool loses_unflushed{};       // fsync is interval or never: an unclean machine restart may lose acknowledged bytes
 

@@ -37,8 +37,6 @@ std::unexpected<Error> not_in_form(Codec codec) {
     return fail(ErrorCode::kInvalid, "the bytes are not whole, valid {}", to_string(codec));
 }
 
-// --- compress ---
-
 Result<Bytes> gzip_compress(std::span<const std::byte> data) {
     z_stream stream{};
     constexpr int kGzipForm = 15 + 16;  // 32 KiB window, gzip header
@@ -98,7 +96,6 @@ Result<Bytes> zstd_compress(std::span<const std::byte> data) {
     return out.slice(0, written);
 }
 
-// --- decompress ---
 //
 // Each codec offers a guess of the decompressed size and one attempt to decompress into a buffer of a given size. Where
 // the buffer is too small, the attempt is repeated from the start with a larger one. Starting over costs time in the

@@ -201,8 +201,6 @@ std::optional<std::size_t> peek_batch_bytes(std::span<const std::byte> bytes);
 // whole. Empty bytes are no batch. kInvalid: says at which byte it went wrong; nothing of it is returned.
 Result<std::vector<BatchView>> split_batches(const Bytes& bytes);
 
-// --- Orphans ---
-
 // The record header that names where an orphan first stood; its value is the text of an OrphanKey.
 inline constexpr std::string_view kOrphanHeader = "logstream.orphan";
 

@@ -92,7 +92,8 @@ public:
     using ReadCallback = std::move_only_function<void(Result<Bytes>)>;
     virtual ~Disk() = default;
 
-    // ---- Blocking calls, for start-up only --------------------------------------------------------------------------
+    // Blocking calls, for start-up only.
+
     // Makes `dir` with its parents if needed and takes it for this process alone until the Disk is destroyed. Fails
     // with kExists and a message for the user when another broker holds it.
     virtual Result<void> lock(const std::string& dir) = 0;
@@ -106,10 +107,10 @@ public:
     // down does not.
     virtual std::string boot_id() = 0;
 
-    // ---- The write lane: groups are carried out in the order submitted, one operation after another -----------------
+    // The write lane: groups are carried out in the order submitted, one operation after another.
     virtual void submit(std::vector<DiskOp> ops, GroupCallback callback) = 0;
 
-    // ---- The read lane: in order among themselves, at the same time as writes ---------------------------------------
+    // The read lane: in order among themselves, at the same time as writes.
     // Up to `length` bytes; fewer at the end of the file.
     virtual void read(const std::string& path, std::uint64_t position, std::size_t length, ReadCallback callback) = 0;
 

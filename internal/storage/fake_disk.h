@@ -40,7 +40,6 @@ public:
     std::uint64_t free_bytes() override;
     std::uint64_t capacity_bytes() override { return capacity_; }
 
-    // ---- Time ---------------------------------------------------------------------------------------------------
     // Carries out the first thing that waits in a lane, and its callback. False when nothing waits.
     bool step(Lane lane);
     bool pending(Lane lane) const;
@@ -51,7 +50,6 @@ public:
     // Called at every submit, read and post: a simulator puts a step of that lane on its clock.
     void set_on_work(std::function<void(Lane)> on_work) { on_work_ = std::move(on_work); }
 
-    // ---- Faults -------------------------------------------------------------------------------------------------
     // The user of the disk is gone: what it queued is dropped but for a beginning of it, callbacks never run, locks are
     // released. kMachine also loses what was not flushed.
     void crash(Crash kind);
@@ -67,7 +65,6 @@ public:
     void resize(const std::string& path, std::uint64_t size);
     void remove(const std::string& path);
 
-    // ---- What a test may look at -----------------------------------------------------------------------------------
     // Paths of all files, rising.
     std::vector<std::string> files() const;
     std::vector<std::byte> content(const std::string& path) const;

@@ -43,7 +43,7 @@ public:
     GroupCommit(const GroupCommit&) = delete;
     GroupCommit& operator=(const GroupCommit&) = delete;
 
-    // ---- The data queue: carried out in this order --------------------------------------------------------------
+    // The data queue, carried out in this order.
     // Writes that continue the one before in the same file become one.
     void write(const std::shared_ptr<LogSink>& sink, std::uint64_t version, Offset end, const std::string& path,
                std::uint64_t position, std::vector<Bytes> pieces);
@@ -55,7 +55,6 @@ public:
     // See Store::flush.
     void flush(FlushCallback callback);
 
-    // ---- The other queues ---------------------------------------------------------------------------------------
     // Next in line, whatever the state of the data queue. kDiskFull comes back to the caller; another error is a
     // failure of the store, too.
     void urgent(std::vector<DiskOp> ops, FlushCallback callback);

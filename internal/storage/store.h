@@ -44,7 +44,6 @@ public:
     // it but accessors. With an error the next start sees a crash; nothing is lost by that.
     void close(FlushCallback callback);
 
-    // ---- Streams ------------------------------------------------------------------------------------------------
     // nullptr when there is none. Pointers stay valid until the stream is removed.
     StreamLog* find(StreamId stream);
     // The stream, made if it is not there (durable with the next flush). kBusy while an old one of this id is being
@@ -56,7 +55,6 @@ public:
     // In rising order.
     std::vector<StreamId> streams() const;
 
-    // ---- Durability ---------------------------------------------------------------------------------------------
     // Calls back when everything appended to any stream before this call is as durable as the policy asks: `group`:
     // flushed to the disk; `interval` and `never`: written to the operating system, so that a killed process loses
     // nothing. Callbacks run in the order of the calls. One group is in flight at a time and the next fills meanwhile,
@@ -74,7 +72,6 @@ public:
     // Drives what is due by time: the flush interval, tries after a full disk. Call it about every 100 ms.
     void tick(TimePoint now);
 
-    // ---- Node state ---------------------------------------------------------------------------------------------
     // What was saved last (by the lead's choice a serialised NodeRecord); none in a new directory.
     const std::optional<Bytes>& state() const;
     // There is a state file that does not match its checksum, or streams without one: what was promised is not known.

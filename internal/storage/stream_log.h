@@ -133,7 +133,7 @@ public:
     // runs; what is not covered stays damaged. kInvalid when they do not fit, kBusy as append.
     void repair(Bytes batches, FlushCallback callback);
 
-    // ---- For Store and its parts ------------------------------------------------------------------------------------
+    // The rest is for Store and its parts.
     StreamLog(StoreContext& context, StreamId id, std::string dir);
     // Makes the files of a new stream (through the lane).
     void start_new();

@@ -102,7 +102,6 @@ public:
     bool founds() const { return options_.lineage == Lineage::kNew; }
     const NodeSet& invited() const { return invited_; }
 
-    // ---- exchange
     void on_answer(Answer answer);
     // Refused: a greater number is promised; beat it in the next attempt.
     void on_refusal(NodeId from, ViewNumber promised);
@@ -121,7 +120,7 @@ public:
     // The newest view that the answers tell, or prove, to be chosen.
     std::optional<View> chosen_so_far() const { return bases().chosen; }
 
-    // ---- install; call once, when has_quorum(). Afterwards answers change nothing.
+    // Call it once, when has_quorum(). Afterwards answers change nothing.
     const Plan& plan();
     bool planned() const { return plan_.has_value(); }
     // The member made the base log durable and accepted the view. Duplicates are fine.

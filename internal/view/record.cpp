@@ -50,8 +50,6 @@ std::string encode(const Record& record) {
     out.set_promised_incarnation(record.promised_incarnation.value);
     if (record.accepted) *out.mutable_accepted() = to_proto(*record.accepted);
     if (record.chosen) *out.mutable_chosen() = to_proto(*record.chosen);
-    out.set_boot_id(record.boot_id);
-    out.set_clean(record.clean);
     out.set_must_relearn(record.must_relearn);
     return out.SerializeAsString();
 }
@@ -76,8 +74,6 @@ protocol::Result<Record> decode_record(std::string_view bytes) {
         if (!view) return std::unexpected(view.error());
         out.chosen = *std::move(view);
     }
-    out.boot_id = in.boot_id();
-    out.clean = in.clean();
     out.must_relearn = in.must_relearn();
     return out;
 }

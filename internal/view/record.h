@@ -19,8 +19,6 @@ struct Record {
     Incarnation promised_incarnation;  // and the run of it
     std::optional<View> accepted;      // the last view it was told to install, with its bases
     std::optional<View> chosen;        // the last view that it knows to be installed
-    std::string boot_id;               // the machine's boot when this was written
-    bool clean{};                      // the process ended in order
     bool must_relearn{};               // may have lost acknowledged bytes: no vote until it has caught up
 
     // May this coordinator's number be promised (or the same promise repeated)? A member promises a number to one

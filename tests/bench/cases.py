@@ -38,9 +38,6 @@ class Case:
     when: int = FULL
 
 
-# ---- Loads
-
-
 def _load(*flags):
     """One run of logstream-bench, and what it cost the brokers."""
 
@@ -82,9 +79,6 @@ def _many_topics(brokers):
         clients.communicate()
 
 
-# ---- The wire
-
-
 def _wire(brokers):
     """What leaves the owner for its followers, of a topic of 1 KiB records."""
     size = 1024
@@ -101,9 +95,6 @@ def _wire(brokers):
         "tcp_per_payload_byte": round(tcp / payload, 4),
         "mb_per_s": result["mb_per_s"],
     }
-
-
-# ---- Fail-over
 
 
 def _kill(brokers, host):
@@ -154,9 +145,6 @@ def _gap(role, fault):
         return {"rounds_ms": gaps, "gap_ms": {"median": statistics.median(gaps), "worst": max(gaps)}}
 
     return measure
-
-
-# ---- Much that is stored
 
 
 _STORED_BYTES = 10 * 10**9
@@ -216,9 +204,6 @@ def _steady(brokers):
         minutes.append(max(usage.resident_mib))
     result = brokers.finish_load(load)
     return {"acknowledged": result["acknowledged"], "resident_mib_by_minute": minutes}
-
-
-# ---- This machine
 
 
 def _limits(network):

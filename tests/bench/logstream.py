@@ -32,8 +32,6 @@ class LogStream:
     def hosts(self):
         return range(1, self.network.size + 1)
 
-    # ---- Life
-
     def start(self, seconds=60):
         """Starts those that do not run, and waits until all are one view."""
         binary = self.bench.program("logstream")
@@ -85,8 +83,6 @@ class LogStream:
     def _local(self, command, *flags):
         run([os.path.join(self.bench.root, "deploy", "local", "cluster.sh"), command, "--dir", self.folder, *flags])
 
-    # ---- Questions
-
     def ctl(self, *words):
         return run(
             [*self.network.load_at, self.bench.program("logstreamctl"), *words, "--brokers", ",".join(self.addresses)]
@@ -105,8 +101,6 @@ class LogStream:
 
     def owner(self, topic):
         return self.host_of(json.loads(self.ctl("ring", topic, "--json"))["owner"])
-
-    # ---- Load
 
     def _command(self, flags):
         words = ["--brokers", ",".join(self.addresses), "--json", *flags]

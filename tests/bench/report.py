@@ -5,8 +5,6 @@ from xml.sax.saxutils import escape
 
 from logstream import LogStream
 
-# ---- What was to be reached
-
 
 def _at_least(case, field, least, unit):
     def judge(results):
@@ -101,9 +99,6 @@ def _goals(by_name):
             yield what, goal.strip(), measured.strip(), {True: "yes", False: "no", None: ""}[reached]
 
 
-# ---- Text
-
-
 def _table(head, rows, left=1):
     """Columns as wide as they need to be; the first `left` begin at the left."""
     lines = [head, *rows]
@@ -190,8 +185,6 @@ def line(result):
 def as_json(results):
     return "[" + ",\n".join(json.dumps(result, ensure_ascii=False) for result in results) + "]\n"
 
-
-# ---- The picture
 
 _COLOURS = {"logstream": "#1f6feb"}
 _OTHER = "#8b949e"

@@ -81,7 +81,8 @@ def chosen(options):
         known = {case.name for case in CASES} | {case.name.split("/")[0] for case in CASES}
         for name in options.cases:
             if name not in known:
-                sys.exit(f"run.sh: there is no case '{name}'; --list tells which there are")
+                print(f"run.sh: there is no case '{name}'; --list tells which there are", file=sys.stderr)
+                sys.exit(2)
         return [case for case in CASES if case.name in options.cases or case.name.split("/")[0] in options.cases]
     most = QUICK if options.quick else LONG if options.long else FULL
     return [case for case in CASES if case.when <= most or (options.limits and case.name == "limits")]

@@ -19,8 +19,6 @@ std::uint32_t crc_of(std::string_view value) { return protocol::crc32c(std::as_b
 
 }  // namespace
 
-// ---- Client
-
 void Client::connect() {
     router_ = std::make_unique<client::Router>(place_.session.env(), place_.bootstrap);
     router_->listen([this] {
@@ -50,8 +48,6 @@ void Client::later(Duration after, std::function<void()> task) {
                                        if (alive.lock() && life == life_) task();
                                    });
 }
-
-// ---- Producer
 
 Producer::Producer(Place& place, std::uint32_t number, ProducerPlan plan, sim::History& history,
                    ReportHandler on_report)
@@ -109,8 +105,6 @@ void Producer::send_one() {
 void Producer::report(const client::BatchReport& batch) {
     history_.report(batch, router_->view().cluster_id, stream(batch.partition), on_report_);
 }
-
-// ---- Consumer
 
 Consumer::Consumer(Place& place, std::uint32_t topic, std::string group, DeliverHandler on_delivery)
     : Client(place, topic), group_(std::move(group)), on_delivery_(std::move(on_delivery)) {

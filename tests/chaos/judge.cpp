@@ -33,8 +33,6 @@ void Judge::pass(Duration time) {
     session_.loop().run_until([] { return false; }, time);
 }
 
-// ---- One view, and the same ends everywhere, for a while
-
 bool Judge::wait_until_settled() {
     const TimePoint deadline = session_.loop().now() + limit_;
     TimePoint since{};
@@ -104,8 +102,6 @@ Result<Judge::Ends> Judge::ask_ends() {
     return ends;
 }
 
-// ---- The logs
-
 void Judge::read_logs() {
     for (const auto& [stream, end] : ends_) {
         for (const env::Endpoint broker : brokers_)
@@ -163,8 +159,6 @@ Result<Offset> Judge::read_some(env::Endpoint broker, StreamId stream, Offset fr
     }
     return from;
 }
-
-// ---- The readers
 
 // The group's last record too comes to somebody; who follows alone has to come to the end by himself.
 void Judge::wait_for_readers(const Record& record) {

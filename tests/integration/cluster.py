@@ -128,8 +128,6 @@ class Cluster:
         self.brokers = [Broker(self, number, network.place(number)) for number in numbers]
         self.client_place = network.place(network.client)
 
-    # ---- Life
-
     def start(self):
         """Starts all and waits until they are one view."""
         for broker in self.brokers:
@@ -165,8 +163,6 @@ class Cluster:
             return statuses[0] if same and members == {broker.id for broker in brokers} else None, text
 
         return self.wait_until(one_view, seconds, f"{names} are one view")
-
-    # ---- Roles
 
     def by_id(self, identity):
         for broker in self.brokers:
@@ -223,7 +219,7 @@ class Cluster:
                 return name, owner
         raise Failure("of 100 topics none has an owner that fits")
 
-    # ---- Clients. `at`: a place; `brokers`: whom to ask, all by default, None: discovery
+    # Clients. `at`: a place; `brokers`: whom to ask, all by default, None: discovery.
 
     def _client(self, program, words, at, brokers, stdin=None, environment=None):
         """Starts a client program; what it needs to find this cluster is added unless it is given."""

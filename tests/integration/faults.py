@@ -114,7 +114,7 @@ def cut_power(machines, random=None):
     return sum(machine.lose_power(random) for machine in machines)
 
 
-# ---- What a disk keeps. A file's content is kept as of its last flush, a folder's names as of the folder's. What came
+# What a disk keeps. A file's content is kept as of its last flush, a folder's names as of the folder's. What came
 # later is kept as a file system may: changes of one folder's names up to some point, since its journal has them in
 # order; of a file whichever sectors the page cache had got round to. The simulator's disk has the same rules:
 # internal/storage/fake_disk.h.

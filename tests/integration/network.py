@@ -123,8 +123,6 @@ class NamespaceNetwork:
     def remove(self):
         run([os.path.join(self._scripts, "cleanup.sh"), "--name", self.name])
 
-    # ---- Faults
-
     def cut(self, host, others=None):
         """No packet passes between `host` and `others` (None: all), clients included."""
         peers = range(1, self.client + 1) if others is None else others
@@ -182,8 +180,6 @@ class NamespaceNetwork:
 
     def _nft(self, namespace, *rules):
         run(["ip", "netns", "exec", namespace, "nft", "-f", "-"], "\n".join(rules).encode())
-
-    # ---- Counters
 
     def bytes_sent(self, host):
         return self._interface(host)["tx"]["bytes"]

@@ -33,7 +33,7 @@ import scenarios  # noqa: E402,F401  (registers them)
 import wire  # noqa: E402
 from checks import Failure, Stopwatch  # noqa: E402
 from network import remove_leftovers  # noqa: E402
-from scenario import SCENARIOS, Run, Skipped  # noqa: E402
+from scenario import SCENARIOS, Run  # noqa: E402
 
 
 def parse_arguments():
@@ -126,7 +126,7 @@ def undisturbed():
 
 
 def run_one(scenario, folder, options, log, seed):
-    """Runs a scenario and prints its line; True: passed, None: it can't be run here."""
+    """Runs a scenario and prints its line; whether it passed."""
     watch = Stopwatch()
     run = Run(scenario.name, folder, options, random.Random(f"{seed} {scenario.name}"), log)
     try:
@@ -136,9 +136,6 @@ def run_one(scenario, folder, options, log, seed):
         finally:
             with undisturbed():
                 run.close()
-    except Skipped as skipped:
-        print(f"SKIP {scenario.name}: {skipped}", flush=True)
-        return None
     except Exception as failure:  # whatever goes wrong is this scenario's failure, and the next one's turn
         text = str(failure) if isinstance(failure, Failure) else f"{type(failure).__name__}: {failure}"
         with open(os.path.join(folder, "failure.txt"), "w", encoding="utf-8") as file:
@@ -174,8 +171,8 @@ def main():
                 continue
             passed = run_one(scenario, folder, options, log, seed)
             results.append(passed)
-            keep |= passed is False
-            if passed is not False and not options.keep:
+            keep |= not passed
+            if passed and not options.keep:
                 shutil.rmtree(folder, ignore_errors=True)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -51,8 +51,6 @@ class Run:
     def close(self):
         self._stack.close()
 
-    # ---- Processes
-
     def program(self, name):
         return os.path.join(self.programs, name)
 
@@ -83,8 +81,6 @@ class Run:
         command(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder])
         self._stack.callback(command, ["umount", "--lazy", folder])
 
-    # ---- Input
-
     def load_seconds(self):
         """How long a load under a fault lasts."""
         return 32 if self.long else 5
@@ -107,12 +103,5 @@ class Run:
             file.writelines(line + b"\n" for line in lines)
         return path
 
-    def skip(self, why):
-        raise Skipped(why)
 
-
-class Skipped(Exception):
-    """The scenario can't say anything here."""
-
-
-__all__ = ["Failure", "Run", "Scenario", "Skipped", "SCENARIOS", "scenario"]
+__all__ = ["Failure", "Run", "Scenario", "SCENARIOS", "scenario"]

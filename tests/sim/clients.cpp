@@ -32,8 +32,6 @@ protocol::TopicId ClientProcess::topic_id(std::uint32_t topic) {
     return topic_id_;
 }
 
-// ---- Producer
-
 ProducerClient::ProducerClient(World& world, Transcript& transcript, Endpoint address, std::uint32_t number,
                                ProducerPlan plan, History& history, ReportHandler on_report)
     : ClientProcess(world, transcript, address, "p" + std::to_string(number)),
@@ -119,8 +117,6 @@ void ProducerClient::report(const client::BatchReport& batch) {
                     });
     if (!batch.outcome && plan_.named && ready_) begin_again();
 }
-
-// ---- Consumer
 
 ConsumerClient::ConsumerClient(World& world, Transcript& transcript, Endpoint address, std::string name,
                                ConsumerPlan plan, DeliverHandler on_delivery)

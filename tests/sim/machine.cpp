@@ -62,7 +62,6 @@ bool Machine::start() {
         return false;
     }
     node::Settings settings = options_.settings;
-    settings.boot_id = disk_->boot_id();
     process_ = std::make_unique<Process>(host, *std::move(store), settings, [this](const protocol::Error& error) {
         fatal_ = error.message;
         world_.after(Duration{0}, [this, run = run_] {

@@ -90,6 +90,12 @@ std::string names_of_bugs() {
 
 int main(int argc, char** argv) {
     CLI::App app{"Runs whole LogStream clusters in a virtual world of faults, and checks the promises from outside."};
+    app.footer(
+        "Examples:\n"
+        "  logstream-sim --seeds 1..300             300 runs, and what happened in them, counted\n"
+        "  logstream-sim --seed 7 --trace           one run, told line by line\n"
+        "  logstream-sim --seed 7 --minimize        the least that still fails\n"
+        "  logstream-sim --prove-checkers           each planted bug is found by the checker meant for it");
     Arguments arguments;
     auto* seed = app.add_option("--seed", arguments.seed, "Run this seed");
     auto* seeds = app.add_option("--seeds", arguments.seeds, "Run the seeds A..B and count");

@@ -151,8 +151,6 @@ void Nemesis::strike(Fault fault, Machine& machine) {
     say(machine, "fault: " + std::string(name_of(fault)));
 }
 
-// ---- Processes
-
 bool Nemesis::strike_process(Fault fault, Machine& machine) {
     const bool unsafe_power = stage_.swarm.machine.store.fsync != storage::FsyncPolicy::kGroup;
     switch (fault) {
@@ -216,8 +214,6 @@ void Nemesis::cut_power(Machine& machine) {
     const bool rots = lost != lost_.end() && lost->second.for_good;
     machine.crash(rots ? FakeDisk::Crash::kProcess : FakeDisk::Crash::kMachine);
 }
-
-// ---- Network
 
 bool Nemesis::strike_network(Fault fault, Machine& machine) {
     World& world = stage_.world;
@@ -300,8 +296,6 @@ bool Nemesis::strike_network(Fault fault, Machine& machine) {
             return false;
     }
 }
-
-// ---- Disks
 
 bool Nemesis::strike_disk(Fault fault, Machine& machine) {
     const bool lossy = stage_.swarm.machine.store.fsync != storage::FsyncPolicy::kGroup;

@@ -63,8 +63,6 @@ std::optional<std::size_t> machine_named(std::string_view name) {
 
 Scenario::~Scenario() = default;
 
-// ---- Who
-
 std::optional<std::size_t> Scenario::who(const std::string& name) {
     if (const auto called = names_.find(name); called != names_.end()) return called->second;
     if (const auto index = machine_named(name)) return *index < cluster_->size() ? index : std::nullopt;
@@ -108,8 +106,6 @@ std::vector<Endpoint> Scenario::ends(const std::string& name, const std::string&
         out.push_back((*cluster_)[*index].address());
     return out;
 }
-
-// ---- What is done in one moment
 
 std::string Scenario::network(const Words& words) {
     World& world = cluster_->world();
@@ -207,8 +203,6 @@ void Scenario::heard(const std::string& line) {
     }
 }
 
-// ---- What takes its time
-
 std::string Scenario::make_topic(const Words& words) {
     last_topic_ = words.at(1);
     Topic& topic = topics_[last_topic_];
@@ -250,8 +244,6 @@ std::string Scenario::send(const std::string& name, std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) to.client->send("c" + std::to_string(++values_));
     return "";
 }
-
-// ---- What is seen
 
 bool Scenario::view_of(std::size_t members) {
     return cluster_->one_view() && cluster_->running().front()->node().current_view()->members.size() == members;
@@ -324,8 +316,6 @@ std::string Scenario::expect(const Words& words) {
         },
         "nobody says so");
 }
-
-// ---- Steps
 
 std::string Scenario::step(const Words& words) {
     const std::string& verb = words[0];

@@ -16,8 +16,6 @@ namespace {
 
 constexpr ClusterId kLineage{0x00c0ffee00c0ffee};
 
-// --- against kafka-python ---
-
 TEST(RecordBatch, ReadsWhatAnotherClientWrote) {
     const std::vector<std::tuple<std::string, Codec, int>> files{
         {"plain", Codec::kNone, 12}, {"single", Codec::kNone, 1},     {"idempotent", Codec::kNone, 12},
@@ -67,8 +65,6 @@ TEST(RecordBatch, AnotherClientReadsWhatWeWrite) {
     EXPECT_EQ(std::system(command.c_str()), 0) << command;
     std::filesystem::remove_all(folder);
 }
-
-// --- building and reading ---
 
 TEST(RecordBatch, FieldsAreReadAsBuilt) {
     Bytes bytes = sample_batch(12, {Codec::kNone, ProducerId{42}, 7, 0x7ffffffa});
@@ -212,8 +208,6 @@ TEST(RecordBatch, ControlBatchSaysSo) {
     EXPECT_TRUE(batch.crc_ok());
 }
 
-// --- concatenated batches ---
-
 TEST(RecordBatch, ConcatenatedBatchesAreSplit) {
     std::string all;
     for (const int count : {1, 5, 300}) all += sample_batch(count, {.codec = Codec::kZstd}).view();
@@ -238,8 +232,6 @@ TEST(RecordBatch, PeekNeedsTwelveBytesAndAPossibleLength) {
     EXPECT_EQ(peek_batch_bytes(patched(bytes, kBatchLengthAt, std::numeric_limits<std::int32_t>::max()).span()),
               std::size_t{std::numeric_limits<std::int32_t>::max()} + 12);
 }
-
-// --- bytes from outside ---
 
 TEST(RecordBatch, ImpossibleHeadersAreRefused) {
     const Bytes good = sample_batch(5);

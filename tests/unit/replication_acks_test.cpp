@@ -149,8 +149,6 @@ TEST(AckTracker, AgreesWithCountingByHand) {
     }
 }
 
-// ---- CommitQueue ----------------------------------------------------------------------------------------------------
-
 std::vector<std::pair<std::uint64_t, std::int64_t>> advance(CommitQueue& queue, std::uint64_t committed) {
     std::vector<std::pair<std::uint64_t, std::int64_t>> out;
     queue.advance(Sequence{committed},
@@ -185,8 +183,6 @@ TEST(CommitQueue, IsBounded) {
     EXPECT_FALSE(queue.push(Sequence{3}, stream(1), Offset{3}));
     EXPECT_EQ(queue.size(), 2u);
 }
-
-// ---- PendingAcks ----------------------------------------------------------------------------------------------------
 
 std::vector<std::uint64_t> values(const std::vector<Cookie>& cookies) {
     std::vector<std::uint64_t> out;
@@ -240,8 +236,6 @@ TEST(PendingAcks, IsBounded) {
     EXPECT_TRUE(pending.add(AckLevel::kOwner, Sequence{1}, Cookie{2}));
     EXPECT_FALSE(pending.add(AckLevel::kQuorum, Sequence{1}, Cookie{3}));
 }
-
-// ---- AckCoalescer ---------------------------------------------------------------------------------------------------
 
 constexpr AckCoalescer::Options kCoalescing{.frames = 10, .max_delay = 1ms};
 

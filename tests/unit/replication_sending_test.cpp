@@ -92,8 +92,6 @@ TEST(SendRing, StableBeyondTheLastSentReleasesWhatThereIs) {
     EXPECT_EQ(ring.first_available(), Sequence{3}) << "stable never falls";
 }
 
-// ---- RetransmitHandler ----------------------------------------------------------------------------------------------
-
 std::vector<std::uint64_t> sequences(const std::vector<OutFrame>& frames) {
     std::vector<std::uint64_t> out;
     for (const OutFrame& f : frames) out.push_back(protocol::decode_frame(datagram(f).span())->header.sequence.value);

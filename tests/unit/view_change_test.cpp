@@ -11,8 +11,6 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-// ---- Exchange
-
 TEST(ViewExchange, IsOverWhenEverybodyAnsweredRefusedOrIsOutOfReach) {
     const View v1 = view_of(1, "ABC");
     Change next = change(2, "ABC", {answer('A', v1, v1)});
@@ -74,8 +72,6 @@ TEST(ViewExchange, RecordsOfAnUnknownLineageFoundNone) {
     Change old = change(2, "ABC", {answer('A', v1, v1), answer('B'), answer('C', {}, {}, {holding(5, {{1, 0}})})});
     EXPECT_TRUE(old.has_quorum()) << "somebody knows the view";
 }
-
-// ---- Merge
 
 const StreamPlan& only_stream(Change& change) {
     EXPECT_THAT(change.plan().streams, SizeIs(1));
@@ -251,8 +247,6 @@ TEST(ViewMerge, StreamThatOnlyStaleMembersHoldIsNotInTheBaseLog) {
     EXPECT_THAT(next.plan().streams, IsEmpty());
 }
 
-// ---- Who becomes a member
-
 TEST(ViewMembers, BlankJoinerIsTakenIn) {
     const View v1 = view_of(1, "AB");
     Change next =
@@ -323,8 +317,6 @@ TEST(ViewMembers, WithoutAVoteDoesNotSpareALeavingMember) {
     EXPECT_EQ(members_of(next.plan().view), nodes("ABC"));
 }
 
-// ---- Transport
-
 std::vector<NodeId> ids(std::string_view letters) {
     const NodeSet set = nodes(letters);
     return {set.begin(), set.end()};
@@ -356,8 +348,6 @@ TEST(ViewTransport, LeastWindowAndFrameOfTheMembers) {
     EXPECT_EQ(first.plan().view.window_bytes, 4096u);
     EXPECT_EQ(first.plan().view.frame_bytes, 576u);
 }
-
-// ---- Install
 
 TEST(ViewInstall, NeedsAMajorityOfItsOwnMembers) {
     const View v1 = view_of(1, "A");

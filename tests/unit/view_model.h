@@ -104,8 +104,6 @@ private:
     }
     Member self(const Host& host) const { return {host.id(), host.run, {}, 0, 0, 0, std::uint64_t{1} << 20, 1400}; }
 
-    // ---- Network, crashes
-
     void deliver(std::size_t drop_percent) {
         for (std::size_t n = in_flight_.size() / 8; n > 0 && chance(80); --n) deliver_one(drop_percent);
         deliver_one(drop_percent);
@@ -165,8 +163,6 @@ private:
         if (!record) return oracle.violated("node {} cannot read its record: {}", host.id(), record.error().message);
         host.record = *std::move(record);
     }
-
-    // ---- The view change
 
     void begin_change(Host& host) {
         if (!host.up || host.change) return;
@@ -320,8 +316,6 @@ private:
             host.high_watermark = std::max(host.high_watermark, written_before(host.log, view.number));
     }
 
-    // ---- Appending and replicating inside a view
-
     // One of those who own the stream, or think so still.
     Host& some_owner(Host& otherwise) {
         std::vector<Host*> owners;
@@ -398,8 +392,7 @@ private:
         return owner.high_watermark == end;
     }
 
-    // ---- Learning: a node that does not serve follows a member that does
-
+    // A node that does not serve follows a member that does.
     void learn(Host& host, const Host& leader, bool wanted) {
         if (!wanted || !host.up || serving(host) || host.installing || host.change || !serving(leader)) return;
         if (!connected(host.id(), leader.id()) || host.record.chosen_number() > leader.installed->number) return;

@@ -93,8 +93,6 @@ TEST(ViewRecord, SurvivesARestart) {
     promise(record, 10, 'A');
     record.accept(view_of(10, "ABC", {view_of(1, "ABCDE"), view_of(4, "ABC")}));
     record.learn_chosen(view_of(1, "ABCDE"));
-    record.boot_id = "boot";
-    record.clean = true;
     record.must_relearn = true;
     const auto read = decode_record(encode(record));
     ASSERT_TRUE(read) << read.error().message;
@@ -105,8 +103,6 @@ TEST(ViewRecord, SurvivesARestart) {
     EXPECT_EQ(read->promised_incarnation, run_of('A'));
     EXPECT_EQ(read->accepted, record.accepted);
     EXPECT_EQ(read->chosen, record.chosen);
-    EXPECT_EQ(read->boot_id, "boot");
-    EXPECT_TRUE(read->clean);
     EXPECT_TRUE(read->must_relearn);
 }
 
@@ -116,7 +112,6 @@ TEST(ViewRecord, BlankRecordSurvivesToo) {
     EXPECT_FALSE(read->accepted);
     EXPECT_FALSE(read->chosen);
     EXPECT_EQ(read->cluster, ClusterId{});
-    EXPECT_FALSE(read->clean);
 }
 
 TEST(ViewRecord, DamagedStateFileIsAnErrorAndNoBlankRecord) {

@@ -74,8 +74,6 @@ class Nemesis:
     def _say(self, what):
         self._log.write(f"{time.strftime('%H:%M:%S')}.{time.time_ns() // 1_000_000 % 1000:03} {what}\n")
 
-    # ---- Processes
-
     def _victim(self):
         """A broker that may fail without taking the majority along, or, rarely, any that runs."""
         well = [broker for broker in self.cluster.brokers if broker not in self._down]
@@ -142,8 +140,6 @@ class Nemesis:
         for broker in order[1:]:
             self._undo.append((now + self.random.uniform(*self.OUTAGE), lambda broker=broker: self._start(broker)))
         return lambda: self._start(order[0])
-
-    # ---- The network: one fault at a time, and slow lines besides
 
     def _break_network(self, what, fault, apart=()):
         """`fault` cuts or loses; None when the network is broken already."""

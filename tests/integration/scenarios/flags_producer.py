@@ -1,6 +1,7 @@
 """The flags of `producer`. A name that ends in _on_the_wire needs hosts of their own."""
 
 import os
+import re
 
 import wire
 from capture import Capture
@@ -210,10 +211,8 @@ def check_flag_help_and_wrong_usage(cluster):
         run = cluster.run
         help_ = run.start(cluster.client_place, [run.program(program), "--help"]).succeed(10)
         check(b"--topic" in help_.output(), f"{program} --help prints no --topic on stdout")
-        check(
-            run.start(cluster.client_place, [run.program(program), "--version"]).succeed(10).output().strip(),
-            "no version",
-        )
+        version = run.start(cluster.client_place, [run.program(program), "--version"]).succeed(10).output().decode()
+        check(re.fullmatch(rf"{program} \d+\.\d+\.\d+\S*\n", version), f"{program} --version prints {version!r}")
         check_equal(
             run.start(cluster.client_place, [run.program(program), "--topic", "x", "--nonsense"]).wait(10),
             2,
