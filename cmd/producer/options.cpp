@@ -102,8 +102,8 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
     if (options.resume && (options.file.empty() || options.producer.name.empty()))
         return std::unexpected(
             usage("--resume needs --file and --name: it asks the cluster what it has from that name"));
-    if (!options.producer.name.empty() && options.producer.acks == proto::NONE)
-        return std::unexpected(usage("--name needs acknowledgements: use --acks owner, quorum or all"));
+    if (!options.producer.name.empty() && !client::keeps_sequences_whole(options.producer.acks))
+        return std::unexpected(usage("--name goes by what a quorum has: use --acks quorum or all"));
     options.producer.compression = *protocol::parse_codec(compression);
     options.producer.linger = std::chrono::nanoseconds(static_cast<std::int64_t>(linger_ms * 1e6));
     options.producer.timeout = std::chrono::nanoseconds(static_cast<std::int64_t>(timeout_ms * 1e6));

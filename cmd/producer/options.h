@@ -6,7 +6,7 @@
 #include <string>
 
 #include "cmd/runtime/client_flags.h"
-#include "internal/client/partition_sender.h"
+#include "internal/client/producer.h"
 
 namespace logstream::producer {
 

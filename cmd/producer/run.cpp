@@ -105,6 +105,7 @@ void Run::feed() {
         if (next.state == LineSource::State::kEnd) return end_of_input();
         ++lines_;
         if (!send_line(next.line)) continue;
+        if (phase_ != Phase::kFeeding) return;
         ++paced_;
         --allowed;
     }
@@ -149,9 +150,13 @@ bool Run::send_line(std::string_view line) {
     }
     const std::size_t bytes = record.value->size() + record.key.value_or("").size();
     if (auto sent = producer_.send(record); !sent) {
+        // --resume takes the cluster's count of records for one of lines.
+        const bool stops = !options_.producer.name.empty() && !options_.file.empty();
         fail_record(record.key, *record.value,
-                    {sent.error().code, fmt::format("line {}: {}", lines_, sent.error().message)});
+                    {sent.error().code, fmt::format("line {}: {}{}", lines_, sent.error().message,
+                                                    stops ? "; the lines behind it are not sent" : "")});
         ++failed_;
+        if (stops) end_of_input();
         return true;
     }
     sent_bytes_ += bytes;

@@ -45,9 +45,8 @@ Producer::~Producer() {
 void Producer::start(ReadyHandler ready_handler) {
     ready_ = std::move(ready_handler);
     if (auto valid = check_topic_name(options_.topic); !valid) return ready(std::move(valid));
-    // It would begin at sequence 0 under its old number, and all it sends be taken for repeated.
-    if (!options_.name.empty() && options_.acks == proto::NONE)
-        return ready(protocol::fail(ErrorCode::kInvalid, "a named producer needs acknowledgements"));
+    if (!options_.name.empty() && !keeps_sequences_whole(options_.acks))
+        return ready(protocol::fail(ErrorCode::kInvalid, "a named producer needs acks quorum or all"));
     router_.want_topic(options_.topic, options_.auto_create);
     start_timer_ = router_.env().set_timer(std::max(options_.timeout, kLeastStart), [this] { on_start_timeout(); });
     router_.refresh();

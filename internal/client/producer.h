@@ -15,6 +15,9 @@ namespace logstream::client {
 
 // The id that a named producer has: 63 bits of a hash of its name.
 ProducerId producer_id_of(std::string_view name);
+// Whether a named producer may ask for these: a later one goes by the last sequence that the log has, so nothing below
+// it may be missing there.
+constexpr bool keeps_sequences_whole(proto::Acks acks) { return acks == proto::QUORUM || acks == proto::ALL; }
 
 // Each record that `send` accepted is reported exactly once, with its batch, in the order of the outcomes. Memory is
 // bounded by `buffer_bytes`: the caller asks `has_room` and waits for the progress handler.

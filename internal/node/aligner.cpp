@@ -89,10 +89,18 @@ void Aligner::cut(const TaskPtr& task) {
 }
 
 void Aligner::move_to_orphans(const TaskPtr& task, Stream& stream, Offset from) {
-    // What is damaged cannot be kept; what lies behind it can't be read in order.
-    const auto damage = stream.log->damage();
-    const Offset end = damage ? std::min(damage->from, stream.log->log_end()) : stream.log->log_end();
-    if (from >= end) return truncate(task, stream, from);
+    Offset end = stream.log->log_end();
+    for (const storage::DamageRange& damage : stream.log->damages()) {
+        if (damage.from > from) {
+            end = std::min(end, damage.from);
+            break;
+        }
+        if (from >= damage.to) continue;
+        core_.env.log().error("ORPHAN lost stream={} from={} to={}: damaged on this disk",
+                              protocol::to_string(stream.id), from, damage.to);
+        from = damage.to;
+    }
+    if (from >= end) return truncate(task, stream, departure(*task, *stream.log));
     stream.log->read(from, end, kFetchBytes, guarded([this, task, from, end](auto batches) {
                          Stream* again = core_.streams.find(task->target.plan.stream);
                          if (!batches) return finish(std::unexpected(batches.error()));
@@ -106,12 +114,11 @@ void Aligner::move_to_orphans(const TaskPtr& task, Stream& stream, Offset from) 
                          core_.env.log().warn("ORPHAN kept stream={} from={} to={}", protocol::to_string(again->id),
                                               from, next);
                          core_.store.orphans().add(again->id, core_.record.cluster, *std::move(batches),
-                                                   guarded([this, task, next, end, from](Result<void> added) {
+                                                   guarded([this, task, next, from](Result<void> added) {
                                                        Stream* stream = core_.streams.find(task->target.plan.stream);
                                                        if (!added) return finish(added);
                                                        if (stream == nullptr) return;
-                                                       if (next < end && next > from)
-                                                           return move_to_orphans(task, *stream, next);
+                                                       if (next > from) return move_to_orphans(task, *stream, next);
                                                        truncate(task, *stream, departure(*task, *stream->log));
                                                    }));
                      }));

@@ -68,19 +68,20 @@ std::string OrphanFiles::path_of(protocol::StreamId stream) const {
     return fmt::format("{}/orphans/{:016x}-{}.orphans", context_.options.dir, stream.topic.value, stream.partition);
 }
 
-Result<void> OrphanFiles::recover() {
+Result<void> OrphanFiles::recover(LastStop stop) {
     const std::string dir = context_.options.dir + "/orphans";
     auto entries = context_.disk.list(dir);
     if (!entries) return std::unexpected(std::move(entries.error()));
     for (const DirEntry& entry : *entries) {
         const auto stream = parse_name(entry.name);
         if (!stream) continue;
-        if (auto ok = recover_file(*stream, dir + "/" + entry.name, entry.size); !ok) return ok;
+        if (auto ok = recover_file(*stream, dir + "/" + entry.name, entry.size, stop); !ok) return ok;
     }
     return {};
 }
 
-Result<void> OrphanFiles::recover_file(protocol::StreamId stream, const std::string& path, std::uint64_t size) {
+Result<void> OrphanFiles::recover_file(protocol::StreamId stream, const std::string& path, std::uint64_t size,
+                                       LastStop stop) {
     const auto data = context_.disk.read_now(path, 0, size);
     if (!data) return std::unexpected(data.error());
     const std::uint32_t seed = stream_seed(stream);
@@ -115,6 +116,8 @@ Result<void> OrphanFiles::recover_file(protocol::StreamId stream, const std::str
         ops.emplace_back(SyncOp{{}, {parent_of(path)}});
         files_.erase(stream);
     } else {
+        // A flush that failed before may have left them in the operating system's cache, marked clean, as with a log.
+        if (stop == LastStop::kProcess) ops.emplace_back(WriteOp{path, 0, {data->slice(0, file.size)}});
         ops.emplace_back(SyncOp{{path}, {parent_of(path)}});
     }
     return context_.disk.run_now(std::move(ops)).status;

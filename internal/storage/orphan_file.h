@@ -17,6 +17,7 @@
 #include "internal/protocol/error.h"
 #include "internal/protocol/ids.h"
 #include "internal/storage/disk.h"
+#include "internal/storage/store_options.h"
 #include "internal/storage/stream_log.h"
 
 namespace logstream::storage {
@@ -59,7 +60,7 @@ public:
     std::uint64_t damaged_entries() const { return damaged_; }
 
     // Start-up only.
-    Result<void> recover();
+    Result<void> recover(LastStop stop);
 
 private:
     struct Addition {
@@ -76,7 +77,7 @@ private:
     };
     std::string path_of(protocol::StreamId stream) const;
     void start_next();
-    Result<void> recover_file(protocol::StreamId stream, const std::string& path, std::uint64_t size);
+    Result<void> recover_file(protocol::StreamId stream, const std::string& path, std::uint64_t size, LastStop stop);
 
     StoreContext& context_;
     std::map<protocol::StreamId, File> files_;

@@ -111,7 +111,7 @@ Result<void> StoreParts::open() {
     if (auto ok = state.load(); !ok) return ok;
     if (auto ok = remove_leftovers(*entries); !ok) return ok;
     if (auto ok = recover_streams(*entries); !ok) return ok;
-    if (auto ok = orphans.recover(); !ok) return ok;
+    if (auto ok = orphans.recover(last_run.stop); !ok) return ok;
     if (!state.content() && !logs.empty()) state.set_damaged();
     // What the machine's going down means for the node's vote must be in its state before this is forgotten.
     run_owed = last_run.stop == LastStop::kMachine;

@@ -72,7 +72,7 @@ public:
     // Drives what is due by time: the flush interval, tries after a full disk. Call it about every 100 ms.
     void tick(TimePoint now);
 
-    // What was saved last (by the lead's choice a serialised NodeRecord); none in a new directory.
+    // What was saved last (of a broker: a serialised NodeRecord); none in a new directory.
     const std::optional<Bytes>& state() const;
     // There is a state file that does not match its checksum, or streams without one: what was promised is not known.
     // The node must not vote under its old id.

@@ -147,7 +147,8 @@ void StreamLog::repair_segment(Offset base, Bytes bytes, std::vector<ParsedBatch
                                                      const auto l = self.lock();
                                                      if (!l) return;
                                                      if (!status) return l->end_change(std::move(callback), status);
-                                                     if (l->damage() || !l->tables_incomplete_) {
+                                                     // Damage at the end hides nothing that the tables should know.
+                                                     if (!l->tables_incomplete_ || l->damage() != l->tail_damage_) {
                                                          l->save_snapshot();
                                                          return l->end_change_after_flush(std::move(callback));
                                                      }
@@ -163,8 +164,7 @@ void StreamLog::end_change_after_flush(FlushCallback callback) {
                                 });
 }
 
-// Reads the whole log from the first segment with tables of its own that were made before the damage: rare, and the log
-// takes no appends meanwhile.
+// Reads the whole log from its first segment on: rare, and the log takes no appends meanwhile.
 void StreamLog::rebuild_tables(FlushCallback callback) {
     changing_ = true;
     struct Rebuild : std::enable_shared_from_this<Rebuild> {

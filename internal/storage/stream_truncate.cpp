@@ -68,6 +68,7 @@ void StreamLog::write_everything(FlushCallback callback) {
 }
 
 std::optional<StreamLog::TruncatePoint> StreamLog::find_in_memory(Offset to) const {
+    if (tables_incomplete_) return std::nullopt;
     TruncatePoint point;
     if (to == log_end_) {
         point.segment = segments_.size() - 1;
@@ -98,7 +99,7 @@ void StreamLog::find_on_disk(Offset to, FlushCallback callback) {
         TruncatePoint point{at, 0, {}, {}};
         std::optional<Snapshot> snapshot;
         if (tables) snapshot = decode_snapshot(tables->span(), log->id_, log->context_.table_limits());
-        if (snapshot && snapshot->offset == base) {
+        if (snapshot && snapshot->offset == base && !snapshot->tables_incomplete) {
             point.tables = std::move(snapshot->tables);
         } else if (base == Offset(0)) {
             point.tables = LogTables(log->context_.table_limits());

@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "internal/client/producer.h"
+
 namespace logstream::sim {
 
 using namespace std::chrono_literals;
@@ -28,7 +30,7 @@ ProducerPlan draw_producer(Random& random, std::uint32_t topics) {
     out.pause = random.between(20ms, 400ms);
     out.burst = static_cast<std::uint32_t>(random.between(1, 6));
     out.record_bytes = static_cast<std::size_t>(random.between(24, 1500));
-    out.named = random.chance(0.15) && out.acks != proto::NONE;
+    out.named = random.chance(0.15) && client::keeps_sequences_whole(out.acks);
     return out;
 }
 

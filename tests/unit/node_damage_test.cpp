@@ -69,6 +69,34 @@ TEST_P(Damage, ADamagedLogIsNoBaseForTheOthers) {
     }
 }
 
+// The same, and its end has rotted as well: until that is mended it does not know where its views began, and must not
+// take for an orphan what is not.
+TEST_P(Damage, ALogIsCutWhenItsViewsAreKnown) {
+    Cluster cluster(GetParam(), 3);
+    cluster.start_all();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    const auto stream = cluster.make_topic("t");
+    for (int i = 0; i < 10; ++i) ASSERT_TRUE(cluster.append_soon(stream, std::to_string(i)));
+    const std::size_t damaged = GetParam() % 3;
+    const std::size_t place = cluster[damaged].node().core().streams.find(stream)->log->size_bytes() + 50;
+    cluster[(damaged + 1) % 3].crash(FakeDisk::Crash::kProcess);
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    for (int i = 10; i < 20; ++i) ASSERT_TRUE(cluster.append_soon(stream, std::to_string(i)));
+    cluster[(damaged + 1) % 3].start();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    cluster.world().run_for(1s);
+    const std::size_t end = cluster[damaged].node().core().streams.find(stream)->log->size_bytes();
+    for (std::size_t i = 0; i < 3; ++i) cluster[i].crash(FakeDisk::Crash::kProcess);
+    cluster[damaged].disk().flip(log_of(stream), place * 8);
+    cluster[damaged].disk().flip(log_of(stream), (end - 10) * 8);
+    cluster.start_all();
+    ASSERT_EQ(cluster[damaged].node().core().streams.find(stream)->log->damages().size(), 2u);
+    EXPECT_FALSE(cluster.world().run_until([&] { return !cluster[damaged].store().orphans().streams().empty(); }, 3s));
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    ASSERT_TRUE(cluster.append_soon(stream, "after"));
+    expect_everything_everywhere(cluster, stream);
+}
+
 // A view shrinks to one member, and that one's log rots where only those outside have the records still: they are
 // asked.
 TEST_P(Damage, ALoneMemberIsRepairedByThoseWhoWaitOutside) {

@@ -120,6 +120,26 @@ TEST_P(Orphans, OlderThanWhatRetentionKeepsAreDropped) {
     EXPECT_GE(count.size(), 2u) << "what is newer stands there";
 }
 
+// One in the middle of the tail rots: only that one is lost.
+TEST_P(Orphans, BehindDamageComeBack) {
+    cluster_.isolate(alone_);
+    for (int i = 0; i < 5; ++i) {
+        (void)produce(cluster_[alone_], {0, i, "only here " + std::to_string(i)});
+        cluster_.world().run_for(20ms);
+    }
+    isolate_owner();
+    produce_acknowledged({1, 0, "elsewhere"});
+    cluster_[alone_].crash(storage::FakeDisk::Crash::kProcess);
+    const std::string path = fmt::format("/data/streams/{:016x}-0/{:020}.log", stream_.topic.value, 0);
+    const auto content = cluster_[alone_].disk().content(path);
+    const auto rotten = std::ranges::search(content, std::as_bytes(std::span(std::string_view("only here 2"))));
+    ASSERT_FALSE(rotten.empty());
+    cluster_[alone_].disk().flip(path, static_cast<std::uint64_t>(rotten.begin() - content.begin()) * 8);
+    cluster_[alone_].start();
+    auto count = heal_and_count();
+    for (int i = 0; i < 5; ++i) EXPECT_EQ(count["only here " + std::to_string(i)], i == 2 ? 0 : 1) << i;
+}
+
 TEST_P(Orphans, OutlastADiskThatFailsToReadForAWhile) {
     cluster_.isolate(alone_);
     (void)produce(cluster_[alone_], {0, 0, "only here"});

@@ -260,6 +260,23 @@ TEST_F(OrphanFilesTest, AddingTheSameAgainChangesNothing) {
     EXPECT_EQ(store_->orphans().list(kStream).size(), 2u);
 }
 
+// What a failed flush left in the cache looks like what is on the disk, also to the next process.
+TEST_F(OrphanFilesTest, AfterAFailedFlushTheyAreMadeDurableAtTheNextStart) {
+    open();
+    const Bytes batch = make_batch({Offset(10), ViewNumber(3), 2});
+    disk_.set_fault([](const DiskOp& op) -> Result<void> {
+        if (std::holds_alternative<SyncOp>(op)) return protocol::fail(ErrorCode::kDisk, "a flush failed");
+        return {};
+    });
+    EXPECT_EQ(add({batch}).error().code, ErrorCode::kDisk);
+    disk_.set_fault({});
+    reopen_after(FakeDisk::Crash::kProcess);
+    ASSERT_TRUE(add({batch}));
+    reopen_after(FakeDisk::Crash::kMachine);
+    ASSERT_EQ(store_->orphans().list(kStream).size(), 1u);
+    EXPECT_TRUE(same_bytes(get(store_->orphans().list(kStream)[0]), batch));
+}
+
 TEST_F(OrphanFilesTest, RemovedTheyStayAway) {
     open();
     ASSERT_TRUE(add({make_batch({Offset(10), ViewNumber(3)})}));

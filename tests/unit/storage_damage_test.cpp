@@ -252,6 +252,27 @@ TEST_F(StorageDamageTest, TruncateGivesDamageUp) {
     EXPECT_EQ(log().log_end(), Offset(12));
 }
 
+// The middle is mended, the end given up: what the middle held was not in the tables until now.
+TEST_F(StorageDamageTest, TruncateBehindMendedDamageMakesTheTablesWhole) {
+    open();
+    append(log(), 4, ViewNumber(3));
+    append(log(), 6, ViewNumber(4));
+    ASSERT_TRUE(flush());
+    originals_ = *read_all(log());
+    crash(FakeDisk::Crash::kProcess);
+    disk_.flip(kSegment, (position(4) + 60) * 8);
+    disk_.flip(kSegment, (position(9) + 60) * 8);
+    open();
+    ASSERT_EQ(log().damages().size(), 2u);
+    ASSERT_TRUE(repair(log(), originals_[4]));
+    ASSERT_EQ(log().damages().size(), 1u);
+    EXPECT_EQ(log().epochs().view_at(Offset(4)), ViewNumber(4)) << "nothing before the end is unknown any more";
+    ASSERT_TRUE(truncate(log(), 9));
+    EXPECT_FALSE(log().damage());
+    EXPECT_EQ(log().epochs().view_at(Offset(4)), ViewNumber(4));
+    EXPECT_EQ(log().log_end(), Offset(9));
+}
+
 TEST_F(StorageDamageTest, ALostFileIsDamage) {
     options_.segment_bytes = 300;
     open();

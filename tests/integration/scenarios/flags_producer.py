@@ -137,6 +137,20 @@ def check_flag_name_and_resume(cluster):
     )
 
 
+def check_flag_resume_with_a_line_that_is_too_long(cluster):
+    """The cluster counts records, not lines: behind one that it refuses nothing may be sent, or the count is wrong."""
+    lines = cluster.run.numbered_lines(20)
+    too_long = lines[:12] + [b"x" * (2 << 20)] + lines[13:]
+    flags = ["--file", cluster.run.write("too-long.in", too_long), "--name", "too-long"]
+    for again in ([], ["--resume"]):
+        refused = cluster.producer("too-long", *flags, *again)
+        check_refused(refused, 20, "line 13: .*; the lines behind it are not sent")
+        compare_lines(cluster.read("too-long"), lines[:12], "the lines before one that is too long")
+    cluster.run.write("too-long.in", lines)
+    cluster.producer("too-long", *flags, "--resume").succeed(20)
+    compare_lines(cluster.read("too-long"), lines, "a file sent again when the line is mended")
+
+
 def check_flag_name_fences(cluster):
     older = cluster.producer("fenced", "--message", "old", "--rate", 50, "--name", "one")
     seen = cluster.consumer("fenced", "--follow", "--count", 1)  # follows a topic that is yet to be made, too
@@ -218,3 +232,5 @@ def check_flag_help_and_wrong_usage(cluster):
             2,
             f"exit code of {program} --nonsense",
         )
+    owner = cluster.producer("named", "--message", "x", "--name", "n", "--acks", "owner")
+    check_equal(owner.wait(10), 2, "exit code of a named producer with --acks owner")
