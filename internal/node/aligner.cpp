@@ -101,7 +101,7 @@ void Aligner::move_to_orphans(const TaskPtr& task, Stream& stream, Offset from) 
         from = damage.to;
     }
     if (from >= end) return truncate(task, stream, departure(*task, *stream.log));
-    stream.log->read(from, end, kFetchBytes, guarded([this, task, from, end](auto batches) {
+    stream.log->read(from, end, kFetchBytes, guarded([this, task, from](auto batches) {
                          Stream* again = core_.streams.find(task->target.plan.stream);
                          if (!batches) return finish(std::unexpected(batches.error()));
                          if (again == nullptr) return;
