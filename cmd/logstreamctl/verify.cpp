@@ -9,6 +9,7 @@ namespace logstream::ctl {
 namespace {
 
 constexpr Duration kChecksumLimit = std::chrono::minutes(10);
+constexpr int kMostTries = 10;
 
 using StreamKey = std::pair<std::uint64_t, std::uint32_t>;
 using Digests = std::map<StreamKey, proto::StreamDigest>;
@@ -24,8 +25,8 @@ struct Range {
     std::int64_t to{};
 };
 
-Result<std::vector<Member>> ask_members(runtime::Session& session, const proto::Verify& request, Duration limit) {
-    const client::ClusterView view = session.router().view();
+Result<std::vector<Member>> ask_members(runtime::Session& session, const client::ClusterView& view,
+                                        const proto::Verify& request, Duration limit) {
     const auto answers = ask_all<proto::VerifyResponse, proto::Verify>(
         session, members_of(view), MessageType::kVerify, [&request](Endpoint) { return request; }, limit);
     std::vector<Member> members;
@@ -57,6 +58,46 @@ std::map<StreamKey, Range> common_ranges(const std::vector<Member>& members) {
         range.to = std::max(range.to, range.from);
     }
     return ranges;
+}
+
+// What the members of one view said: first where their logs begin and end, then the checksums of what is common.
+struct Asked {
+    protocol::ViewNumber view;
+    std::vector<Member> members;
+    std::map<StreamKey, Range> ranges;
+    std::vector<Member> checked;
+};
+
+Result<Asked> ask(runtime::Session& session, const client::ClusterView& view) {
+    proto::Verify request;
+    request.set_cluster_id(view.cluster_id.value);
+    auto members = ask_members(session, view, request, kAnswerLimit);
+    if (!members) return std::unexpected(members.error());
+    Asked asked{view.number, *std::move(members), {}, {}};
+    asked.ranges = common_ranges(asked.members);
+    for (const auto& [key, range] : asked.ranges) {
+        if (range.from == range.to) continue;
+        proto::StreamPoint* point = request.add_from();
+        point->set_topic(key.first);
+        point->set_partition(key.second);
+        point->set_from(range.from);
+        point->set_to(range.to);
+    }
+    if (request.from_size() == 0) return asked;
+    auto checked = ask_members(session, view, request, kChecksumLimit);
+    if (!checked) return std::unexpected(checked.error());
+    asked.checked = *std::move(checked);
+    return asked;
+}
+
+// Who left the view does not answer, and who joined it was not asked: then all are asked again.
+Result<Asked> ask_one_view(runtime::Session& session) {
+    for (int tries = 1;; ++tries) {
+        const client::ClusterView view = session.router().view();
+        Result<Asked> asked = ask(session, view);
+        const bool changed = session.router().view().number != view.number;
+        if (!changed || tries == kMostTries) return asked;
+    }
 }
 
 json member_json(const Member& member, const StreamKey& key, const Member* checked) {
@@ -131,34 +172,18 @@ void print_report(const json& report) {
 int verify(const Common& common) {
     auto session = connect(common);
     if (!session) return complain(session.error());
-    proto::Verify request;
-    request.set_cluster_id((*session)->router().view().cluster_id.value);
-    const auto members = ask_members(**session, request, kAnswerLimit);
-    if (!members) return complain(members.error());
-    const auto ranges = common_ranges(*members);
-    for (const auto& [key, range] : ranges) {
-        if (range.from == range.to) continue;
-        proto::StreamPoint* point = request.add_from();
-        point->set_topic(key.first);
-        point->set_partition(key.second);
-        point->set_from(range.from);
-        point->set_to(range.to);
-    }
-    std::vector<Member> checked;
-    if (request.from_size() > 0) {
-        auto answers = ask_members(**session, request, kChecksumLimit);
-        if (!answers) return complain(answers.error());
-        checked = *std::move(answers);
-    }
+    const auto asked = ask_one_view(**session);
+    if (!asked) return complain(asked.error());
+    const auto& [view, members, ranges, checked] = *asked;
 
-    json report{{"view", (*session)->router().view().number.value}, {"ok", true}, {"streams", json::array()}};
+    json report{{"view", view.value}, {"ok", true}, {"streams", json::array()}};
     std::size_t differing = 0;
     for (const auto& [key, range] : ranges) {
         std::string topic = protocol::hex(key.first);
         bool compacted = false;
         json of_members = json::array();
-        for (std::size_t i = 0; i < members->size(); ++i) {
-            const Member& member = (*members)[i];
+        for (std::size_t i = 0; i < members.size(); ++i) {
+            const Member& member = members[i];
             if (const auto found = member.digests.find(key); found != member.digests.end()) {
                 if (!found->second.topic_name().empty()) topic = found->second.topic_name();
                 compacted |= found->second.compacted();
@@ -186,7 +211,7 @@ int verify(const Common& common) {
     if (differing > 0)
         return complain({ErrorCode::kCorrupt,
                          fmt::format("{} of {} streams differ between the members", differing, ranges.size())});
-    if (!common.json) std::printf("\n%zu streams on %zu members agree\n", ranges.size(), members->size());
+    if (!common.json) std::printf("\n%zu streams on %zu members agree\n", ranges.size(), members.size());
     return runtime::kDone;
 }
 

@@ -38,8 +38,14 @@ PhiDetector::PhiDetector(const Options& options, TimePoint now) : options_(optio
 
 void PhiDetector::heartbeat(TimePoint now) {
     const TimePoint arrived = std::max(now, last_);
-    add_sample(arrived - last_);
+    if (last_was_heartbeat_) add_sample(arrived - last_);
     last_ = arrived;
+    last_was_heartbeat_ = true;
+}
+
+void PhiDetector::known_alive(TimePoint now) {
+    last_ = std::max(now, last_);
+    last_was_heartbeat_ = false;
 }
 
 void PhiDetector::add_sample(Duration interval) {

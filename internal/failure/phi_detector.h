@@ -64,6 +64,10 @@ public:
     // A heartbeat arrived. A time before the last one counts as the same time.
     void heartbeat(TimePoint now);
 
+    // The peer was known to live at `now` by other means than a heartbeat: its silence counts from then on, and what
+    // passed between the heartbeats before and after is no interval.
+    void known_alive(TimePoint now);
+
     // Suspicion in [0, kMaxPhi]; never falls as `now` rises, until the next heartbeat.
     double phi(TimePoint now) const;
 
@@ -73,6 +77,7 @@ public:
     // set one timer for it instead of polling. TimePoint::max() when the verdict is kFailed already.
     TimePoint next_change(TimePoint now) const;
 
+    // Or what counted as one.
     TimePoint last_heartbeat() const { return last_; }
 
     // Of the window, as phi uses them (deviation after the floor); for status and metrics.
@@ -84,6 +89,7 @@ private:
 
     Options options_;
     TimePoint last_;
+    bool last_was_heartbeat_ = true;
     std::vector<double> samples_ns_;  // a ring once it has options_.window entries
     std::size_t oldest_ = 0;          // the entry that the next sample replaces, once the ring is full
     double mean_ns_ = 0;

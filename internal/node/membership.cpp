@@ -260,6 +260,7 @@ void Node::on_chosen(const view::View& view) {
     if (!installed || *installed != view || participant_.frozen()) return;
     disarm_watchdog();
     elector_.stop();
+    learner_.stop();  // the leader may have been found before the news that its view is chosen came
     const bool told = serving_ && !serving_->multicast && serving_->members.size() > 1;
     serving_ = view;
     ring_ = ring::HashRing(view.ids());

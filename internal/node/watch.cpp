@@ -38,8 +38,10 @@ void Watch::watch(const view::View& view, const view::Member& self) {
         const auto known = peers_.find(member.id);
         if (known != peers_.end() && known->second.member.incarnation == member.incarnation &&
             known->second.told != Verdict::kFailed) {
-            known->second.member = member;
-            kept.emplace(member.id, std::move(known->second));
+            Peer& peer = kept.emplace(member.id, std::move(known->second)).first->second;
+            peer.member = member;
+            peer.told = Verdict::kAlive;
+            peer.detector.known_alive(env_.now());
         } else {
             kept.emplace(member.id, Peer{member, failure::PhiDetector(options(), env_.now())});
         }

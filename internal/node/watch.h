@@ -23,8 +23,9 @@ public:
     Watch(const Watch&) = delete;
     Watch& operator=(const Watch&) = delete;
 
-    // Watches the other members of `view` from now on; what was known of members that stay is kept. An empty view:
-    // nobody.
+    // Watches the other members of `view` from now on. All of them promised it just now, so nobody is suspect for what
+    // was not heard before: a broker that comes back after a pause has not heard the others for long. The jitter that
+    // was learned of members that stay is kept. An empty view: nobody.
     void watch(const view::View& view, const view::Member& self);
     void heartbeat(NodeId member);
     // The link to this address broke: probe it at once, so that a killed process is noticed in milliseconds.

@@ -112,6 +112,20 @@ TEST(PhiDetector, AHeartbeatClearsSuspicion) {
     EXPECT_LT(detector.phi(late), 0.1);
 }
 
+TEST(PhiDetector, WhoIsKnownToLiveIsSilentFromThenOnAndNoIntervalIsLearned) {
+    PhiDetector detector = steady({});
+    const Duration before = silence_to_failure(detector);
+    const TimePoint known = detector.last_heartbeat() + 415ms;
+    ASSERT_EQ(detector.verdict(known), Verdict::kSuspect);
+    detector.known_alive(known);
+    EXPECT_EQ(detector.verdict(known), Verdict::kAlive);
+    EXPECT_EQ(silence_to_failure(detector), before);
+    detector.heartbeat(known + 3ms);
+    EXPECT_EQ(silence_to_failure(detector), before) << "neither 415 ms nor 3 ms is an interval";
+    detector.heartbeat(known + 303ms);
+    EXPECT_GT(silence_to_failure(detector), before) << "300 ms is one";
+}
+
 TEST(PhiDetector, JitterMakesItPatientAndCalmImpatientAgain) {
     PhiDetector detector = steady({});
     const Duration calm = silence_to_failure(detector);

@@ -177,6 +177,45 @@ TEST_P(Links, SurvivorsWhoseConnectionsHangElectOnceTheyPass) {
     EXPECT_TRUE(cluster.wait_for_one_view(5s));
 }
 
+// The leader stands still for 0.8 s, the others go on and take it back: one view of all, and no other after it.
+void expect_one_change_back(Cluster& cluster) {
+    Machine& leader = *cluster.leader();
+    leader.pause(800ms, Machine::Clock::kGoesOn);
+    ASSERT_TRUE(cluster.world().run_until(
+        [&] {
+            return cluster.leader() != nullptr && cluster.leader() != &leader &&
+                   cluster.leader()->node().current_view()->members.size() == 2;
+        },
+        3s));
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    const auto view = cluster.leader()->node().current_view()->number;
+    cluster.world().run_for(3s);
+    ASSERT_TRUE(cluster.one_view());
+    EXPECT_EQ(cluster.leader()->node().current_view()->number, view);
+}
+
+// It has not heard the others since it fell asleep; that is nothing to suspect them for in a view that they promised.
+TEST_P(Links, WhoComesBackAfterAPauseSuspectsNobody) {
+    Cluster cluster(GetParam(), 3);
+    cluster.start_all();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    // Detectors of different patience, of which one has given up and the other one is about to.
+    cluster.world().faults.max_delay = 40ms;
+    cluster.world().run_for(5s);
+    cluster.world().faults = {};
+    expect_one_change_back(cluster);
+}
+
+// It finds the leader before it hears that the view which takes it back is chosen: it is a learner no more then.
+TEST_P(Links, WhoComesBackOverASlowNetworkIsTakenInOnce) {
+    Cluster cluster(GetParam(), 3);
+    cluster.start_all();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    cluster.world().faults.max_delay = 40ms;
+    cluster.world().run_for(5s);
+    expect_one_change_back(cluster);
+}
+
 // Nothing flaps for ever, and nobody is kept out for long once its link has stayed.
 TEST_P(Links, ALinkThatFailsAgainAndAgainKeepsNobodyOutForLong) {
     Cluster cluster(GetParam(), 3);
