@@ -181,6 +181,7 @@ private:
         options.auto_create = client::AutoCreate::kNo;
         options.name =
             fmt::format("merge/{}/{}/{}", protocol::to_string(source_.view().cluster_id), topic.name, partition);
+        options.resumes = true;
         options.named_partition = to;
         std::optional<Error> failure;
         client::Producer producer(target_, options, [&](const client::BatchReport& report) {

@@ -82,7 +82,7 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
         ->capture_default_str();
     app.add_option("--name", options.producer.name, "Name of this producer: an older instance of it is fenced")
         ->type_name("NAME");
-    app.add_flag("--resume", options.resume,
+    app.add_flag("--resume", options.producer.resumes,
                  "With --file and --name: skip the lines that the cluster has from that name");
     app.add_option("--failed", options.failed, "Write records that were not acknowledged to PATH")->type_name("PATH");
     if (const auto code = runtime::parse(app, argc, argv)) return std::unexpected(*code);
@@ -99,7 +99,7 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
         options.key_separator = separator.front();
     }
     if (options.message && !options.count && !options.rate) options.count = 1;
-    if (options.resume && (options.file.empty() || options.producer.name.empty()))
+    if (options.producer.resumes && (options.file.empty() || options.producer.name.empty()))
         return std::unexpected(
             usage("--resume needs --file and --name: it asks the cluster what it has from that name"));
     if (!options.producer.name.empty() && !client::keeps_sequences_whole(options.producer.acks))

@@ -21,7 +21,6 @@ struct Options {
     std::optional<char> key_separator;   // the key is what stands before the first one
     std::optional<std::uint32_t> partition;
     std::string failed;  // path
-    bool resume{};
 };
 
 // Either the options or the exit code.

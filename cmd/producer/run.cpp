@@ -146,7 +146,7 @@ bool Run::send_line(std::string_view line) {
             record.partition = record.key ? client::partition_of_key(*record.key, producer_.partitions())
                                           : static_cast<std::uint32_t>((lines_ - 1) % producer_.partitions());
         }
-        if (options_.resume && skip(*record.partition)) return false;
+        if (options_.producer.resumes && skip(*record.partition)) return false;
     }
     const std::size_t bytes = record.value->size() + record.key.value_or("").size();
     if (auto sent = producer_.send(record); !sent) {

@@ -27,9 +27,12 @@ struct ProducerOptions {
     std::size_t max_in_flight = 5;                 // batches per partition; brokers remember the last five
     std::size_t buffer_bytes = 64u << 20;          // records that are not acknowledged yet
     AutoCreate auto_create = AutoCreate::kYes;
-    // Not empty: the producer's id is a hash of it, an older instance is fenced, and `Producer::skip` says what the
-    // cluster has already.
+    // Not empty: the producer's id is a hash of it, an older instance is fenced, and `Producer::already_sent` says what
+    // the cluster has from it.
     std::string name;
+    // With a name: this instance sends again whatever of the older ones it does not find there. A record of theirs that
+    // comes to light later (an orphan) would stand there twice, and is dropped.
+    bool resumes{};
     // With a name: the only partition that it writes to. Else it takes over in all of them.
     std::optional<std::uint32_t> named_partition;
 };

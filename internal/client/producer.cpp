@@ -99,6 +99,7 @@ void Producer::ask_producer_state() {
         ask.set_partition(partition);
         ask.set_producer_id(id_.value);
         ask.set_epoch(-1);
+        ask.set_resumes(options_.resumes);
         state_calls_.push_back(call_owner<proto::ProducerStateResponse>(
             router_, {topic.id, partition}, MessageType::kProducerState, ask, std::max(options_.timeout, kLeastStart),
             [this, partition](Result<proto::ProducerStateResponse> response, int /*tries*/) {

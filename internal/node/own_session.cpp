@@ -91,7 +91,8 @@ void OwnSession::produce_orphan(Stream& stream, const protocol::BatchView& batch
         return append(stream, *std::move(orphan), proto::QUORUM, std::move(done));
     const storage::ProducerBatch sent = producer_of(batch);
     const storage::Standing standing = log.producers().standing(sent);
-    if (same_place || log.has_orphan(**key) || standing == storage::Standing::kPresent)
+    if (same_place || log.has_orphan(**key) || standing == storage::Standing::kPresent ||
+        standing == storage::Standing::kSentAgain)
         return answer_repeated(stream, batch.base_offset(), proto::QUORUM, std::move(done));
     if (standing == storage::Standing::kAbsent)
         return append(stream, *std::move(orphan), proto::QUORUM, std::move(done));
@@ -120,7 +121,9 @@ void OwnSession::search(Stream& stream, Offset from, std::shared_ptr<Search> sea
                          for (const Bytes& bytes : *batches) {
                              auto batch = protocol::BatchView::parse(bytes);
                              if (!batch) return search->done(std::unexpected(batch.error()));
-                             if (producer_of(*batch) == search->sent)
+                             const storage::ProducerBatch found = producer_of(*batch);
+                             // Itself, or a later instance that resumes: it sends again what it did not find.
+                             if (found == search->sent || (found.producer == search->sent.producer && found.resumes()))
                                  return answer_repeated(*again, batch->base_offset(), proto::QUORUM,
                                                         std::move(search->done));
                              next = batch->next_offset();

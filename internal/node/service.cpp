@@ -4,6 +4,7 @@
 
 #include "internal/node/node.h"
 #include "internal/node/service_answers.h"
+#include "internal/protocol/planted.h"
 
 namespace logstream::node {
 
@@ -190,7 +191,7 @@ void Service::on_produce(const Caller& caller, const proto::Produce& request, By
     if (body.size() > core_.settings.batch_bytes)
         return refuse_batch({ErrorCode::kTooLarge, fmt::format("a batch of {} bytes; limits.batch_bytes is {}",
                                                                body.size(), core_.settings.batch_bytes)});
-    if (batch->is_orphan() || batch->is_control())
+    if (batch->is_orphan() || batch->is_control() || batch->base_sequence() < -1)
         return refuse_batch({ErrorCode::kInvalid, "a producer's batch has attributes that only brokers set"});
     if (!batch->crc_ok()) return refuse_batch({ErrorCode::kCorrupt, "the batch does not match its checksum"});
     Stream* stream = writable<proto::ProduceResponse>(caller, request.cluster_id(), id);
@@ -227,7 +228,7 @@ void Service::on_orphan(const Caller& caller, const proto::Orphan& request, cons
 }
 
 // A fence is a control batch that only opens the producer's next epoch: once it is committed, no older instance can
-// append any more, and what it appended is known.
+// append any more, and what it appended is known. Of one that resumes, what comes of older instances later is dropped.
 void Service::on_producer_state(const Caller& caller, const proto::ProducerState& request) {
     using Response = proto::ProducerStateResponse;
     const StreamId id{TopicId{request.topic()}, request.partition()};
@@ -238,10 +239,19 @@ void Service::on_producer_state(const Caller& caller, const proto::ProducerState
     const int next = request.epoch() >= 0 ? request.epoch() : producers.epoch_of(producer).value_or(-1) + 1;
     if (producer.value < 0 || next > 0x7fff || next <= producers.epoch_of(producer).value_or(-1))
         return refuse<Response>(caller, {ErrorCode::kFenced, "a newer instance of this producer took over"});
+    if (request.resumes() && !producers.epoch_of(producer) && producers.may_have_forgotten_a_name())
+        return refuse<Response>(
+            caller, {ErrorCode::kInvalid,
+                     fmt::format("partition {} of this topic has had so many named producers that this one may be "
+                                 "forgotten, and what it sent is not known: send without --resume, or to another topic",
+                                 request.partition())});
     const auto epoch = static_cast<std::int16_t>(next);
     const std::int32_t last = producers.last_sequence_of(producer);
-    protocol::BatchBuilder builder(
-        {.producer_id = producer, .producer_epoch = epoch, .base_sequence = -1, .control = true});
+    const bool resumes = request.resumes() && !protocol::planted(protocol::Bug::kResumeIgnored);
+    protocol::BatchBuilder builder({.producer_id = producer,
+                                    .producer_epoch = epoch,
+                                    .base_sequence = resumes ? protocol::kResumeSequence : -1,
+                                    .control = true});
     builder.add(core_.env.wall_clock_ms(), std::nullopt, std::nullopt);
     auto fence = builder.finish();
     if (!fence) return refuse<Response>(caller, fence.error());

@@ -21,6 +21,7 @@ enum class Bug : std::uint8_t {
     kNackIgnored,             // nothing is sent again
     kOrphanLost,              // what departs from the base log is cut off and not kept
     kOrphanTwice,             // an orphan is appended whether it stands there or not
+    kResumeIgnored,           // an orphan is appended although a later instance of its producer sends it again
     kCrcNotChecked,           // what the disk says is believed
     kMinorityWrites,          // an owner without a majority goes on
     kBasesForgotten,          // of the accepted views reported, their own bases are not asked for

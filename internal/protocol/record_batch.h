@@ -15,7 +15,7 @@
 //   35 i64 max timestamp          ms, the greatest of all records
 //   43 i64 producer id            -1: none
 //   51 i16 producer epoch         -1: none
-//   53 i32 base sequence          the first record's sequence number, -1: none
+//   53 i32 base sequence          the first record's sequence number, -1: none; -2: see kResumeSequence
 //   57 i32 record count
 //   61     records                one after the other; compressed as a whole when the codec says so
 //
@@ -76,6 +76,10 @@ inline constexpr std::uint16_t kControlBit = 1u << 5;
 // Set by as_orphan and by nothing else; covered by the CRC. Kafka gives bits 7 to 15 no meaning and its clients do not
 // look at them. A producer's batch with this bit must be refused: it could make a later orphan look like a repetition.
 inline constexpr std::uint16_t kOrphanBit = 1u << 14;
+
+// The base sequence of a control batch (a producer's fence) whose producer goes on behind the last sequence that the
+// log has from its name, and sends again all that earlier instances sent behind it. Kafka knows only -1.
+inline constexpr std::int32_t kResumeSequence = -2;
 
 // A name and a value that travel with a record beside its key and value.
 struct Header {

@@ -1,7 +1,7 @@
 #include "internal/storage/producer_table.h"
 
 #include <algorithm>
-#include <utility>
+#include <set>
 
 namespace logstream::storage {
 namespace {
@@ -15,6 +15,9 @@ std::int64_t unwrap(std::int64_t near, std::int32_t wire) {
     if (distance >= kSequenceModulus / 2 && near + distance - kSequenceModulus >= 0) distance -= kSequenceModulus;
     return near + distance;
 }
+
+// In place of Epoch::resumes_behind, in bytes.
+constexpr std::int64_t kDoesNotResume = -2;
 
 std::int32_t to_wire(std::int64_t sequence) { return static_cast<std::int32_t>(sequence % kSequenceModulus); }
 
@@ -90,11 +93,20 @@ CheckResult ProducerTable::check(const ProducerBatch& batch) const {
     return {SequenceCheck::kGap, {}};
 }
 
+bool ProducerTable::is_sent_again(const Producer& producer, const ProducerBatch& batch) {
+    const auto takes_over = [&batch](const Epoch& later) {
+        return later.number > batch.epoch && later.resumes_behind &&
+               unwrap(*later.resumes_behind + 1, batch.base_sequence) > *later.resumes_behind;
+    };
+    return takes_over(producer.current) || std::ranges::any_of(producer.older, takes_over);
+}
+
 Standing ProducerTable::standing(const ProducerBatch& batch) const {
     if (batch.producer == protocol::kNoProducer || batch.base_sequence < 0) return Standing::kAbsent;
     const auto found = producers_.find(batch.producer);
     if (found == producers_.end()) return producers_.size() < limit_ ? Standing::kAbsent : Standing::kForgotten;
     const Producer& producer = found->second;
+    if (is_sent_again(producer, batch)) return Standing::kSentAgain;
     if (const Epoch* epoch = find_epoch(producer, batch.epoch)) {
         const Range range = range_in(*epoch, batch);
         if (epoch->last < 0 || epoch->lacks_any(range)) return Standing::kAbsent;
@@ -111,15 +123,30 @@ void ProducerTable::apply(const ProducerBatch& batch, Offset base_offset) {
     if (is_new) {
         producer.current.number = batch.epoch;
     } else {
-        by_age_.erase(producer.last_offset);
+        erase_age(producer);
     }
     producer.last_offset = base_offset;
-    by_age_[base_offset] = batch.producer;
+    producer.named = producer.named || batch.is_fence();
     apply_to(producer, batch, base_offset);
-    if (producers_.size() > limit_) {
-        producers_.erase(by_age_.begin()->second);
-        by_age_.erase(by_age_.begin());
-    }
+    insert_age(batch.producer, producer);
+    if (producers_.size() > limit_) forget_one();
+}
+
+void ProducerTable::insert_age(ProducerId id, const Producer& producer) {
+    by_age_[{producer.named, producer.last_offset}] = id;
+    named_ += producer.named ? 1 : 0;
+}
+
+void ProducerTable::erase_age(const Producer& producer) {
+    by_age_.erase({producer.named, producer.last_offset});
+    named_ -= producer.named ? 1 : 0;
+}
+
+void ProducerTable::forget_one() {
+    const bool of_the_named = named_ > limit_ / 2;
+    const ProducerId id = by_age_.lower_bound({of_the_named, Offset{}})->second;
+    erase_age(producers_.at(id));
+    producers_.erase(id);
 }
 
 void ProducerTable::apply_to(Producer& producer, const ProducerBatch& batch, Offset base_offset) {
@@ -127,16 +154,19 @@ void ProducerTable::apply_to(Producer& producer, const ProducerBatch& batch, Off
         // A new epoch; an older one that was known may be it (an orphan brought it before).
         producer.older.push_back(std::move(producer.current));
         if (producer.older.size() > kOlderEpochs) producer.older.erase(producer.older.begin());
-        producer.current = Epoch{batch.epoch, -1, {}, 0};
+        producer.current = Epoch{batch.epoch, -1, {}, 0, {}};
         producer.recent.clear();
     }
+    if (batch.resumes() && batch.epoch == producer.current.number && producer.current.last < 0 &&
+        !producer.current.resumes_behind)
+        producer.current.resumes_behind = last_of_all(producer);
     if (batch.base_sequence < 0) return;
     if (batch.epoch < producer.current.number) {
         auto at = std::ranges::lower_bound(producer.older, batch.epoch, {}, &Epoch::number);
         if (at == producer.older.end() || at->number != batch.epoch) {
             if (at == producer.older.begin() && producer.older.size() >= kOlderEpochs) return;  // forgotten at once
             const auto index = at - producer.older.begin();
-            producer.older.insert(at, Epoch{batch.epoch, -1, {}, 0});
+            producer.older.insert(at, Epoch{batch.epoch, -1, {}, 0, {}});
             at = producer.older.begin() + index;
             if (producer.older.size() > kOlderEpochs) {
                 producer.older.erase(producer.older.begin());
@@ -171,6 +201,7 @@ void ProducerTable::encode_epoch(ByteWriter& out, const Epoch& epoch) {
     out.put(epoch.number);
     out.put(epoch.last);
     out.put(epoch.exact_from);
+    out.put(epoch.resumes_behind.value_or(kDoesNotResume));
     out.put(static_cast<std::uint32_t>(epoch.gaps.size()));
     for (const Range gap : epoch.gaps) {
         out.put(gap.first);
@@ -182,6 +213,9 @@ bool ProducerTable::decode_epoch(ByteReader& in, Epoch& epoch) {
     epoch.number = in.get<std::int16_t>();
     epoch.last = in.get<std::int64_t>();
     epoch.exact_from = in.get<std::int64_t>();
+    const auto resumes_behind = in.get<std::int64_t>();
+    if (resumes_behind < kDoesNotResume) return false;
+    if (resumes_behind != kDoesNotResume) epoch.resumes_behind = resumes_behind;
     std::int64_t before = -1;
     const std::size_t gaps = in.get_count(2 * sizeof(std::int64_t));
     if (epoch.last < -1 || epoch.exact_from < 0 || gaps > kMaxGaps) return false;
@@ -197,10 +231,11 @@ bool ProducerTable::decode_epoch(ByteReader& in, Epoch& epoch) {
 void ProducerTable::encode(ByteWriter& out) const {
     out.put(static_cast<std::uint32_t>(producers_.size()));
     // By age, so that equal tables have equal bytes.
-    for (const auto& [offset, id] : by_age_) {
+    for (const auto& [age, id] : by_age_) {
         const Producer& producer = producers_.at(id);
         out.put(id.value);
-        out.put(offset.value);
+        out.put(producer.last_offset.value);
+        out.put(static_cast<std::uint8_t>(producer.named));
         encode_epoch(out, producer.current);
         out.put(static_cast<std::uint32_t>(producer.recent.size()));
         for (const Recent& recent : producer.recent) {
@@ -214,13 +249,14 @@ void ProducerTable::encode(ByteWriter& out) const {
 }
 
 bool ProducerTable::decode(ByteReader& in) {
-    producers_.clear();
-    by_age_.clear();
+    *this = ProducerTable(limit_);
+    std::set<Offset> offsets;
     const std::size_t count = in.get_count(40);
     for (std::size_t i = 0; i < count; ++i) {
         const ProducerId id(in.get<std::int64_t>());
         Producer producer;
         producer.last_offset = Offset(in.get<std::int64_t>());
+        producer.named = in.get<std::uint8_t>() != 0;
         if (!decode_epoch(in, producer.current)) break;
         const std::size_t recent = in.get_count(24);
         if (recent > kRecentBatches) in.fail();
@@ -228,20 +264,19 @@ bool ProducerTable::decode(ByteReader& in) {
             const Range range{in.get<std::int64_t>(), in.get<std::int64_t>()};
             producer.recent.push_back({range, Offset(in.get<std::int64_t>())});
         }
-        const std::size_t older = in.get_count(22);
+        const std::size_t older = in.get_count(30);
         if (older > kOlderEpochs) in.fail();
         for (std::size_t o = 0; o < older && in.ok(); ++o) {
             if (!decode_epoch(in, producer.older.emplace_back())) in.fail();
         }
         if (!in.ok()) break;
-        if (by_age_.contains(producer.last_offset)) break;
-        by_age_[producer.last_offset] = id;
+        if (!offsets.insert(producer.last_offset).second) break;
+        insert_age(id, producer);
         producers_[id] = std::move(producer);
     }
     if (in.ok() && producers_.size() == count && by_age_.size() == count) return true;
     in.fail();
-    producers_.clear();
-    by_age_.clear();
+    *this = ProducerTable(limit_);
     return false;
 }
 

@@ -8,11 +8,13 @@
 #include <map>
 #include <optional>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "internal/protocol/bytes.h"
 #include "internal/protocol/error.h"
 #include "internal/protocol/ids.h"
+#include "internal/protocol/record_batch.h"
 #include "internal/storage/byte_codec.h"
 
 namespace logstream::storage {
@@ -26,6 +28,9 @@ struct ProducerBatch {
     std::int16_t epoch{-1};
     std::int32_t base_sequence{-1};
     std::int32_t last_sequence{-1};
+    // A fence that opens its epoch; see protocol::kResumeSequence.
+    bool is_fence() const { return producer != protocol::kNoProducer && base_sequence < 0; }
+    bool resumes() const { return producer != protocol::kNoProducer && base_sequence == protocol::kResumeSequence; }
     friend bool operator==(const ProducerBatch&, const ProducerBatch&) = default;
 };
 
@@ -43,6 +48,7 @@ struct CheckResult {
 enum class Standing : std::uint8_t {
     kAbsent,
     kPresent,
+    kSentAgain,  // by a later instance that resumed: it stands in the log, or will when that one is through
     kForgotten,  // too many producers have come since, or epochs or gaps of this one: only the log itself tells
 };
 
@@ -52,7 +58,9 @@ public:
     static constexpr std::size_t kMaxGaps = 16;     // beyond, the oldest gap is forgotten: a retry counts as appended
     static constexpr std::size_t kOlderEpochs = 8;  // beyond, the oldest epoch is forgotten
 
-    // Keeps at most `limit` producers; the one whose last append lies furthest back is forgotten first.
+    // Keeps at most `limit` producers. Of those without a name the one is forgotten first whose last append lies
+    // furthest back: nobody asks for what it sent once it is gone. The named ones (they have a fence) fill half of the
+    // table before one of them is.
     explicit ProducerTable(std::size_t limit = 1024) : limit_(limit) {}
 
     // What the owner should do with a batch. A batch without producer id is always kNew. The first batch of an epoch
@@ -60,19 +68,22 @@ public:
     // is not known, from 0 only.
     CheckResult check(const ProducerBatch& batch) const;
 
-    // Whether all of [base_sequence, last_sequence] was appended under this epoch: at or below the last sequence and
-    // not in a gap.
+    // Whether all of [base_sequence, last_sequence] was appended under this epoch (at or below the last sequence and
+    // not in a gap), or is the business of a later instance.
     Standing standing(const ProducerBatch& batch) const;
 
     // Takes in a batch that was appended at `base_offset`, whatever it is: the log is right by definition. Sequences
     // that are jumped over become a gap; a batch below the last sequence, or of an older epoch, fills its gap and never
-    // moves the last sequence back. A batch with base sequence -1 only opens its epoch.
+    // moves the last sequence back. A fence only opens its epoch.
     void apply(const ProducerBatch& batch, Offset base_offset);
 
     // The epoch a producer used last; none when it is not known.
     std::optional<std::int16_t> epoch_of(ProducerId producer) const;
     // The greatest sequence over all epochs that are known; -1 when there is none.
     std::int32_t last_sequence_of(ProducerId producer) const;
+
+    // A named producer that is not known may have been here all the same.
+    bool may_have_forgotten_a_name() const { return producers_.size() >= limit_ && named_ >= limit_ / 2; }
 
     std::size_t size() const { return producers_.size(); }
     void encode(ByteWriter& out) const;
@@ -92,6 +103,8 @@ private:
         std::int64_t last{-1};
         std::vector<Range> gaps;    // rising, disjoint, all below `last`
         std::int64_t exact_from{};  // below it some gaps are forgotten
+        // Set when it resumes: the last sequence of the earlier epochs when it was opened, -1: none.
+        std::optional<std::int64_t> resumes_behind;
         friend bool operator==(const Epoch&, const Epoch&) = default;
         bool lacks_any(Range r) const;
         void advance(Range r);
@@ -107,19 +120,26 @@ private:
         Epoch current;
         std::vector<Recent> recent;  // of the current epoch, oldest first, at most kRecentBatches
         std::vector<Epoch> older;    // rising, at most kOlderEpochs
-        Offset last_offset;          // base offset of its newest batch: the order of forgetting
+        Offset last_offset;          // base offset of its newest batch
+        bool named{};
         friend bool operator==(const Producer&, const Producer&) = default;
     };
     static Range range_in(const Epoch& epoch, const ProducerBatch& batch);
     static std::int64_t last_of_all(const Producer& producer);
     static const Epoch* find_epoch(const Producer& producer, std::int16_t number);
+    static bool is_sent_again(const Producer& producer, const ProducerBatch& batch);
     static void encode_epoch(ByteWriter& out, const Epoch& epoch);
     static bool decode_epoch(ByteReader& in, Epoch& epoch);
-    void apply_to(Producer& producer, const ProducerBatch& batch, Offset base_offset);
+    static void apply_to(Producer& producer, const ProducerBatch& batch, Offset base_offset);
+    void insert_age(ProducerId id, const Producer& producer);
+    void erase_age(const Producer& producer);
+    void forget_one();
 
+    using Age = std::pair<bool, Offset>;  // named, last_offset: the order of forgetting
     std::size_t limit_;
     std::unordered_map<ProducerId, Producer> producers_;
-    std::map<Offset, ProducerId> by_age_;  // last_offset -> producer
+    std::map<Age, ProducerId> by_age_;
+    std::size_t named_{};
 };
 
 }  // namespace logstream::storage

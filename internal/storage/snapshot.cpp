@@ -11,7 +11,7 @@
 namespace logstream::storage {
 namespace {
 
-constexpr std::uint32_t kSnapshotMagic = 0x3153534c;  // "LSS1"
+constexpr std::uint32_t kSnapshotMagic = 0x3253534c;  // "LSS2"
 constexpr std::size_t kChecksumAt = 4;
 // The index is inside the snapshot's own checksum; the length it is tied to is that of a segment that may still grow.
 constexpr std::uint64_t kOpenSegment = std::numeric_limits<std::uint64_t>::max();

@@ -10,6 +10,7 @@ using protocol::Offset;
 namespace {
 constexpr Duration kBeginAgain = 500ms;
 constexpr std::size_t kMaxBuffered = 256u << 10;  // beyond, a producer waits
+constexpr std::uint32_t kResumedPartition = 0;    // the one that a producer with a file writes to
 }  // namespace
 
 std::string topic_name(std::uint32_t topic) { return "t" + std::to_string(topic); }
@@ -55,12 +56,16 @@ void ProducerClient::begin() {
     options.timeout = plan_.timeout;
     options.max_in_flight = plan_.max_in_flight;
     if (plan_.named) options.name = "producer-" + std::to_string(number_);
+    options.resumes = plan_.resumes;
+    if (plan_.resumes) options.named_partition = kResumedPartition;
     producer_ = std::make_unique<client::Producer>(*router_, options,
                                                    [this](const client::BatchReport& batch) { report(batch); });
     producer_->start([this, instance = instance_](const protocol::Result<void>& ready) {
         if (instance != instance_) return;
         if (!ready) return begin_again();
         ready_ = true;
+        if (plan_.resumes) next_line_ = static_cast<std::size_t>(producer_->already_sent(kResumedPartition));
+        LS_ASSERT(next_line_ <= file_.size());
         host_.set_timer(Duration{0}, [this, instance] {
             if (instance == instance_) burst();
         });
@@ -91,15 +96,12 @@ void ProducerClient::burst() {
     if (router_->failure()) return begin_again();
     Random& random = world_.chance_of();
     for (std::uint32_t i = 0; i < plan_.burst && producer_->buffered_bytes() < kMaxBuffered; ++i) {
-        // A named producer takes over from its earlier instances, so that their records stand before its own.
-        const std::uint32_t instance = plan_.named ? 0 : instance_;
-        Sent& sent = history_.add({number_, instance}, plan_.topic, plan_.acks, world_.now());
-        const std::size_t bytes = random.chance(0.02) ? random.below(20'000) : random.below(plan_.record_bytes);
-        const std::string value = make_value(number_, count_of(sent.id), bytes);
-        std::optional<std::string> key;
-        if (random.chance(0.5)) key = "k" + std::to_string(random.below(8));
-        const auto taken = producer_->send({.key = key, .value = value});
+        const Line line = next_line();
+        const std::string value = make_value(number_, count_of(line.id), line.bytes);
+        const auto partition = plan_.resumes ? std::optional(kResumedPartition) : std::nullopt;
+        const auto taken = producer_->send({.key = line.key, .value = value, .partition = partition});
         if (taken) continue;
+        Sent& sent = *history_.find(line.id);
         sent.outcome = Outcome::kFailed;
         sent.error = taken.error().code;
         if (plan_.named) return begin_again();
@@ -107,6 +109,28 @@ void ProducerClient::burst() {
     host_.set_timer(random.between(Duration{1}, plan_.pause * 2), [this, instance = instance_] {
         if (instance == instance_) burst();
     });
+}
+
+ProducerClient::Line ProducerClient::next_line() {
+    if (plan_.resumes && next_line_ < file_.size()) {
+        const Line& line = file_[next_line_++];
+        history_.send_again(line.id);
+        return line;
+    }
+    // A named producer takes over from its earlier instances, so that their records stand before its own.
+    const std::uint32_t instance = plan_.named ? 0 : instance_;
+    Random& random = world_.chance_of();
+    Line line{
+        .id = history_.add({number_, instance, plan_.resumes}, plan_.topic, plan_.acks, world_.now()).id,
+        .bytes = random.chance(0.02) ? random.below(20'000) : random.below(plan_.record_bytes),
+        .key = std::nullopt,
+    };
+    if (random.chance(0.5)) line.key = "k" + std::to_string(random.below(8));
+    if (plan_.resumes) {
+        file_.push_back(line);
+        ++next_line_;
+    }
+    return line;
 }
 
 void ProducerClient::report(const client::BatchReport& batch) {

@@ -56,9 +56,15 @@ public:
     std::uint64_t acknowledged() const { return acknowledged_; }
 
 private:
+    struct Line {
+        RecordId id{};
+        std::size_t bytes{};
+        std::optional<std::string> key;
+    };
     void begin();
     void begin_again();
     void burst();
+    Line next_line();
     void report(const client::BatchReport& report);
 
     std::uint32_t number_;
@@ -70,6 +76,8 @@ private:
     bool stopped_{};
     std::uint64_t acknowledged_{};
     std::uint32_t instance_{};
+    std::vector<Line> file_;  // of one that resumes: all that it ever sent
+    std::size_t next_line_{};
 };
 
 class ConsumerClient final : public ClientProcess {

@@ -31,6 +31,7 @@ ProducerPlan draw_producer(Random& random, std::uint32_t topics) {
     out.burst = static_cast<std::uint32_t>(random.between(1, 6));
     out.record_bytes = static_cast<std::size_t>(random.between(24, 1500));
     out.named = random.chance(0.15) && client::keeps_sequences_whole(out.acks);
+    out.resumes = out.named && random.chance(0.5);
     return out;
 }
 

@@ -78,6 +78,7 @@ struct ProducerPlan {
     std::uint32_t burst{1};
     std::size_t record_bytes{};  // at most; one in fifty is much larger
     bool named{};
+    bool resumes{};  // a new instance sends again what the cluster lacks of the older ones
 };
 
 struct ConsumerPlan {

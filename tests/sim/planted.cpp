@@ -29,6 +29,7 @@ const std::vector<PlantedBug>& planted_bugs() {
         {Bug::kNackIgnored, "nack-ignored", {"retransmission"}, 50},
         {Bug::kOrphanLost, "orphan-lost", {"P5"}, 1000},
         {Bug::kOrphanTwice, "orphan-twice", {"P6"}, 100},
+        {Bug::kResumeIgnored, "resume-ignored", {"P6"}, 1000},
         {Bug::kCrcNotChecked, "crc-not-checked", {"P8"}, 100},
         {Bug::kMinorityWrites, "minority-writes", {"P4"}, 1000},
         {Bug::kBasesForgotten,

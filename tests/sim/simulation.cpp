@@ -246,7 +246,11 @@ void Simulation::heal_phase() {
     check_retransmission();
     final_.check(history_, cluster_);
     committed_.at_end();
-    union_.at_end(cluster_, final_.standing(), final_.starts());
+    const auto is_sent_again = [this](RecordId id) {
+        const Sent* sent = history_.find(id);
+        return sent != nullptr && sent->resumes && sent->outcome != Outcome::kAcknowledged;
+    };
+    union_.at_end(cluster_, final_.standing(), final_.starts(), is_sent_again);
 }
 
 // What is asked for again is sent again. One run in which many ask and nobody answers cannot be chance.

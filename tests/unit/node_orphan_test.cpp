@@ -83,6 +83,45 @@ protected:
 };
 INSTANTIATE_TEST_SUITE_P(Node, Orphans, testing::Range<std::uint64_t>(1, 11));
 
+// The instance that sent them was killed, and one that resumes sent them again.
+TEST_P(Orphans, OfAnInstanceThatWasResumedStandOnce) {
+    (void)produce(cluster_[alone_], {0, 0, "acknowledged"});
+    cluster_.world().run_for(100ms);
+    cluster_.isolate(alone_);
+    for (int i = 1; i < 4; ++i) (void)produce(cluster_[alone_], {0, i, "line " + std::to_string(i)});
+    isolate_owner();
+    produce_acknowledged({1, protocol::kResumeSequence, "fence"});
+    for (int i = 1; i < 3; ++i) produce_acknowledged({1, i, "line " + std::to_string(i)});
+    auto count = heal_and_count();
+    EXPECT_EQ(count["acknowledged"], 1);
+    EXPECT_EQ(count["line 1"], 1);
+    EXPECT_EQ(count["line 2"], 1);
+    EXPECT_EQ(count["line 3"], 0) << "is the new instance's to send";
+}
+
+TEST_P(Orphans, OfAnInstanceWhoseTakeoverIsForgottenStandOnce) {
+    cluster_.isolate(alone_);
+    (void)produce(cluster_[alone_], {0, 0, "line"});
+    isolate_owner();
+    produce_acknowledged({1, protocol::kResumeSequence, "fence"});
+    produce_acknowledged({1, 0, "line"});
+    const auto epochs = static_cast<std::int16_t>(storage::ProducerTable::kOlderEpochs + 4);
+    for (std::int16_t epoch = 2; epoch < epochs; ++epoch) produce_acknowledged({epoch, 0, std::to_string(epoch)});
+    EXPECT_EQ(heal_and_count()["line"], 1);
+}
+
+// Without a word of resuming, a newer instance sends other records under the next numbers.
+TEST_P(Orphans, OfAnInstanceThatWasReplacedComeBack) {
+    cluster_.isolate(alone_);
+    (void)produce(cluster_[alone_], {0, 0, "of the old one"});
+    isolate_owner();
+    produce_acknowledged({1, -1, "fence"});
+    produce_acknowledged({1, 0, "of the new one"});
+    auto count = heal_and_count();
+    EXPECT_EQ(count["of the old one"], 1);
+    EXPECT_EQ(count["of the new one"], 1);
+}
+
 // A producer's table keeps few of its epochs: what the table has forgotten stands in the log.
 TEST_P(Orphans, OfAnEpochThatIsForgottenStandOnce) {
     cluster_.isolate(alone_);

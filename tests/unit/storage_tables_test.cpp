@@ -164,6 +164,55 @@ TEST(ProducerTable, RemembersOlderEpochs) {
     EXPECT_EQ(t.standing(batch(13, 0, 4)), Standing::kAbsent);
 }
 
+// An instance that resumes takes over all that is not in the log, whatever it has sent of it yet.
+TEST(ProducerTable, WhatAnInstanceSendsAgainIsNotWantedOfOlderOnes) {
+    const ProducerBatch fence = batch(2, protocol::kResumeSequence, -1);
+    ProducerTable t;
+    t.apply(batch(1, 0, 4), Offset(0));
+    EXPECT_EQ(t.standing(batch(1, 5, 6)), Standing::kAbsent);
+    t.apply(fence, Offset(5));
+    EXPECT_EQ(t.check(batch(1, 5, 6)).verdict, SequenceCheck::kFenced);
+    EXPECT_EQ(t.standing(batch(1, 5, 6)), Standing::kSentAgain);
+    EXPECT_EQ(t.standing(batch(1, 0, 4)), Standing::kPresent);
+    EXPECT_EQ(t.standing(batch(2, 5, 6)), Standing::kAbsent) << "its own may be lost and come back";
+    EXPECT_EQ(t.check(batch(2, 5, 6)).verdict, SequenceCheck::kNew);
+    t.apply(batch(2, 5, 6), Offset(6));
+    t.apply(fence, Offset(8));  // an orphan of it: nothing changes
+    t.apply(batch(3, protocol::kResumeSequence, -1), Offset(9));
+    t.apply(batch(4, -1, -1), Offset(10));
+    EXPECT_EQ(t.standing(batch(1, 5, 6)), Standing::kSentAgain) << "by the second one, of three";
+    EXPECT_EQ(t.standing(batch(2, 7, 7)), Standing::kSentAgain) << "by the third one";
+    EXPECT_EQ(t.standing(batch(3, 7, 7)), Standing::kAbsent) << "the fourth one does not resume";
+    EXPECT_EQ(t.last_sequence_of(kP), 6);
+}
+
+TEST(ProducerTable, AFenceThatFindsNothingTakesOverFromTheBeginning) {
+    ProducerTable t;
+    t.apply(batch(1, protocol::kResumeSequence, -1), Offset(0));
+    EXPECT_EQ(t.standing(batch(0, 0, 3)), Standing::kSentAgain);
+    t.apply({ProducerId(78), 1, -1, -1}, Offset(1));
+    EXPECT_EQ(t.standing({ProducerId(78), 0, 0, 3}), Standing::kAbsent);
+}
+
+// Each run of a producer without a name is another one; a name is asked for again.
+TEST(ProducerTable, NamesAreForgottenLast) {
+    ProducerTable t(6);
+    const auto name = [](int i) { return ProducerId(1000 + i); };
+    t.apply({name(0), 0, -1, -1}, Offset(0));
+    t.apply({name(0), 0, 0, 9}, Offset(1));
+    for (int i = 0; i < 50; ++i) t.apply({ProducerId(i), 0, 0, 0}, Offset(100 + i));
+    EXPECT_EQ(t.size(), 6u);
+    EXPECT_EQ(t.last_sequence_of(name(0)), 9);
+    EXPECT_FALSE(t.may_have_forgotten_a_name());
+    for (int i = 1; i < 4; ++i) t.apply({name(i), 0, -1, -1}, Offset(200 + i));
+    EXPECT_EQ(t.size(), 6u);
+    EXPECT_FALSE(t.epoch_of(name(0))) << "half of the table is for those without";
+    EXPECT_TRUE(t.epoch_of(name(1)));
+    EXPECT_TRUE(t.epoch_of(ProducerId(49)));
+    EXPECT_TRUE(t.may_have_forgotten_a_name());
+    EXPECT_EQ(t.standing({name(0), 0, 10, 10}), Standing::kForgotten);
+}
+
 TEST(ProducerTable, SequencesGoOnPastTheirMaximum) {
     ProducerTable t;
     const std::int32_t max = std::numeric_limits<std::int32_t>::max();
@@ -205,6 +254,10 @@ std::vector<BatchInfo> random_batches(std::mt19937_64& random, int count) {
             info.producer = {ProducerId(static_cast<std::int64_t>(random() % 6)),
                              static_cast<std::int16_t>(random() % 12), first,
                              first + static_cast<std::int32_t>(random() % 4)};
+            if (random() % 5 == 0) {
+                info.producer.base_sequence = random() % 2 == 0 ? -1 : protocol::kResumeSequence;
+                info.producer.last_sequence = -1;
+            }
         }
         if (random() % 6 == 0)
             info.orphan = OrphanKey{protocol::ClusterId(random() % 3), ViewNumber(random() % 5),
