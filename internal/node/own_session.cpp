@@ -22,6 +22,11 @@ AckLevel level_of(proto::Acks acks) {
 storage::ProducerBatch producer_of(const protocol::BatchView& batch) {
     return {batch.producer_id(), batch.producer_epoch(), batch.base_sequence(), batch.last_sequence()};
 }
+
+// Whether this batch of the log is what an orphan was sent as, or the fence of a later instance that sends it again.
+bool answers_for(const storage::ProducerBatch& found, const storage::ProducerBatch& orphan) {
+    return found == orphan || (found.resumes() && found.producer == orphan.producer && found.epoch > orphan.epoch);
+}
 }  // namespace
 
 OwnSession::OwnSession(Core& core, const view::View& view, Replicator::Counters& counters)
@@ -121,9 +126,7 @@ void OwnSession::search(Stream& stream, Offset from, std::shared_ptr<Search> sea
                          for (const Bytes& bytes : *batches) {
                              auto batch = protocol::BatchView::parse(bytes);
                              if (!batch) return search->done(std::unexpected(batch.error()));
-                             const storage::ProducerBatch found = producer_of(*batch);
-                             // Itself, or a later instance that resumes: it sends again what it did not find.
-                             if (found == search->sent || (found.producer == search->sent.producer && found.resumes()))
+                             if (answers_for(producer_of(*batch), search->sent))
                                  return answer_repeated(*again, batch->base_offset(), proto::QUORUM,
                                                         std::move(search->done));
                              next = batch->next_offset();
