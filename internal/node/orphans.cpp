@@ -47,9 +47,7 @@ void Orphans::send(StreamId stream, std::size_t index) {
             }
             unreadable_ = false;
             if (!batch) {
-                core_.env.log().error("ORPHAN stream={} offset={} view={} cannot be read and is lost: {}",
-                                      protocol::to_string(stream), entry.base_offset, entry.view,
-                                      batch.error().message);
+                say_lost(stream, entry, batch.error().message);
                 return send(stream, index + 1);
             }
             proto::Orphan request;
@@ -58,23 +56,38 @@ void Orphans::send(StreamId stream, std::size_t index) {
             request.set_partition(stream.partition);
             request.set_lineage(entry.lineage.value);
             request.set_departed_at(departed_at_[stream].value);
-            core_.links.request(
-                to, MessageType::kOrphan, request, kTimeout,
-                for_this_run([this, stream, index](Result<Message> reply) { sent(stream, index, std::move(reply)); }),
-                {*batch});
+            core_.links.request(to, MessageType::kOrphan, request, kTimeout,
+                                for_this_run([this, stream, index, entry](const Result<Message>& reply) {
+                                    sent(stream, index, entry, reply);
+                                }),
+                                {*batch});
         }));
 }
 
-void Orphans::sent(StreamId stream, std::size_t index, Result<Message> reply) {
+void Orphans::say_lost(StreamId stream, const storage::OrphanEntry& entry, const std::string& why) {
+    core_.env.log().error("ORPHAN stream={} offset={} view={} is lost: {}", protocol::to_string(stream),
+                          entry.base_offset, entry.view, why);
+}
+
+void Orphans::sent(StreamId stream, std::size_t index, const storage::OrphanEntry& entry,
+                   const Result<Message>& reply) {
     proto::ProduceResponse response;
     if (!reply || reply->type != MessageType::kOrphan || !reply->parse(response)) return again(stream, index);
-    const auto code = static_cast<ErrorCode>(response.error().code());
-    if (code == ErrorCode::kUnknownTopic) {
-        core_.env.log().warn("ORPHAN stream={} belongs to a deleted topic and is dropped", protocol::to_string(stream));
-    } else if (code != ErrorCode::kNone) {
-        return again(stream, index);
+    switch (static_cast<ErrorCode>(response.error().code())) {
+        case ErrorCode::kNone:
+            ++returned_;
+            break;
+        case ErrorCode::kUnknownTopic:
+            core_.env.log().warn("ORPHAN stream={} belongs to a deleted topic and is dropped",
+                                 protocol::to_string(stream));
+            break;
+        case ErrorCode::kTooLarge:
+        case ErrorCode::kInvalid:  // it can never succeed, and others wait behind it
+            say_lost(stream, entry, response.error().message());
+            break;
+        default:
+            return again(stream, index);
     }
-    ++returned_;
     send(stream, index + 1);
 }
 

@@ -27,7 +27,8 @@ public:
 
 private:
     void send(StreamId stream, std::size_t index);
-    void sent(StreamId stream, std::size_t index, Result<Message> reply);
+    void sent(StreamId stream, std::size_t index, const storage::OrphanEntry& entry, const Result<Message>& reply);
+    void say_lost(StreamId stream, const storage::OrphanEntry& entry, const std::string& why);
     void again(StreamId stream, std::size_t index);
     template <class F>
     auto for_this_run(F f) {

@@ -13,6 +13,7 @@ struct Producing {
     std::int16_t epoch{};
     std::int32_t sequence{};
     std::string value;
+    protocol::Codec codec{protocol::Codec::kNone};
 };
 
 class Orphans : public testing::TestWithParam<std::uint64_t> {
@@ -28,8 +29,10 @@ protected:
 
     // At this machine, whoever owns the stream; the answer is there when it is acknowledged.
     std::shared_ptr<bool> produce(Machine& at, const Producing& what) {
-        protocol::BatchBuilder builder(
-            {.producer_id = ProducerId{77}, .producer_epoch = what.epoch, .base_sequence = what.sequence});
+        protocol::BatchBuilder builder({.codec = what.codec,
+                                        .producer_id = ProducerId{77},
+                                        .producer_epoch = what.epoch,
+                                        .base_sequence = what.sequence});
         builder.add(0, std::nullopt, std::string_view(what.value));
         auto acknowledged = std::make_shared<bool>(false);
         at.node().replicator().produce(**at.node().core().streams.open(stream_), *builder.finish(), proto::QUORUM,
@@ -177,6 +180,18 @@ TEST_P(Orphans, BehindDamageComeBack) {
     cluster_[alone_].start();
     auto count = heal_and_count();
     for (int i = 0; i < 5; ++i) EXPECT_EQ(count["only here " + std::to_string(i)], i == 2 ? 0 : 1) << i;
+}
+
+// One that holds more than an owner decompresses is lost, with an error in the log; the next comes back.
+TEST_P(Orphans, BehindOneThatIsRefusedForGoodComeBack) {
+    cluster_.isolate(alone_);
+    (void)produce(cluster_[alone_], {0, 0, std::string(65u << 20, 'x'), protocol::Codec::kZstd});
+    (void)produce(cluster_[alone_], {0, 1, "small"});
+    isolate_owner();
+    produce_acknowledged({1, 0, "elsewhere"});
+    auto count = heal_and_count();
+    EXPECT_EQ(count["small"], 1);
+    EXPECT_EQ(count.size(), 3u);
 }
 
 TEST_P(Orphans, OutlastADiskThatFailsToReadForAWhile) {
