@@ -10,6 +10,8 @@ namespace {
 
 constexpr Duration kChecksumLimit = std::chrono::minutes(10);
 constexpr int kMostTries = 10;
+constexpr Duration kViewPatience = std::chrono::seconds(2);
+constexpr Duration kViewInterval = std::chrono::milliseconds(100);
 
 using StreamKey = std::pair<std::uint64_t, std::uint32_t>;
 using Digests = std::map<StreamKey, proto::StreamDigest>;
@@ -90,13 +92,23 @@ Result<Asked> ask(runtime::Session& session, const client::ClusterView& view) {
     return asked;
 }
 
-// Who left the view does not answer, and who joined it was not asked: then all are asked again.
+// Waits a little for another view than this one.
+bool wait_for_next_view(runtime::Session& session, protocol::ViewNumber view) {
+    const auto changed = [&] { return session.router().view().number != view; };
+    const auto began = session.loop().now();
+    while (!changed() && session.loop().now() - began < kViewPatience) {
+        session.router().refresh();
+        session.loop().run_until(changed, kViewInterval);
+    }
+    return changed();
+}
+
+// Who left the view does not answer: then the members of the next one are asked.
 Result<Asked> ask_one_view(runtime::Session& session) {
     for (int tries = 1;; ++tries) {
         const client::ClusterView view = session.router().view();
         Result<Asked> asked = ask(session, view);
-        const bool changed = session.router().view().number != view.number;
-        if (!changed || tries == kMostTries) return asked;
+        if (asked || tries == kMostTries || !wait_for_next_view(session, view.number)) return asked;
     }
 }
 

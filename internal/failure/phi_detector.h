@@ -13,7 +13,7 @@ namespace logstream::failure {
 using protocol::Duration;
 using protocol::TimePoint;
 
-// Ordered from good to bad. Without another heartbeat a verdict only ever gets worse.
+// Ordered from good to bad. Without another sign of life a verdict only ever gets worse.
 enum class Verdict : std::uint8_t {
     kAlive,
     kSuspect,
@@ -68,7 +68,7 @@ public:
     // passed between the heartbeats before and after is no interval.
     void known_alive(TimePoint now);
 
-    // Suspicion in [0, kMaxPhi]; never falls as `now` rises, until the next heartbeat.
+    // Suspicion in [0, kMaxPhi]; never falls as `now` rises, until the next sign of life.
     double phi(TimePoint now) const;
 
     Verdict verdict(TimePoint now) const;

@@ -23,7 +23,8 @@ storage::ProducerBatch producer_of(const protocol::BatchView& batch) {
     return {batch.producer_id(), batch.producer_epoch(), batch.base_sequence(), batch.last_sequence()};
 }
 
-// Whether this batch of the log is what an orphan was sent as, or the fence of a later instance that sends it again.
+// Whether this batch of the log is what an orphan was sent as, or the fence of a later instance that sends it again (or
+// something else under its sequence, if one between did not resume: the doubt goes against the orphan).
 bool answers_for(const storage::ProducerBatch& found, const storage::ProducerBatch& orphan) {
     return found == orphan || (found.resumes() && found.producer == orphan.producer && found.epoch > orphan.epoch);
 }
@@ -81,6 +82,8 @@ void OwnSession::produce(Stream& stream, Bytes bytes, proto::Acks acks, Replicat
 
 void OwnSession::produce_orphan(Stream& stream, const protocol::BatchView& batch, const OrphanOrigin& origin,
                                 Replicator::ProduceHandler done) {
+    // A fence that was not acknowledged opened its epoch for nobody.
+    if (batch.is_control()) return answer_repeated(stream, batch.base_offset(), proto::QUORUM, std::move(done));
     constexpr std::size_t kMaxBytes = 64u << 20;
     const ClusterId lineage = origin.lineage;
     const storage::StreamLog& log = *stream.log;
@@ -117,24 +120,27 @@ void OwnSession::search(Stream& stream, Offset from, std::shared_ptr<Search> sea
         return answer_repeated(stream, search->key.offset, proto::QUORUM, std::move(search->done));
     if (from >= stream.log->log_end())
         return append(stream, std::move(search->orphan), proto::QUORUM, std::move(search->done));
-    stream.log->read(from, stream.log->log_end(), kSearchBytes, guarded([this, id = stream.id, search](auto batches) {
-                         Stream* again = core_.streams.find(id);
-                         if (!batches) return search->done(std::unexpected(batches.error()));
-                         if (again == nullptr)
-                             return search->done(protocol::fail(ErrorCode::kUnknownTopic, "the topic is deleted"));
-                         Offset next;
-                         for (const Bytes& bytes : *batches) {
-                             auto batch = protocol::BatchView::parse(bytes);
-                             if (!batch) return search->done(std::unexpected(batch.error()));
-                             if (answers_for(producer_of(*batch), search->sent))
-                                 return answer_repeated(*again, batch->base_offset(), proto::QUORUM,
-                                                        std::move(search->done));
-                             next = batch->next_offset();
-                         }
-                         if (batches->empty())
-                             return search->done(protocol::fail(ErrorCode::kBusy, "the log cannot be read; retry"));
-                         this->search(*again, next, search);
-                     }));
+    stream.log->read(
+        from, stream.log->log_end(), kSearchBytes, guarded([this, id = stream.id, search](auto batches) {
+            Stream* again = core_.streams.find(id);
+            if (!batches)
+                return search->done(
+                    protocol::fail(ErrorCode::kBusy, "the log cannot be read now: {}", batches.error().message));
+            if (again == nullptr) return search->done(protocol::fail(ErrorCode::kUnknownTopic, "the topic is deleted"));
+            Offset next;
+            for (const Bytes& bytes : *batches) {
+                auto batch = protocol::BatchView::parse(bytes);
+                if (!batch)
+                    return search->done(
+                        protocol::fail(ErrorCode::kBusy, "the log is damaged: {}", batch.error().message));
+                if (answers_for(producer_of(*batch), search->sent))
+                    return answer_repeated(*again, batch->base_offset(), proto::QUORUM, std::move(search->done));
+                next = batch->next_offset();
+            }
+            if (batches->empty())
+                return search->done(protocol::fail(ErrorCode::kBusy, "the log cannot be read; retry"));
+            this->search(*again, next, search);
+        }));
 }
 
 void OwnSession::append(Stream& stream, Bytes batch, proto::Acks acks, Replicator::ProduceHandler done) {

@@ -191,8 +191,10 @@ void Service::on_produce(const Caller& caller, const proto::Produce& request, By
     if (body.size() > core_.settings.batch_bytes)
         return refuse_batch({ErrorCode::kTooLarge, fmt::format("a batch of {} bytes; limits.batch_bytes is {}",
                                                                body.size(), core_.settings.batch_bytes)});
-    if (batch->is_orphan() || batch->is_control() || batch->base_sequence() < -1)
+    if (batch->is_orphan() || batch->is_control())
         return refuse_batch({ErrorCode::kInvalid, "a producer's batch has attributes that only brokers set"});
+    if (!anonymous && batch->base_sequence() < 0)
+        return refuse_batch({ErrorCode::kInvalid, "a batch with a producer id and without a sequence"});
     if (!batch->crc_ok()) return refuse_batch({ErrorCode::kCorrupt, "the batch does not match its checksum"});
     Stream* stream = writable<proto::ProduceResponse>(caller, request.cluster_id(), id);
     if (stream == nullptr) return;
@@ -239,11 +241,12 @@ void Service::on_producer_state(const Caller& caller, const proto::ProducerState
     const int next = request.epoch() >= 0 ? request.epoch() : producers.epoch_of(producer).value_or(-1) + 1;
     if (producer.value < 0 || next > 0x7fff || next <= producers.epoch_of(producer).value_or(-1))
         return refuse<Response>(caller, {ErrorCode::kFenced, "a newer instance of this producer took over"});
-    if (request.resumes() && !producers.epoch_of(producer) && producers.may_have_forgotten_a_name())
+    if (request.resumes() && !producers.epoch_of(producer) && producers.has_forgotten_a_name())
         return refuse<Response>(
             caller, {ErrorCode::kInvalid,
-                     fmt::format("partition {} of this topic has had so many named producers that this one may be "
-                                 "forgotten, and what it sent is not known: send without --resume, or to another topic",
+                     fmt::format("partition {} of this topic has had more named producers than limits.producers lets "
+                                 "it remember: whether this one sent anything is not known. Use another topic, or "
+                                 "send all without --resume",
                                  request.partition())});
     const auto epoch = static_cast<std::int16_t>(next);
     const std::int32_t last = producers.last_sequence_of(producer);

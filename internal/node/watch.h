@@ -23,7 +23,7 @@ public:
     Watch(const Watch&) = delete;
     Watch& operator=(const Watch&) = delete;
 
-    // Watches the other members of `view` from now on. All of them promised it just now, so nobody is suspect for what
+    // Watches the other members of `view` from now on. All of them promised it lately, so nobody is suspect for what
     // was not heard before: a broker that comes back after a pause has not heard the others for long. The jitter that
     // was learned of members that stay is kept. An empty view: nobody.
     void watch(const view::View& view, const view::Member& self);

@@ -18,6 +18,8 @@ std::int64_t unwrap(std::int64_t near, std::int32_t wire) {
 
 // In place of Epoch::resumes_behind, in bytes.
 constexpr std::int64_t kDoesNotResume = -2;
+// More than any producer sends; bytes that claim more make no sense.
+constexpr std::int64_t kMaxSequence = std::int64_t{1} << 62;
 
 std::int32_t to_wire(std::int64_t sequence) { return static_cast<std::int32_t>(sequence % kSequenceModulus); }
 
@@ -60,10 +62,10 @@ ProducerTable::Range ProducerTable::range_in(const Epoch& epoch, const ProducerB
     return {first, first + length};
 }
 
-std::int64_t ProducerTable::last_of_all(const Producer& producer) {
-    std::int64_t last = producer.current.last;
-    for (const Epoch& epoch : producer.older) last = std::max(last, epoch.last);
-    return last;
+ProducerTable::Epoch ProducerTable::epoch_opened_by(const ProducerBatch& batch, const Producer& producer) {
+    Epoch out{.number = batch.epoch, .last = -1, .gaps = {}, .exact_from = 0, .resumes_behind = {}};
+    if (batch.resumes()) out.resumes_behind = producer.last;
+    return out;
 }
 
 const ProducerTable::Epoch* ProducerTable::find_epoch(const Producer& producer, std::int16_t number) {
@@ -81,7 +83,7 @@ CheckResult ProducerTable::check(const ProducerBatch& batch) const {
     if (batch.base_sequence < 0) return {SequenceCheck::kNew, {}};
     const bool opens = batch.epoch > producer.current.number || producer.current.last < 0;
     if (opens) {
-        const bool fits = batch.base_sequence == 0 || batch.base_sequence == to_wire(last_of_all(producer) + 1);
+        const bool fits = batch.base_sequence == 0 || batch.base_sequence == to_wire(producer.last + 1);
         return {fits ? SequenceCheck::kNew : SequenceCheck::kGap, {}};
     }
     const Range range = range_in(producer.current, batch);
@@ -104,7 +106,7 @@ bool ProducerTable::is_sent_again(const Producer& producer, const ProducerBatch&
 Standing ProducerTable::standing(const ProducerBatch& batch) const {
     if (batch.producer == protocol::kNoProducer || batch.base_sequence < 0) return Standing::kAbsent;
     const auto found = producers_.find(batch.producer);
-    if (found == producers_.end()) return producers_.size() < limit_ ? Standing::kAbsent : Standing::kForgotten;
+    if (found == producers_.end()) return forgot_one_ ? Standing::kForgotten : Standing::kAbsent;
     const Producer& producer = found->second;
     if (is_sent_again(producer, batch)) return Standing::kSentAgain;
     if (const Epoch* epoch = find_epoch(producer, batch.epoch)) {
@@ -121,7 +123,7 @@ void ProducerTable::apply(const ProducerBatch& batch, Offset base_offset) {
     auto [found, is_new] = producers_.try_emplace(batch.producer);
     Producer& producer = found->second;
     if (is_new) {
-        producer.current.number = batch.epoch;
+        producer.current = epoch_opened_by(batch, producer);
     } else {
         erase_age(producer);
     }
@@ -143,9 +145,13 @@ void ProducerTable::erase_age(const Producer& producer) {
 }
 
 void ProducerTable::forget_one() {
-    const bool of_the_named = named_ > limit_ / 2;
-    const ProducerId id = by_age_.lower_bound({of_the_named, Offset{}})->second;
-    erase_age(producers_.at(id));
+    forgot_one_ = true;
+    const auto first_named = by_age_.lower_bound({true, Offset{}});
+    const auto oldest = named_ > limit_ / 2 ? first_named : by_age_.begin();
+    const Producer& producer = producers_.at(oldest->second);
+    forgot_a_name_ = forgot_a_name_ || producer.named;
+    const ProducerId id = oldest->second;
+    erase_age(producer);
     producers_.erase(id);
 }
 
@@ -154,29 +160,32 @@ void ProducerTable::apply_to(Producer& producer, const ProducerBatch& batch, Off
         // A new epoch; an older one that was known may be it (an orphan brought it before).
         producer.older.push_back(std::move(producer.current));
         if (producer.older.size() > kOlderEpochs) producer.older.erase(producer.older.begin());
-        producer.current = Epoch{batch.epoch, -1, {}, 0, {}};
+        producer.current = epoch_opened_by(batch, producer);
         producer.recent.clear();
     }
-    if (batch.resumes() && batch.epoch == producer.current.number && producer.current.last < 0 &&
-        !producer.current.resumes_behind)
-        producer.current.resumes_behind = last_of_all(producer);
     if (batch.base_sequence < 0) return;
     if (batch.epoch < producer.current.number) {
         auto at = std::ranges::lower_bound(producer.older, batch.epoch, {}, &Epoch::number);
         if (at == producer.older.end() || at->number != batch.epoch) {
-            if (at == producer.older.begin() && producer.older.size() >= kOlderEpochs) return;  // forgotten at once
+            if (at == producer.older.begin() && producer.older.size() >= kOlderEpochs) {  // forgotten at once
+                producer.last = std::max(producer.last, range_in(Epoch{}, batch).last);
+                return;
+            }
             const auto index = at - producer.older.begin();
-            producer.older.insert(at, Epoch{batch.epoch, -1, {}, 0, {}});
+            producer.older.insert(at, epoch_opened_by(batch, producer));
             at = producer.older.begin() + index;
             if (producer.older.size() > kOlderEpochs) {
                 producer.older.erase(producer.older.begin());
                 at = producer.older.begin() + index - 1;
             }
         }
-        at->advance(range_in(*at, batch));
+        const Range range = range_in(*at, batch);
+        at->advance(range);
+        producer.last = std::max(producer.last, range.last);
         return;
     }
     const Range range = range_in(producer.current, batch);
+    producer.last = std::max(producer.last, range.last);
     const bool moves_on = range.last > producer.current.last;
     producer.current.advance(range);
     if (!moves_on) return;
@@ -193,7 +202,7 @@ std::optional<std::int16_t> ProducerTable::epoch_of(ProducerId producer) const {
 std::int32_t ProducerTable::last_sequence_of(ProducerId producer) const {
     const auto found = producers_.find(producer);
     if (found == producers_.end()) return -1;
-    const std::int64_t last = last_of_all(found->second);
+    const std::int64_t last = found->second.last;
     return last < 0 ? -1 : to_wire(last);
 }
 
@@ -214,7 +223,7 @@ bool ProducerTable::decode_epoch(ByteReader& in, Epoch& epoch) {
     epoch.last = in.get<std::int64_t>();
     epoch.exact_from = in.get<std::int64_t>();
     const auto resumes_behind = in.get<std::int64_t>();
-    if (resumes_behind < kDoesNotResume) return false;
+    if (resumes_behind < kDoesNotResume || std::max(resumes_behind, epoch.last) > kMaxSequence) return false;
     if (resumes_behind != kDoesNotResume) epoch.resumes_behind = resumes_behind;
     std::int64_t before = -1;
     const std::size_t gaps = in.get_count(2 * sizeof(std::int64_t));
@@ -229,12 +238,15 @@ bool ProducerTable::decode_epoch(ByteReader& in, Epoch& epoch) {
 }
 
 void ProducerTable::encode(ByteWriter& out) const {
+    out.put(static_cast<std::uint8_t>(forgot_one_));
+    out.put(static_cast<std::uint8_t>(forgot_a_name_));
     out.put(static_cast<std::uint32_t>(producers_.size()));
     // By age, so that equal tables have equal bytes.
     for (const auto& [age, id] : by_age_) {
         const Producer& producer = producers_.at(id);
         out.put(id.value);
         out.put(producer.last_offset.value);
+        out.put(producer.last);
         out.put(static_cast<std::uint8_t>(producer.named));
         encode_epoch(out, producer.current);
         out.put(static_cast<std::uint32_t>(producer.recent.size()));
@@ -250,12 +262,16 @@ void ProducerTable::encode(ByteWriter& out) const {
 
 bool ProducerTable::decode(ByteReader& in) {
     *this = ProducerTable(limit_);
+    forgot_one_ = in.get<std::uint8_t>() != 0;
+    forgot_a_name_ = in.get<std::uint8_t>() != 0;
     std::set<Offset> offsets;
     const std::size_t count = in.get_count(40);
     for (std::size_t i = 0; i < count; ++i) {
         const ProducerId id(in.get<std::int64_t>());
         Producer producer;
         producer.last_offset = Offset(in.get<std::int64_t>());
+        producer.last = in.get<std::int64_t>();
+        if (producer.last_offset < Offset{} || producer.last < -1 || producer.last > kMaxSequence) break;
         producer.named = in.get<std::uint8_t>() != 0;
         if (!decode_epoch(in, producer.current)) break;
         const std::size_t recent = in.get_count(24);

@@ -28,7 +28,7 @@ struct ProducerBatch {
     std::int16_t epoch{-1};
     std::int32_t base_sequence{-1};
     std::int32_t last_sequence{-1};
-    // A fence that opens its epoch; see protocol::kResumeSequence.
+    // It opens its epoch and has no records of its producer; see protocol::kResumeSequence.
     bool is_fence() const { return producer != protocol::kNoProducer && base_sequence < 0; }
     bool resumes() const { return producer != protocol::kNoProducer && base_sequence == protocol::kResumeSequence; }
     friend bool operator==(const ProducerBatch&, const ProducerBatch&) = default;
@@ -58,9 +58,9 @@ public:
     static constexpr std::size_t kMaxGaps = 16;     // beyond, the oldest gap is forgotten: a retry counts as appended
     static constexpr std::size_t kOlderEpochs = 8;  // beyond, the oldest epoch is forgotten
 
-    // Keeps at most `limit` producers. Of those without a name the one is forgotten first whose last append lies
-    // furthest back: nobody asks for what it sent once it is gone. The named ones (they have a fence) fill half of the
-    // table before one of them is.
+    // Keeps at most `limit` producers; the one whose last append lies furthest back is forgotten first, and as long as
+    // those with a name (they have a fence) fill no more than half of the table, one without: nobody asks for what that
+    // sent once it is gone.
     explicit ProducerTable(std::size_t limit = 1024) : limit_(limit) {}
 
     // What the owner should do with a batch. A batch without producer id is always kNew. The first batch of an epoch
@@ -79,17 +79,19 @@ public:
 
     // The epoch a producer used last; none when it is not known.
     std::optional<std::int16_t> epoch_of(ProducerId producer) const;
-    // The greatest sequence over all epochs that are known; -1 when there is none.
+    // The greatest sequence over all epochs, forgotten ones too; -1 when there is none.
     std::int32_t last_sequence_of(ProducerId producer) const;
 
     // A named producer that is not known may have been here all the same.
-    bool may_have_forgotten_a_name() const { return producers_.size() >= limit_ && named_ >= limit_ / 2; }
+    bool has_forgotten_a_name() const { return forgot_a_name_; }
 
     std::size_t size() const { return producers_.size(); }
     void encode(ByteWriter& out) const;
     // False when the bytes make no sense; the table is then empty.
     bool decode(ByteReader& in);
-    friend bool operator==(const ProducerTable& a, const ProducerTable& b) { return a.producers_ == b.producers_; }
+    friend bool operator==(const ProducerTable& a, const ProducerTable& b) {
+        return a.producers_ == b.producers_ && a.forgot_one_ == b.forgot_one_ && a.forgot_a_name_ == b.forgot_a_name_;
+    }
 
 private:
     // Inside, sequences count on past 2^31 (see unwrap).
@@ -103,7 +105,7 @@ private:
         std::int64_t last{-1};
         std::vector<Range> gaps;    // rising, disjoint, all below `last`
         std::int64_t exact_from{};  // below it some gaps are forgotten
-        // Set when it resumes: the last sequence of the earlier epochs when it was opened, -1: none.
+        // Set when it resumes: the producer's last sequence when it was opened, -1: none.
         std::optional<std::int64_t> resumes_behind;
         friend bool operator==(const Epoch&, const Epoch&) = default;
         bool lacks_any(Range r) const;
@@ -121,11 +123,12 @@ private:
         std::vector<Recent> recent;  // of the current epoch, oldest first, at most kRecentBatches
         std::vector<Epoch> older;    // rising, at most kOlderEpochs
         Offset last_offset;          // base offset of its newest batch
+        std::int64_t last{-1};       // of all epochs
         bool named{};
         friend bool operator==(const Producer&, const Producer&) = default;
     };
     static Range range_in(const Epoch& epoch, const ProducerBatch& batch);
-    static std::int64_t last_of_all(const Producer& producer);
+    static Epoch epoch_opened_by(const ProducerBatch& batch, const Producer& producer);
     static const Epoch* find_epoch(const Producer& producer, std::int16_t number);
     static bool is_sent_again(const Producer& producer, const ProducerBatch& batch);
     static void encode_epoch(ByteWriter& out, const Epoch& epoch);
@@ -140,6 +143,8 @@ private:
     std::unordered_map<ProducerId, Producer> producers_;
     std::map<Age, ProducerId> by_age_;
     std::size_t named_{};
+    bool forgot_one_{};
+    bool forgot_a_name_{};
 };
 
 }  // namespace logstream::storage

@@ -64,12 +64,17 @@ void ProducerClient::begin() {
         if (instance != instance_) return;
         if (!ready) return begin_again();
         ready_ = true;
-        if (plan_.resumes) next_line_ = static_cast<std::size_t>(producer_->already_sent(kResumedPartition));
-        LS_ASSERT(next_line_ <= file_.size());
+        if (plan_.resumes) take_over(static_cast<std::size_t>(producer_->already_sent(kResumedPartition)));
         host_.set_timer(Duration{0}, [this, instance] {
             if (instance == instance_) burst();
         });
     });
+}
+
+void ProducerClient::take_over(std::size_t lines_there) {
+    LS_ASSERT(lines_there <= file_.size());
+    next_line_ = lines_there;
+    for (std::size_t i = next_line_; i < file_.size(); ++i) history_.take_over(file_[i].id);
 }
 
 // Not from within the producer's own call.
@@ -113,15 +118,13 @@ void ProducerClient::burst() {
 
 ProducerClient::Line ProducerClient::next_line() {
     if (plan_.resumes && next_line_ < file_.size()) {
-        const Line& line = file_[next_line_++];
-        history_.send_again(line.id);
-        return line;
+        return file_[next_line_++];
     }
     // A named producer takes over from its earlier instances, so that their records stand before its own.
     const std::uint32_t instance = plan_.named ? 0 : instance_;
     Random& random = world_.chance_of();
     Line line{
-        .id = history_.add({number_, instance, plan_.resumes}, plan_.topic, plan_.acks, world_.now()).id,
+        .id = history_.add({number_, instance}, plan_.topic, plan_.acks, world_.now()).id,
         .bytes = random.chance(0.02) ? random.below(20'000) : random.below(plan_.record_bytes),
         .key = std::nullopt,
     };

@@ -64,6 +64,7 @@ private:
     void begin();
     void begin_again();
     void burst();
+    void take_over(std::size_t lines_there);
     Line next_line();
     void report(const client::BatchReport& report);
 

@@ -36,15 +36,15 @@ Sent& History::add(Producer producer, std::uint32_t topic, proto::Acks acks, pro
     Sent& out = own.emplace_back();
     out.id = RecordId{producer.number} << 32 | own.size();
     out.instance = producer.instance;
-    out.resumes = producer.resumes;
     out.topic = topic;
     out.acks = acks;
     out.sent_at = now;
     return out;
 }
 
-void History::send_again(RecordId id) {
+void History::take_over(RecordId id) {
     Sent& sent = *find(id);
+    sent.taken_over = true;
     if (sent.outcome != Outcome::kAcknowledged) sent.outcome = Outcome::kPending;
 }
 

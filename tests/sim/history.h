@@ -32,7 +32,7 @@ enum class Outcome : std::uint8_t { kPending, kAcknowledged, kFailed, kUnknown }
 struct Sent {
     RecordId id{};
     std::uint32_t instance{};  // of its producer; order is promised within one
-    bool resumes{};            // its producer: where it is lost, a later instance sends it again
+    bool taken_over{};         // by a later instance that resumed: it sends it again
     std::uint32_t topic{};
     std::uint32_t partition{};  // known once it is reported
     proto::Acks acks{proto::QUORUM};
@@ -51,11 +51,10 @@ public:
     struct Producer {
         std::uint32_t number{};
         std::uint32_t instance{};
-        bool resumes{};
     };
     Sent& add(Producer producer, std::uint32_t topic, proto::Acks acks, protocol::TimePoint now);
-    // A later instance sends it, too.
-    void send_again(RecordId id);
+    // A later instance will send it, too.
+    void take_over(RecordId id);
     const Sent* find(RecordId id) const;
     Sent* find(RecordId id) { return const_cast<Sent*>(std::as_const(*this).find(id)); }
     const std::vector<std::vector<Sent>>& by_producer() const { return sent_; }

@@ -177,7 +177,7 @@ bool Simulation::one_view() {
 
 bool Simulation::set_up() {
     for (const auto& machine : machines_)
-        world_.after(world_.chance_of().between(Duration{0}, 800ms), [this, &m = *machine] {
+        world_.after(world_.chance_of().between(Duration{0}, 800ms), [&m = *machine] {
             if (!m.running()) LS_ASSERT(m.start());
         });
     if (!run_until([this] { return one_view(); }, kSetUpLimit)) {
@@ -246,11 +246,11 @@ void Simulation::heal_phase() {
     check_retransmission();
     final_.check(history_, cluster_);
     committed_.at_end();
-    const auto is_sent_again = [this](RecordId id) {
+    const auto is_taken_over = [this](RecordId id) {
         const Sent* sent = history_.find(id);
-        return sent != nullptr && sent->resumes && sent->outcome != Outcome::kAcknowledged;
+        return sent != nullptr && sent->taken_over && sent->outcome != Outcome::kAcknowledged;
     };
-    union_.at_end(cluster_, final_.standing(), final_.starts(), is_sent_again);
+    union_.at_end(cluster_, final_.standing(), final_.starts(), is_taken_over);
 }
 
 // What is asked for again is sent again. One run in which many ask and nobody answers cannot be chance.

@@ -32,7 +32,8 @@ protected:
         protocol::BatchBuilder builder({.codec = what.codec,
                                         .producer_id = ProducerId{77},
                                         .producer_epoch = what.epoch,
-                                        .base_sequence = what.sequence});
+                                        .base_sequence = what.sequence,
+                                        .control = what.sequence < 0});
         builder.add(0, std::nullopt, std::string_view(what.value));
         auto acknowledged = std::make_shared<bool>(false);
         at.node().replicator().produce(**at.node().core().streams.open(stream_), *builder.finish(), proto::QUORUM,
@@ -111,6 +112,18 @@ TEST_P(Orphans, OfAnInstanceWhoseTakeoverIsForgottenStandOnce) {
     const auto epochs = static_cast<std::int16_t>(storage::ProducerTable::kOlderEpochs + 4);
     for (std::int16_t epoch = 2; epoch < epochs; ++epoch) produce_acknowledged({epoch, 0, std::to_string(epoch)});
     EXPECT_EQ(heal_and_count()["line"], 1);
+}
+
+// Nobody was told of a fence that comes back, so it takes over nothing.
+TEST_P(Orphans, OfFencesOpenNoEpoch) {
+    produce_acknowledged({0, 0, "first of the old one"});
+    cluster_.isolate(alone_);
+    (void)produce(cluster_[alone_], {1, protocol::kResumeSequence, "fence"});
+    isolate_owner();
+    produce_acknowledged({0, 1, "second"});
+    auto count = heal_and_count();
+    EXPECT_EQ(count["fence"], 0);
+    produce_acknowledged({0, 2, "third"});
 }
 
 // Without a word of resuming, a newer instance sends other records under the next numbers.

@@ -186,6 +186,60 @@ TEST(ProducerTable, WhatAnInstanceSendsAgainIsNotWantedOfOlderOnes) {
     EXPECT_EQ(t.last_sequence_of(kP), 6);
 }
 
+// A start that has nothing to send opens an epoch, too.
+TEST(ProducerTable, ThePlaceOfANameOutlastsAnyNumberOfItsEpochs) {
+    ProducerTable t;
+    t.apply(batch(0, 0, 99), Offset(0));
+    std::int16_t epoch = 1;
+    for (; epoch <= 2 * static_cast<int>(ProducerTable::kOlderEpochs); ++epoch)
+        t.apply(batch(epoch, epoch % 2 == 0 ? -1 : protocol::kResumeSequence, -1), Offset(100 + epoch));
+    EXPECT_EQ(t.last_sequence_of(kP), 99);
+    EXPECT_EQ(t.check(batch(epoch, 100, 100)).verdict, SequenceCheck::kNew);
+    t.apply(batch(epoch, protocol::kResumeSequence, -1), Offset(200));
+    EXPECT_EQ(t.standing(batch(static_cast<std::int16_t>(epoch - 1), 99, 99)), Standing::kAbsent);
+    EXPECT_EQ(t.standing(batch(static_cast<std::int16_t>(epoch - 1), 100, 100)), Standing::kSentAgain);
+}
+
+TEST(ProducerTable, OnlyTheFenceThatOpensAnEpochMakesItResume) {
+    ProducerTable t;
+    t.apply(batch(0, 0, 4), Offset(0));
+    t.apply(batch(1, -1, -1), Offset(5));
+    t.apply(batch(1, protocol::kResumeSequence, -1), Offset(6));
+    EXPECT_EQ(t.standing(batch(0, 5, 5)), Standing::kAbsent);
+}
+
+TEST(ProducerTable, BytesThatMakeNoSenseAreRefused) {
+    const auto encoded = [](Offset offset, std::int64_t last, std::int64_t resumes_behind) {
+        ByteWriter out;
+        out.put(std::uint8_t{0});
+        out.put(std::uint8_t{0});
+        out.put(std::uint32_t{1});
+        out.put(kP.value);
+        out.put(offset.value);
+        out.put(last);
+        out.put(std::uint8_t{1});
+        out.put(std::int16_t{0});
+        out.put(std::int64_t{-1});
+        out.put(std::int64_t{0});
+        out.put(resumes_behind);
+        for (int list = 0; list < 3; ++list) out.put(std::uint32_t{0});
+        return out.take();
+    };
+    const auto decodes = [](const protocol::Bytes& bytes) {
+        ByteReader in(bytes.span());
+        ProducerTable t;
+        return t.decode(in) && in.at_end();
+    };
+    constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+    EXPECT_TRUE(decodes(encoded(Offset(0), -1, -2)));
+    EXPECT_TRUE(decodes(encoded(Offset(0), 7, 7)));
+    EXPECT_FALSE(decodes(encoded(Offset(-1), -1, -2)));
+    EXPECT_FALSE(decodes(encoded(Offset(0), -2, -2)));
+    EXPECT_FALSE(decodes(encoded(Offset(0), kMost, -2)));
+    EXPECT_FALSE(decodes(encoded(Offset(0), -1, kMost)));
+    EXPECT_FALSE(decodes(encoded(Offset(0), -1, -3)));
+}
+
 TEST(ProducerTable, AFenceThatFindsNothingTakesOverFromTheBeginning) {
     ProducerTable t;
     t.apply(batch(1, protocol::kResumeSequence, -1), Offset(0));
@@ -203,13 +257,13 @@ TEST(ProducerTable, NamesAreForgottenLast) {
     for (int i = 0; i < 50; ++i) t.apply({ProducerId(i), 0, 0, 0}, Offset(100 + i));
     EXPECT_EQ(t.size(), 6u);
     EXPECT_EQ(t.last_sequence_of(name(0)), 9);
-    EXPECT_FALSE(t.may_have_forgotten_a_name());
+    EXPECT_FALSE(t.has_forgotten_a_name());
     for (int i = 1; i < 4; ++i) t.apply({name(i), 0, -1, -1}, Offset(200 + i));
     EXPECT_EQ(t.size(), 6u);
     EXPECT_FALSE(t.epoch_of(name(0))) << "half of the table is for those without";
     EXPECT_TRUE(t.epoch_of(name(1)));
     EXPECT_TRUE(t.epoch_of(ProducerId(49)));
-    EXPECT_TRUE(t.may_have_forgotten_a_name());
+    EXPECT_TRUE(t.has_forgotten_a_name());
     EXPECT_EQ(t.standing({name(0), 0, 10, 10}), Standing::kForgotten);
 }
 

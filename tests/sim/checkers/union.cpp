@@ -49,7 +49,7 @@ void UnionChecker::on_first_served(ClusterId cluster, const view::View& view) {
 
 void UnionChecker::at_end(ClusterId cluster, const std::set<RecordId>& standing,
                           const std::map<StreamId, Offset>& starts,
-                          const std::function<bool(RecordId)>& is_sent_again) {
+                          const std::function<bool(RecordId)>& is_taken_over) {
     for (const auto& [lineage, view, member, tail] : vouched_) {
         if (lineage != cluster || unreliable_.contains(member)) continue;
         for (const auto& [id, stream] : tail->records) {
@@ -61,7 +61,7 @@ void UnionChecker::at_end(ClusterId cluster, const std::set<RecordId>& standing,
     for (const auto& [key, kept] : kept_) {
         const auto start = starts.find(kept.stream);
         if (start != starts.end() && kept.begin < start->second) continue;
-        if (!standing.contains(key.second) && !is_sent_again(key.second))
+        if (!standing.contains(key.second) && !is_taken_over(key.second))
             violations_.report("P5", "{}, which {} held when it joined view {}, is gone", to_text(key.second),
                                protocol::hex(kept.holder.value), kept.view);
     }

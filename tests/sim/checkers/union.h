@@ -29,9 +29,9 @@ public:
         Offset begin;  // of its tail
     };
     // Records that must stand in the log at the end, unless retention has removed what was appended in their time:
-    // `starts` says what it kept. Nor must those stand there that their producer sends again.
+    // `starts` says what it kept. Nor must those stand there that a later instance of their producer took over.
     void at_end(ClusterId cluster, const std::set<RecordId>& standing, const std::map<StreamId, Offset>& starts,
-                const std::function<bool(RecordId)>& is_sent_again);
+                const std::function<bool(RecordId)>& is_taken_over);
     std::uint64_t records() const { return kept_.size(); }
 
 private:
