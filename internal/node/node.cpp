@@ -154,6 +154,7 @@ void Node::start() {
                    core_.record.promised == core_.record.accepted_number();
     if (goes_on) core_.self.incarnation = core_.record.accepted->find(core_.record.node)->incarnation;
     core_.persist([this, goes_on] {
+        if (left_) return;  // it waited for room till then
         if (goes_on) participant_.go_on_after_restart();
         core_.env.log().info("NODE start id={} name={} address={} cluster={} chosen={} streams={}",
                              hex(core_.self.id.value), settings_.name, env::to_string(settings_.address),
@@ -361,7 +362,7 @@ void Node::leave(std::function<void()> done) {
 }
 
 void Node::finish_leaving() {
-    if (!left_ || !tick_timer_.value) return;
+    if (!left_ || std::exchange(finishes_, true)) return;
     for (env::TimerId* timer : {&tick_timer_, &seek_timer_, &change_timer_, &watchdog_}) {
         core_.env.cancel_timer(*timer);
         *timer = {};

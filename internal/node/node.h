@@ -219,6 +219,7 @@ private:
     protocol::TimePoint apart_heard_;
     unsigned attempts_{};         // view changes that failed in a row
     std::function<void()> left_;  // set while leaving
+    bool finishes_{};             // of that, the last part
     env::TimerId tick_timer_;
     env::TimerId seek_timer_;
     env::TimerId change_timer_;

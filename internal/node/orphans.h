@@ -22,7 +22,7 @@ public:
     // The view serves: begin, one stream after another in parallel, one batch of a stream after another.
     void start();
     void stop();
-    // Batches appended again and committed (or found to be there) since the process started.
+    // Batches appended again and committed since the process started, or found to be there or taken over.
     std::uint64_t returned() const { return returned_; }
 
 private:

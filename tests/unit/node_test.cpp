@@ -228,6 +228,24 @@ TEST_P(Seeds, ARestartInOrderIsNotNoticed) {
     expect_everything_everywhere(cluster, stream);
 }
 
+// A start waits for room to write its state: whoever is told to stop meanwhile stops, and does not start after all.
+TEST_P(Seeds, WhoWaitsForRoomToStartCanLeave) {
+    for (const bool room_comes : {false, true}) {
+        Cluster cluster(GetParam(), 3);
+        cluster.start_all();
+        ASSERT_TRUE(cluster.wait_for_one_view());
+        Machine& full = cluster[0];
+        full.crash(FakeDisk::Crash::kProcess);
+        full.disk().set_capacity(1ull << 40);
+        full.disk().set_capacity(full.disk().capacity_bytes() - full.disk().free_bytes() + 100);
+        ASSERT_TRUE(full.start());
+        cluster.world().run_for(500ms);
+        full.leave();
+        if (room_comes) full.disk().set_capacity(1ull << 40);
+        EXPECT_TRUE(cluster.world().run_until([&] { return !full.running(); }, 10s)) << room_comes;
+    }
+}
+
 TEST_P(Seeds, ATopicAskedForByAllAtOnceIsMadeOnce) {
     Cluster cluster(GetParam(), 3);
     cluster.start_all();
