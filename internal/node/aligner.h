@@ -29,7 +29,8 @@ public:
     using DoneHandler = std::function<void(Result<void>)>;
     using AddressOf = std::function<std::optional<Endpoint>(NodeId)>;
 
-    // Work starts at once; `done` is called once, from the loop, unless the object is destroyed before.
+    // Work starts at once, or when what another one began and left is done; `done` is called once, from the loop,
+    // unless the object is destroyed before.
     Aligner(Core& core, ClusterId cluster, std::vector<AlignTarget> targets, AddressOf address_of, DoneHandler done);
     Aligner(const Aligner&) = delete;
     Aligner& operator=(const Aligner&) = delete;
@@ -47,6 +48,7 @@ private:
     };
     using TaskPtr = std::shared_ptr<Task>;
 
+    void begin();
     void start_more();
     void cut(const TaskPtr& task);
     Offset departure(const Task& task, const storage::StreamLog& log) const;

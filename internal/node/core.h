@@ -32,6 +32,7 @@ inline proto::Failure to_proto(const Error& error) {
 using FatalHandler = std::function<void(const Error&)>;
 
 inline constexpr Duration kFullDiskPause = std::chrono::seconds(1);
+inline constexpr Duration kChangeInterval = std::chrono::milliseconds(1);  // between looks at a log that is being cut
 
 struct Core {
     env::Env& env;

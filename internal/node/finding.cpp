@@ -226,6 +226,8 @@ void Node::on_taught(ClusterId cluster, const view::View& view, std::function<vo
     // A leader that was left behind does not know what is committed since.
     if (view.number < std::max(core_.record.chosen_number(), core_.record.accepted_number()))
         return seek("the leader's view is older than what this broker accepted");
+    if (participant_.installing() > view.number) return seek("a newer view is being installed");
+    participant_.stop_installing();
     core_.record.cluster = cluster;
     coordinator_.saw(view.number);
     if (core_.record.learn_chosen(view) && participant_.installed() && participant_.installed()->number < view.number)

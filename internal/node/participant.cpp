@@ -4,10 +4,14 @@
 
 namespace logstream::node {
 
-void Participant::reset() {
-    installed_.reset();
+void Participant::stop_installing() {
     aligner_.reset();
     aligning_ = {};
+}
+
+void Participant::reset() {
+    installed_.reset();
+    stop_installing();
 }
 
 void Participant::refuse(ViewNumber number, ErrorCode code, std::string text, const ExchangeReply& reply) const {
@@ -38,16 +42,22 @@ void Participant::on_exchange(const proto::StateExchange& request, ExchangeReply
     if (!request.founds()) core_.record.cluster = ClusterId{request.cluster_id()};
     aligner_.reset();
     events_.freeze();
-    const auto promised = [this, number, reply] {
-        // Everything appended so far becomes durable before it is reported, so that the log end covers all that was
-        // acknowledged and cannot shrink.
-        core_.store.flush([this, number, reply](Result<void> flushed) {
-            if (!flushed) return core_.fatal(flushed.error());
-            answer_exchange(number, reply);
-        });
-    };
+    const auto promised = [this, number, reply] { flush_and_answer(number, reply); };
     if (protocol::planted(protocol::Bug::kPromiseNotPersisted)) return promised();
     core_.persist(promised);
+}
+
+// Everything appended so far becomes durable before it is reported, so that the log end covers all that was
+// acknowledged and cannot shrink. Nor may it shrink by a cut that began for an older view.
+void Participant::flush_and_answer(ViewNumber number, const ExchangeReply& reply) {
+    if (core_.streams.changing()) {
+        core_.env.set_timer(kChangeInterval, [this, number, reply] { flush_and_answer(number, reply); });
+        return;
+    }
+    core_.store.flush([this, number, reply](Result<void> flushed) {
+        if (!flushed) return core_.fatal(flushed.error());
+        answer_exchange(number, reply);
+    });
 }
 
 void Participant::answer_exchange(ViewNumber number, const ExchangeReply& reply) {

@@ -39,10 +39,15 @@ public:
         installed_ = core_.record.accepted;
         events_.accepted(*installed_);
     }
+    // The view whose base log is being made; 0: none. Whoever makes this broker's logs those of another view stops that
+    // first.
+    ViewNumber installing() const { return aligner_ ? aligning_ : ViewNumber{}; }
+    void stop_installing();
     // Forgets everything, with the record: the node starts afresh in another lineage.
     void reset();
 
 private:
+    void flush_and_answer(ViewNumber number, const ExchangeReply& reply);
     void answer_exchange(ViewNumber number, const ExchangeReply& reply);
     void refuse(ViewNumber number, ErrorCode code, std::string text, const ExchangeReply& reply) const;
     void finish_install(const proto::ViewInstall& request, const view::View& view, const InstallReply& reply);

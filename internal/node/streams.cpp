@@ -51,6 +51,10 @@ std::int64_t Streams::log_end_total() const {
     return total;
 }
 
+bool Streams::changing() const {
+    return std::ranges::any_of(streams_, [](const auto& entry) { return entry.second.log->changing(); });
+}
+
 std::vector<view::StreamHolding> Streams::holdings(Extent extent) const {
     std::vector<view::StreamHolding> out;
     out.reserve(streams_.size());

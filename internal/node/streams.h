@@ -39,6 +39,8 @@ public:
     std::map<StreamId, Stream>& all() { return streams_; }
     const std::map<StreamId, Stream>& all() const { return streams_; }
     bool has_user_records() const;
+    // Some log is being cut or mended, perhaps for somebody who is gone: what it holds is not to be told yet.
+    bool changing() const;
     // Sum of all log ends: how far a member is, in one number.
     std::int64_t log_end_total() const;
     // What this node holds, as STATE_EXCHANGE tells it. `durable`: up to what a completed flush covers.

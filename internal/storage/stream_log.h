@@ -124,6 +124,9 @@ public:
     // runs already, or the log changed under it.
     void compact(Offset below, FlushCallback callback);
 
+    // A truncate, reset or repair has not called back: where the log ends may change yet.
+    bool changing() const { return changing_; }
+
     // The first damaged range, if any; none when all is well. Damage is found at start and by reads.
     std::optional<DamageRange> damage() const;
     // All of them, in rising order; one at the log's end, whose true end is not always known, is the last.
@@ -217,8 +220,8 @@ private:
     std::uint64_t version_{0};
     // Rises with every change of files or bytes: a read that was under way starts again.
     std::uint64_t layout_{0};
-    bool changing_{false};  // a truncate, reset or repair has not called back
-    bool cutting_{false};   // of these a truncate or reset: segment rewrites give up
+    bool changing_{false};
+    bool cutting_{false};  // of these a truncate or reset: segment rewrites give up
     bool compacting_{false};
     Offset compacted_end_;  // closed segments below it were compacted
     // Changes of which files there are, by rewrites and retention, under way: what cuts the log waits for the end of
