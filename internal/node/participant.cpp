@@ -40,7 +40,7 @@ void Participant::on_exchange(const proto::StateExchange& request, ExchangeReply
     // A view of an old lineage may soon need this broker: it founds no other one. A lineage that is being founded is
     // entered with its first accepted view only, or this broker would wait for one that never came to be.
     if (!request.founds()) core_.record.cluster = ClusterId{request.cluster_id()};
-    aligner_.reset();
+    stop_installing();
     events_.freeze();
     const auto promised = [this, number, reply] { flush_and_answer(number, reply); };
     if (protocol::planted(protocol::Bug::kPromiseNotPersisted)) return promised();
@@ -154,7 +154,7 @@ void Participant::on_install(const proto::ViewInstall& request, InstallReply rep
             // The aligner is not destroyed inside its own callback.
             core_.env.set_timer(Duration{0}, [this, request, view, reply, aligned] {
                 if (!aligned) {
-                    if (aligning_ == view.number) aligner_.reset();
+                    if (aligning_ == view.number) stop_installing();
                     return reply_install(view.number, aligned, reply);
                 }
                 finish_install(request, view, reply);
@@ -167,8 +167,7 @@ void Participant::finish_install(const proto::ViewInstall& request, const view::
     if (!promise_holds())
         return reply_install(
             view.number, protocol::fail(ErrorCode::kRefused, "number {} is promised", core_.record.promised), reply);
-    aligner_.reset();
-    aligning_ = {};
+    stop_installing();
     core_.record.cluster = ClusterId{request.cluster_id()};
     core_.record.accept(view);
     core_.record.must_relearn = false;

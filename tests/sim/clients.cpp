@@ -117,9 +117,7 @@ void ProducerClient::burst() {
 }
 
 ProducerClient::Line ProducerClient::next_line() {
-    if (plan_.resumes && next_line_ < file_.size()) {
-        return file_[next_line_++];
-    }
+    if (plan_.resumes && next_line_ < file_.size()) return file_[next_line_++];
     // A named producer takes over from its earlier instances, so that their records stand before its own.
     const std::uint32_t instance = plan_.named ? 0 : instance_;
     Random& random = world_.chance_of();

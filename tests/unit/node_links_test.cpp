@@ -177,6 +177,14 @@ TEST_P(Links, SurvivorsWhoseConnectionsHangElectOnceTheyPass) {
     EXPECT_TRUE(cluster.wait_for_one_view(5s));
 }
 
+// One view, and heartbeats that came at such different times that the detectors' patience differs.
+void start_with_jitter(Cluster& cluster) {
+    cluster.start_all();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    cluster.world().faults.max_delay = 40ms;
+    cluster.world().run_for(5s);
+}
+
 // The leader stands still for 0.8 s, the others go on and take it back: one view of all, and no other after it.
 void expect_one_change_back(Cluster& cluster) {
     Machine& leader = *cluster.leader();
@@ -197,22 +205,15 @@ void expect_one_change_back(Cluster& cluster) {
 // It has not heard the others since it fell asleep; that is nothing to suspect them for in a view that they promised.
 TEST_P(Links, WhoComesBackAfterAPauseSuspectsNobody) {
     Cluster cluster(GetParam(), 3);
-    cluster.start_all();
-    ASSERT_TRUE(cluster.wait_for_one_view());
-    // Detectors of different patience, of which one has given up and the other one is about to.
-    cluster.world().faults.max_delay = 40ms;
-    cluster.world().run_for(5s);
+    ASSERT_NO_FATAL_FAILURE(start_with_jitter(cluster));
     cluster.world().faults = {};
-    expect_one_change_back(cluster);
+    expect_one_change_back(cluster);  // while one detector has given up and the other one is about to
 }
 
 // It finds the leader before it hears that the view which takes it back is chosen: it is a learner no more then.
 TEST_P(Links, WhoComesBackOverASlowNetworkIsTakenInOnce) {
     Cluster cluster(GetParam(), 3);
-    cluster.start_all();
-    ASSERT_TRUE(cluster.wait_for_one_view());
-    cluster.world().faults.max_delay = 40ms;
-    cluster.world().run_for(5s);
+    ASSERT_NO_FATAL_FAILURE(start_with_jitter(cluster));
     expect_one_change_back(cluster);
 }
 

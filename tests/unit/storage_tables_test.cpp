@@ -177,7 +177,7 @@ TEST(ProducerTable, WhatAnInstanceSendsAgainIsNotWantedOfOlderOnes) {
     EXPECT_EQ(t.standing(batch(2, 5, 6)), Standing::kAbsent) << "its own may be lost and come back";
     EXPECT_EQ(t.check(batch(2, 5, 6)).verdict, SequenceCheck::kNew);
     t.apply(batch(2, 5, 6), Offset(6));
-    t.apply(fence, Offset(8));  // an orphan of it: nothing changes
+    t.apply(fence, Offset(8));  // again: nothing changes
     t.apply(batch(3, protocol::kResumeSequence, -1), Offset(9));
     t.apply(batch(4, -1, -1), Offset(10));
     EXPECT_EQ(t.standing(batch(1, 5, 6)), Standing::kSentAgain) << "by the second one, of three";
