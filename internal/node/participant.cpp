@@ -163,21 +163,25 @@ void Participant::on_install(const proto::ViewInstall& request, InstallReply rep
 }
 
 void Participant::finish_install(const proto::ViewInstall& request, const view::View& view, const InstallReply& reply) {
-    const auto promise_holds = [this, number = view.number] { return core_.record.promised == number; };
-    if (!promise_holds())
-        return reply_install(
-            view.number, protocol::fail(ErrorCode::kRefused, "number {} is promised", core_.record.promised), reply);
+    // Another number may be promised while the disk works, or a newer view be known to be chosen.
+    const auto stands = [this, number = view.number] {
+        return core_.record.promised == number && core_.record.chosen_number() <= number;
+    };
+    const auto refuse_it = [this, number = view.number, reply] {
+        reply_install(number,
+                      protocol::fail(ErrorCode::kRefused, "number {} is promised, view {} chosen",
+                                     core_.record.promised, core_.record.chosen_number()),
+                      reply);
+    };
+    if (!stands()) return refuse_it();
     stop_installing();
     core_.record.cluster = ClusterId{request.cluster_id()};
     core_.record.accept(view);
     core_.record.must_relearn = false;
     if (request.has_chosen())
         if (auto chosen = view::from_proto(request.chosen())) core_.record.learn_chosen(*chosen);
-    core_.persist([this, view, reply, promise_holds] {
-        if (!promise_holds())
-            return reply_install(view.number,
-                                 protocol::fail(ErrorCode::kRefused, "number {} is promised", core_.record.promised),
-                                 reply);
+    core_.persist([this, view, reply, stands, refuse_it] {
+        if (!stands()) return refuse_it();
         installed_ = view;
         events_.accepted(view);
         reply_install(view.number, {}, reply);
