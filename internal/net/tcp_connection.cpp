@@ -129,7 +129,6 @@ void TcpConnection::stop_reading() {
 }
 
 void TcpConnection::read(ssize_t size) {
-    if (size == 0) return;  // nothing there after all
     if (size == UV_EOF)
         return fail({ErrorCode::kNetwork, fmt::format("{} closed the connection", env::to_string(peer_))});
     if (size < 0) return fail(lost("lost the connection to", static_cast<int>(size)));

@@ -13,6 +13,9 @@ constexpr std::size_t kCrcAt = 12;
 constexpr std::size_t kChunkBytes = 64u << 10;
 constexpr std::size_t kDirectReadBytes = 4096;  // from this size on, the rest of a part is read into place
 
+// Connections take turns at one chunk, so that a thousand of them which wait for their next message hold none.
+thread_local Bytes spare_chunk;
+
 std::uint32_t crc_of_fixed(std::span<const std::byte> fixed) {
     std::array<std::byte, kMessageHeaderBytes> copy;
     std::memcpy(copy.data(), fixed.data(), copy.size());
@@ -54,7 +57,7 @@ std::span<std::byte> MessageDecoder::writable() {
         Bytes& part = phase_ == Phase::kHeader ? current_.header : current_.body;
         return {part.mutable_data() + part_filled_, rest};
     }
-    if (chunk_.empty()) chunk_ = Bytes::allocate(kChunkBytes);
+    if (chunk_.empty()) chunk_ = spare_chunk.empty() ? Bytes::allocate(kChunkBytes) : std::exchange(spare_chunk, {});
     if (consumed_ > 0) {
         std::memmove(chunk_.mutable_data(), chunk_.data() + consumed_, filled_ - consumed_);
         filled_ -= consumed_;
@@ -109,6 +112,15 @@ Result<void> MessageDecoder::received(std::size_t size, const std::function<void
     } else {
         filled_ += size;
     }
+    Result<void> sound = decode(deliver);
+    if (filled_ == consumed_ && !chunk_.empty()) {
+        spare_chunk = std::exchange(chunk_, {});
+        filled_ = consumed_ = 0;
+    }
+    return sound;
+}
+
+Result<void> MessageDecoder::decode(const std::function<void(Message)>& deliver) {
     while (true) {
         if (phase_ == Phase::kFixed) {
             const std::size_t available = filled_ - consumed_;

@@ -61,8 +61,8 @@ public:
     // Where the next bytes from the socket go: a free range that `received` then accounts for. A large body is read
     // straight into its own buffer, which the Message hands on by reference.
     std::span<std::byte> writable();
-    // `size` bytes were put into writable(). Calls `deliver` for each message that is now whole. An error is final: the
-    // stream is garbage (or another cluster's) and the connection must be closed.
+    // `size` bytes, or none, were put into writable(). Calls `deliver` for each message that is now whole. An error is
+    // final: the stream is garbage (or another cluster's) and the connection must be closed.
     Result<void> received(std::size_t size, const std::function<void(Message)>& deliver);
 
 private:
@@ -70,12 +70,13 @@ private:
     // Checks the fixed part as far as it has come, so that garbage is noticed before it has to be complete.
     Result<void> check_fixed(std::span<const std::byte> so_far) const;
     void begin_message(std::span<const std::byte> fixed);
+    Result<void> decode(const std::function<void(Message)>& deliver);
     void take(Bytes& target);  // moves what the chunk holds into the part being read
     std::size_t missing() const;
 
     ClusterTag cluster_;
     Limits limits_;
-    Bytes chunk_;             // read buffer for fixed headers and small messages
+    Bytes chunk_;             // read buffer for fixed headers and small messages; empty while it would hold nothing
     std::size_t filled_{};    // bytes of chunk_ received
     std::size_t consumed_{};  // of these, bytes already used
     Phase phase_{Phase::kFixed};

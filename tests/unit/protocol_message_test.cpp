@@ -102,6 +102,23 @@ TEST(Message, EverySizeSurvivesEveryChunking) {
     }
 }
 
+// A thousand connections that wait for their next message share one read buffer.
+TEST(Message, WhoWaitsForItsNextMessageHoldsNoReadBuffer) {
+    const std::string whole = on_wire({"header", "body", 1});
+    const std::string large = on_wire({"header", std::string(9000, 'b'), 2});
+    Feed first;
+    Feed second;
+    const auto* const chunk = first.decoder.writable().data();
+    ASSERT_TRUE(first.bytes(whole + large));
+    EXPECT_EQ(second.decoder.writable().data(), chunk) << "after whole messages";
+    ASSERT_TRUE(second.decoder.received(0, [](auto) {}));
+    EXPECT_EQ(first.decoder.writable().data(), chunk) << "when nothing was there to be read";
+    ASSERT_TRUE(first.bytes(whole.substr(0, 10)));
+    EXPECT_NE(second.decoder.writable().data(), chunk) << "while a part of a message waits in it";
+    ASSERT_TRUE(first.bytes(whole.substr(10)));
+    ASSERT_EQ(first.got.size(), 3u);
+}
+
 TEST(Message, ByteByByteEachIsDeliveredWithItsLastByte) {
     std::string wire;
     std::vector<std::size_t> ends;
