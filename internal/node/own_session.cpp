@@ -49,6 +49,7 @@ OwnSession::OwnSession(Core& core, const view::View& view, Replicator::Counters&
 OwnSession::~OwnSession() {
     core_.env.cancel_timer(pump_timer_);
     core_.env.cancel_timer(resend_timer_);
+    core_.store.set_pending_bytes(0);
 }
 
 void OwnSession::produce(Stream& stream, Bytes bytes, proto::Acks acks, Replicator::ProduceHandler done) {
@@ -185,6 +186,7 @@ void OwnSession::wait(proto::Acks acks, Sequence sequence, Offset base_offset, s
     if (!pending_.add(level_of(acks), sequence, cookie))
         return done(protocol::fail(ErrorCode::kUnknown, "too many requests wait; retry"));
     waiting_bytes_ += bytes;
+    core_.store.set_pending_bytes(waiting_bytes_);
     waiting_.emplace(cookie, Waiting{std::move(done), base_offset, bytes});
 }
 
@@ -266,6 +268,7 @@ void OwnSession::settle() {
         waiting_bytes_ -= node.mapped().bytes;
         node.mapped().done(node.mapped().base_offset);
     }
+    core_.store.set_pending_bytes(waiting_bytes_);
     stalls_.update(window_is_full() ? acks_.only_one_behind() : std::nullopt, core_.env.now());
     if (!queue_.empty() && !window_is_full()) schedule_pump();
 }

@@ -15,7 +15,7 @@ void TailCache::evict() {
         CachedTail* tail = found == tails_.end() ? nullptr : found->second;
         const bool stale = tail == nullptr || tail->batches_.empty() || tail->batches_.front().serial != token.batch;
         if (!stale) {
-            if (bytes_ <= limit_bytes_) return;
+            if (bytes_ <= bound()) return;
             const CachedBatch& oldest = tail->batches_.front();
             if (oldest.next > tail->written_end_) return;
             bytes_ -= oldest.bytes.size();

@@ -5,6 +5,7 @@
 // the slices.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <unordered_map>
@@ -26,6 +27,8 @@ public:
     TailCache& operator=(const TailCache&) = delete;
     // Drops the oldest batches down to the bound.
     void evict();
+    // The bound shrinks by so many bytes, though not below a quarter.
+    void yield(std::uint64_t bytes) { yielded_bytes_ = bytes; }
     std::uint64_t bytes() const { return bytes_; }
 
 private:
@@ -34,7 +37,10 @@ private:
         std::uint64_t tail{};
         std::uint64_t batch{};
     };
+    std::uint64_t bound() const { return limit_bytes_ - std::min(yielded_bytes_, limit_bytes_ / 4 * 3); }
+
     std::uint64_t limit_bytes_;
+    std::uint64_t yielded_bytes_{0};
     std::uint64_t bytes_{0};
     std::uint64_t next_tail_{1};
     std::deque<Token> order_;  // by time of append; tokens of batches that are gone are skipped

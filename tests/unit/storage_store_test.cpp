@@ -248,6 +248,28 @@ TEST_F(StoreTest, RetentionDropsWholeSegmentsBelowTheHighWatermark) {
     EXPECT_LE(log().log_start(), Offset(80));
 }
 
+TEST_F(StoreTest, RecentBatchesYieldToPendingOnesDownToAQuarter) {
+    options_.cache_bytes = 8000;
+    open();
+    const auto cached_after_many = [this] {
+        append(log(), 200);
+        EXPECT_TRUE(flush());
+        std::int64_t count = 0;
+        const std::int64_t end = log().log_end().value;
+        while (count < end && log().read_cached(Offset(end - count - 1), log().log_end(), 1)) ++count;
+        return count;
+    };
+    const std::int64_t all = cached_after_many();
+    ASSERT_GT(all, 40);
+    ASSERT_LT(all, 200);
+    store_->set_pending_bytes(4000);
+    EXPECT_NEAR(cached_after_many(), all / 2, 2);
+    store_->set_pending_bytes(1u << 20);
+    EXPECT_NEAR(cached_after_many(), all / 4, 2);
+    store_->set_pending_bytes(0);
+    EXPECT_NEAR(cached_after_many(), all, 2);
+}
+
 TEST_F(StoreTest, AnOffsetIsFoundByTime) {
     options_.segment_bytes = 1000;
     options_.index_interval_bytes = 300;
