@@ -83,7 +83,7 @@ struct FailureConfig {
 struct ReplicationConfig {
     env::Endpoint multicast{0xef000001, 9999};  // 239.0.0.1:9999
     Transport transport = Transport::kAuto;
-    std::size_t window_bytes = std::size_t{4} << 20;  // most that is sent and not acknowledged by all
+    std::size_t window_bytes = std::size_t{8} << 20;  // most that is sent and not acknowledged by all
     std::size_t mtu_bytes = 0;                        // IP and UDP headers included; 0: the interface's
     Duration slow_member_timeout = std::chrono::seconds(5);
     std::uint32_t min_in_sync = 1;  // a view smaller than this refuses writes

@@ -35,7 +35,7 @@ struct NetOptions {
     // Datagrams are never larger than this, IP and UDP headers included; 0: the interface's MTU.
     std::size_t mtu_bytes = 0;
     // Asked of the kernel for the multicast socket; what it really gave is in datagram_limits().
-    std::size_t multicast_buffer_bytes = 8u << 20;
+    std::size_t multicast_buffer_bytes = 16u << 20;
 
     protocol::MessageDecoder::Limits message_limits;
     // A connection's send queue: over the mark, send() answers kFull and on_writable follows below half of it. A

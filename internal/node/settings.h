@@ -35,7 +35,7 @@ struct Settings {
     Duration failure_timeout = std::chrono::seconds(15);
 
     Transport transport = Transport::kAuto;
-    std::size_t window_bytes = 4u << 20;  // upper limit; the kernel's receive buffers may allow less
+    std::size_t window_bytes = 8u << 20;  // upper limit; the kernel's receive buffers may allow less
     Duration slow_member_timeout = std::chrono::seconds(5);
     std::uint32_t min_in_sync = 1;
 
