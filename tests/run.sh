@@ -185,8 +185,7 @@ check_integration_arguments() {
         [[ $argument == --mode=* ]] && mode=${argument#--mode=}
         case $mode in
             '' | netns | loopback) ;;
-            docker | vagrant) wrong_usage "there is no mode '$mode' yet; there are netns and loopback" ;;
-            *) wrong_usage "unknown mode '$mode'; there are netns and loopback" ;;
+            *) wrong_usage "there is no mode '$mode'; there are netns and loopback" ;;
         esac
         previous=$argument
     done

@@ -20,12 +20,12 @@ Usage: deploy/local/cluster.sh start|stop|status [flags] [-- FLAGS OF EACH BROKE
   --wait SECONDS          how long they may take to have one view; 0: don't wait (default 30)
 
 Several clusters live side by side when they differ in --dir, --port and --cluster. `stop`, `status` and a second `start`
-need only --dir: the rest is kept there.
+need only --dir: the rest is kept there, flags of the brokers too, until others (or none) follow `--`.
 TEXT
 }
 
 count='' port='' cluster='' broadcast_port='' multicast='' binary=''
-dir=$root/build/local wait_seconds=30 extra=()
+dir=$root/build/local wait_seconds=30 flags=() flags_are_new=''
 command=${1:-}
 (($# > 0)) && shift
 while (($# > 0)); do
@@ -38,7 +38,7 @@ while (($# > 0)); do
         --multicast) multicast=$(flag_value "$@"); shift ;;
         --binary) binary=$(flag_value "$@"); shift ;;
         --wait) wait_seconds=$(flag_value "$@"); shift ;;
-        --) shift; extra=("$@"); break ;;
+        --) shift; flags=("$@") flags_are_new=1; break ;;
         -h | --help) usage; exit 0 ;;
         *) usage >&2; die "unknown argument '$1'" 2 ;;
     esac
@@ -63,6 +63,7 @@ choose_settings() {
     binary=$(setting "$binary" binary "$root/build/bin/logstream")
     is_count "$count" || die "-n expects a number of brokers, got '$count'" 2
     is_count "$port" || die "--port expects a port, got '$port'" 2
+    [[ -n $flags_are_new ]] || mapfile -t flags < <(kept flag)
     folders=() addresses=()
     local i
     for ((i = 1; i <= count; ++i)); do
@@ -73,6 +74,7 @@ choose_settings() {
 settings_text() {
     local name
     for name in count port cluster broadcast_port multicast binary; do printf '%s=%s\n' "$name" "${!name}"; done
+    for name in "${flags[@]}"; do printf 'flag=%s\n' "$name"; done
 }
 ctl() { echo "${binary%/*}/logstreamctl"; }
 
@@ -99,7 +101,7 @@ start() {
     for i in "${!folders[@]}"; do
         broker_pid "${folders[i]}" >/dev/null && continue
         broker_start "${folders[i]}" "$binary" --address "${addresses[i]}" --name "n$((i + 1))" --cluster "$cluster" \
-            --broadcast-port "$broadcast_port" --multicast "$multicast" --data "${folders[i]}/data" "${extra[@]}"
+            --broadcast-port "$broadcast_port" --multicast "$multicast" --data "${folders[i]}/data" "${flags[@]}"
     done
     ((wait_seconds == 0)) && return
     wait_for_one_view "$wait_seconds" "$count" folders addresses "$(ctl)" || exit 1
