@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <vector>
 
 namespace logstream::storage {
 
@@ -32,6 +31,7 @@ bool FileHandles::close(const std::string& path) {
     const auto found = by_path_.find(path);
     if (found == by_path_.end()) return true;
     const int fd = found->second->fd;
+    if (found->second->dirty) --dirty_;
     handles_.erase(found->second);
     by_path_.erase(found);
     return ::close(fd) == 0;
@@ -46,11 +46,23 @@ void FileHandles::close_all_below(const std::string& path) {
 }
 
 void FileHandles::set_dirty(const std::string& path, bool dirty) {
-    if (const auto found = by_path_.find(path); found != by_path_.end()) found->second->dirty = dirty;
+    const auto found = by_path_.find(path);
+    if (found == by_path_.end() || found->second->dirty == dirty) return;
+    found->second->dirty = dirty;
+    dirty ? ++dirty_ : --dirty_;
 }
 
 void FileHandles::set_all_clean() {
     for (Handle& handle : handles_) handle.dirty = false;
+    dirty_ = 0;
+}
+
+std::vector<std::string> FileHandles::dirty() const {
+    std::vector<std::string> paths;
+    for (const Handle& handle : handles_) {
+        if (handle.dirty) paths.push_back(handle.path);
+    }
+    return paths;
 }
 
 }  // namespace logstream::storage

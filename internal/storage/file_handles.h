@@ -7,6 +7,7 @@
 #include <list>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 namespace logstream::storage {
 
@@ -27,6 +28,9 @@ public:
     // A file with unflushed writes is not closed to make room: its write error, if one comes, would go unseen.
     void set_dirty(const std::string& path, bool dirty);
     void set_all_clean();
+    // There is room for another only when some are flushed.
+    bool all_dirty() const { return dirty_ >= limit_; }
+    std::vector<std::string> dirty() const;
 
 private:
     struct Handle {
@@ -35,6 +39,7 @@ private:
         bool dirty{false};
     };
     std::size_t limit_;
+    std::size_t dirty_{0};
     std::list<Handle> handles_;  // most recently used first
     std::unordered_map<std::string, std::list<Handle>::iterator> by_path_;
 };

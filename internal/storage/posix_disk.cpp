@@ -351,26 +351,36 @@ Result<void> PosixDisk::write_pieces(int fd, const std::string& path, std::uint6
     return {};
 }
 
+// A file with unflushed writes stays open, and one group may have more of them than there are descriptors: then it is
+// flushed as it goes. What a flush loses for want of room is not written again, so that is a failure of the disk.
+Result<int> PosixDisk::open_to_change(const std::string& path, int flags) {
+    if (write_handles_.all_dirty()) {
+        if (auto flushed = run(SyncOp{write_handles_.dirty(), {}}); !flushed)
+            return protocol::fail(ErrorCode::kDisk, "{}", flushed.error().message);
+    }
+    const int fd = write_handles_.get(path, O_RDWR | flags);
+    if (fd < 0) return disk_error(errno, "open", path);
+    write_handles_.set_dirty(path, true);
+    return fd;
+}
+
 Result<void> PosixDisk::run(const WriteOp& op) {
-    const int fd = write_handles_.get(op.path, O_RDWR | O_CREAT);
-    if (fd < 0) return disk_error(errno, "open", op.path);
-    write_handles_.set_dirty(op.path, true);
-    return write_pieces(fd, op.path, op.position, op.pieces);
+    const auto fd = open_to_change(op.path, O_CREAT);
+    if (!fd) return std::unexpected(fd.error());
+    return write_pieces(*fd, op.path, op.position, op.pieces);
 }
 
 Result<void> PosixDisk::run(const TruncateOp& op) {
-    const int fd = write_handles_.get(op.path, O_RDWR);
-    if (fd < 0) return disk_error(errno, "open", op.path);
-    write_handles_.set_dirty(op.path, true);
-    if (::ftruncate(fd, static_cast<off_t>(op.size)) != 0) return disk_error(errno, "truncate", op.path);
+    const auto fd = open_to_change(op.path, 0);
+    if (!fd) return std::unexpected(fd.error());
+    if (::ftruncate(*fd, static_cast<off_t>(op.size)) != 0) return disk_error(errno, "truncate", op.path);
     return {};
 }
 
 Result<void> PosixDisk::run(const CreateOp& op) {
-    const int fd = write_handles_.get(op.path, O_RDWR | O_CREAT);
-    if (fd < 0) return disk_error(errno, "create", op.path);
-    write_handles_.set_dirty(op.path, true);
-    if (::ftruncate(fd, 0) != 0) return disk_error(errno, "truncate", op.path);
+    const auto fd = open_to_change(op.path, O_CREAT);
+    if (!fd) return std::unexpected(fd.error());
+    if (::ftruncate(*fd, 0) != 0) return disk_error(errno, "truncate", op.path);
     return {};
 }
 

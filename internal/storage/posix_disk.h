@@ -20,7 +20,7 @@ namespace logstream::storage {
 
 class PosixDisk final : public Disk {
 public:
-    // So many files it may have open at a time, and a few besides.
+    // So many files it has open at a time, and a few besides.
     static constexpr std::size_t kWriteHandles = 1024;
     static constexpr std::size_t kReadHandles = 128;
     static constexpr std::size_t kHeldFiles = 512;  // removed, their blocks not given back yet
@@ -70,6 +70,7 @@ private:
     GroupResult write_here(std::vector<DiskOp> ops);
     GroupResult run_group(std::vector<DiskOp> ops);
     Result<void> run_op(const DiskOp& op);
+    Result<int> open_to_change(const std::string& path, int flags);
     Result<void> run(const WriteOp& op);
     Result<void> run(const TruncateOp& op);
     Result<void> run(const CreateOp& op);

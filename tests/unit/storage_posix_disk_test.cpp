@@ -1,6 +1,7 @@
 // The real disk: operations on a temporary directory, errors with their reasons, and a store on it from start to
 // restart.
 #include <gmock/gmock.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <condition_variable>
@@ -191,6 +192,30 @@ TEST_F(PosixDiskTest, ARemovedFileIsGivenBack) {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
     while (held_files() > 0 && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
     EXPECT_EQ(held_files(), 0);
+}
+
+// As many topics as there are may be written to in one group.
+TEST_F(PosixDiskTest, AGroupMayWriteToMoreFilesThanCanBeOpen) {
+    PosixDisk disk(loop_.post());
+    ASSERT_TRUE(disk.lock(dir_));
+    constexpr std::size_t kFiles = PosixDisk::kWriteHandles * 3 / 2;
+    rlimit before{};
+    ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+    rlimit few = before;
+    few.rlim_cur = PosixDisk::kWriteHandles + PosixDisk::kWriteHandles / 4;
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+    std::vector<DiskOp> ops;
+    SyncOp sync;
+    for (std::size_t i = 0; i < kFiles; ++i) {
+        sync.files.push_back(dir_ + "/" + std::to_string(i));
+        ops.emplace_back(WriteOp{sync.files.back(), 0, {text(std::to_string(i))}});
+    }
+    ops.emplace_back(std::move(sync));
+    const GroupResult result = submit(disk, std::move(ops));
+    EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+    ASSERT_TRUE(result.status) << result.status.error().message;
+    for (const std::size_t i : {std::size_t{0}, kFiles - 1})
+        EXPECT_EQ(read(disk, dir_ + "/" + std::to_string(i), 0, 10)->view(), std::to_string(i));
 }
 
 TEST_F(PosixDiskTest, ADirectoryHasOneOwner) {
