@@ -253,8 +253,10 @@ void Node::went_on_without(const view::View& view) {
 }
 
 void Node::on_chosen(const view::View& view) {
-    if ((serving_ && serving_->number == view.number) || view.number < core_.record.chosen_number()) return;
-    if (core_.record.learn_chosen(view) || core_.record.chosen_number() == view.number) core_.persist([] {});
+    if (serving_ && serving_->number == view.number) return;
+    if (view.number < core_.record.chosen_number()) return;  // late news of a view that the others have left
+    core_.record.learn_chosen(view);
+    core_.persist([] {});
     // A coordinator on a slow disk may learn that its view is chosen only after it has gone on to a newer one.
     const auto& installed = participant_.installed();
     if (!installed || *installed != view || participant_.frozen()) return;

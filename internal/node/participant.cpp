@@ -10,6 +10,7 @@ void Participant::stop_installing() {
 }
 
 void Participant::reset() {
+    ++resets_;
     installed_.reset();
     stop_installing();
 }
@@ -88,6 +89,13 @@ void Participant::reply_install(ViewNumber number, const Result<void>& result, c
     reply(out);
 }
 
+void Participant::refuse_install(ViewNumber number, const InstallReply& reply) const {
+    reply_install(number,
+                  protocol::fail(ErrorCode::kRefused, "number {} is promised, view {} chosen", core_.record.promised,
+                                 core_.record.chosen_number()),
+                  reply);
+}
+
 // What was committed is in every base log, unless its topic was deleted: this broker was away and has not read that
 // yet. Where records are acknowledged before they are flushed, the others may as well have lost them; then nothing is
 // removed, and the aligner says what departs.
@@ -116,9 +124,9 @@ void Participant::on_install(const proto::ViewInstall& request, InstallReply rep
         return reply_install(number, protocol::fail(ErrorCode::kRefused, "the view names another run of this broker"),
                              reply);
     const bool over = core_.record.accepted_number() >= number && !protocol::planted(protocol::Bug::kViewNumberReused);
-    if (!core_.record.may_accept(*view) || core_.record.promised != number || over)
-        return reply_install(
-            number, protocol::fail(ErrorCode::kRefused, "number {} is promised", core_.record.promised), reply);
+    if (!core_.record.may_accept(*view) || core_.record.promised != number || over ||
+        core_.record.chosen_number() > number)
+        return refuse_install(number, reply);
     if (aligning_ == number && aligner_)
         return reply_install(number, protocol::fail(ErrorCode::kBusy, "view {} is being installed", number), reply);
 
@@ -163,25 +171,20 @@ void Participant::on_install(const proto::ViewInstall& request, InstallReply rep
 }
 
 void Participant::finish_install(const proto::ViewInstall& request, const view::View& view, const InstallReply& reply) {
-    // Another number may be promised while the disk works, or a newer view be known to be chosen.
-    const auto stands = [this, number = view.number] {
-        return core_.record.promised == number && core_.record.chosen_number() <= number;
+    // While the disk works another number may be promised, a newer view be known to be chosen, or the view be left.
+    const auto stands = [this, number = view.number, resets = resets_] {
+        return resets == resets_ && core_.record.promised == number && core_.record.chosen_number() <= number;
     };
-    const auto refuse_it = [this, number = view.number, reply] {
-        reply_install(number,
-                      protocol::fail(ErrorCode::kRefused, "number {} is promised, view {} chosen",
-                                     core_.record.promised, core_.record.chosen_number()),
-                      reply);
-    };
-    if (!stands()) return refuse_it();
+    if (installing() != view.number) return refuse_install(view.number, reply);
     stop_installing();
+    if (!stands()) return refuse_install(view.number, reply);
     core_.record.cluster = ClusterId{request.cluster_id()};
     core_.record.accept(view);
     core_.record.must_relearn = false;
     if (request.has_chosen())
         if (auto chosen = view::from_proto(request.chosen())) core_.record.learn_chosen(*chosen);
-    core_.persist([this, view, reply, stands, refuse_it] {
-        if (!stands()) return refuse_it();
+    core_.persist([this, view, reply, stands] {
+        if (!stands()) return refuse_install(view.number, reply);
         installed_ = view;
         events_.accepted(view);
         reply_install(view.number, {}, reply);

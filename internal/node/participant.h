@@ -53,12 +53,14 @@ private:
     void finish_install(const proto::ViewInstall& request, const view::View& view, const InstallReply& reply);
     void remove_deleted(const std::set<StreamId>& planned);
     void reply_install(ViewNumber number, const Result<void>& result, const InstallReply& reply) const;
+    void refuse_install(ViewNumber number, const InstallReply& reply) const;
 
     Core& core_;
     Events events_;
     std::optional<view::View> installed_;
     std::unique_ptr<Aligner> aligner_;
     ViewNumber aligning_;  // the view that aligner_ works for
+    std::uint64_t resets_{};
     protocol::TimePoint frozen_at_;
 };
 

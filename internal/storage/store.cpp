@@ -243,7 +243,7 @@ void Store::flush(FlushCallback callback) { parts_->context.commit.flush(std::mo
 bool Store::failed() const { return parts_->context.commit.failed(); }
 bool Store::disk_full() const { return parts_->context.commit.disk_full(); }
 std::uint64_t Store::unwritten_bytes() const { return parts_->context.commit.unwritten_bytes(); }
-void Store::set_pending_bytes(std::uint64_t bytes) { parts_->context.cache.yield(bytes); }
+void Store::set_pending_bytes(std::uint64_t bytes) { parts_->context.cache.set_yielded(bytes); }
 void Store::tick(TimePoint now) {
     parts_->context.commit.tick(now);
     if (now < parts_->next_quiet_check) return;

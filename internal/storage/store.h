@@ -69,7 +69,7 @@ public:
     // Bytes appended and not yet written; append refuses with kBusy beyond StoreOptions::unwritten_bytes.
     std::uint64_t unwritten_bytes() const;
     // So many bytes of batches the caller holds until they are acknowledged. What is kept in memory for readers shrinks
-    // by as much, though not below a quarter of StoreOptions::cache_bytes: both together stay bounded.
+    // by as much, though not below a quarter of StoreOptions::cache_bytes.
     void set_pending_bytes(std::uint64_t bytes);
 
     // Drives what is due by time: the flush interval, tries after a full disk. Call it about every 100 ms.

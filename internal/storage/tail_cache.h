@@ -1,5 +1,6 @@
-// The newest batches of all streams in memory, by reference: readers that keep up never touch the disk. One bound for
-// the whole store; the batches appended longest ago go first, but never one that is not yet written.
+// The newest batches of all streams in memory, by reference: readers that keep up do not touch the disk, unless batches
+// wait for long until they may be read. One bound for the whole store; the batches appended longest ago go first, but
+// never one that is not yet written.
 //
 // A batch is a slice of the buffer it arrived in, and that buffer lives as long as any of its slices; the bound counts
 // the slices.
@@ -27,8 +28,8 @@ public:
     TailCache& operator=(const TailCache&) = delete;
     // Drops the oldest batches down to the bound.
     void evict();
-    // The bound shrinks by so many bytes, though not below a quarter.
-    void yield(std::uint64_t bytes) { yielded_bytes_ = bytes; }
+    // From now on the bound is smaller by so many bytes, though not below a quarter.
+    void set_yielded(std::uint64_t bytes) { yielded_bytes_ = bytes; }
     std::uint64_t bytes() const { return bytes_; }
 
 private:

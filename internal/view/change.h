@@ -92,8 +92,9 @@ public:
         Lineage lineage = Lineage::kNew;
         bool multicast_allowed = true;    // replication.transport is not tcp
         bool multicast_required = false;  // replication.transport is multicast
-        // A member whose logs lack more than this is left to catch up as a learner, if the rest can do without it.
-        std::uint64_t max_behind_bytes = 8u << 20;
+        // A member whose logs lack more than this, two windows, is left to catch up as a learner, if the rest can do
+        // without it.
+        std::uint64_t max_behind_bytes = 16u << 20;
     };
     // `invited` are the nodes that STATE_EXCHANGE goes to, the coordinator among them.
     Change(ViewNumber number, NodeId coordinator, NodeSet invited, Options options);
