@@ -3,8 +3,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <algorithm>
-
 namespace logstream::storage {
 
 FileHandles::~FileHandles() {

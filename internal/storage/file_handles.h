@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <list>
 #include <string>
@@ -28,8 +29,8 @@ public:
     // A file with unflushed writes is not closed to make room: its write error, if one comes, would go unseen.
     void set_dirty(const std::string& path, bool dirty);
     void set_all_clean();
-    // There is room for another only when some are flushed.
-    bool all_dirty() const { return dirty_ >= limit_; }
+    // So many more may become dirty before some have to be flushed.
+    std::size_t room() const { return limit_ - std::min(dirty_, limit_); }
     std::vector<std::string> dirty() const;
 
 private:

@@ -292,7 +292,8 @@ void PosixDisk::read(const std::string& path, std::uint64_t position, std::size_
 }
 
 bool PosixDisk::may_write_here(const std::vector<DiskOp>& ops) {
-    return is_small_write(ops) && Clock::now() >= not_here_until_ && writer_.idle();
+    return is_small_write(ops) && Clock::now() >= not_here_until_ && writer_.idle() &&
+           write_handles_.room() >= ops.size();  // else it may have to flush
 }
 
 GroupResult PosixDisk::write_here(std::vector<DiskOp> ops) {
@@ -354,7 +355,7 @@ Result<void> PosixDisk::write_pieces(int fd, const std::string& path, std::uint6
 // A file with unflushed writes stays open, and one group may have more of them than there are descriptors: then it is
 // flushed as it goes. What a flush loses for want of room is not written again, so that is a failure of the disk.
 Result<int> PosixDisk::open_to_change(const std::string& path, int flags) {
-    if (write_handles_.all_dirty()) {
+    if (write_handles_.room() == 0) {
         if (auto flushed = run(SyncOp{write_handles_.dirty(), {}}); !flushed)
             return protocol::fail(ErrorCode::kDisk, "{}", flushed.error().message);
     }
