@@ -28,12 +28,7 @@ Aligner::Aligner(Core& core, ClusterId cluster, std::vector<AlignTarget> targets
                  DoneHandler done)
     : core_(core), cluster_(cluster), address_of_(std::move(address_of)), done_(std::move(done)) {
     for (AlignTarget& target : targets) waiting_.push_back(std::make_shared<Task>(Task{std::move(target)}));
-    core_.env.set_timer(Duration{0}, guarded([this] { begin(); }));
-}
-
-void Aligner::begin() {
-    if (!core_.streams.changing()) return start_more();
-    core_.env.set_timer(kChangeInterval, guarded([this] { begin(); }));
+    core_.env.set_timer(Duration{0}, guarded([this] { core_.when_still(guarded([this] { start_more(); })); }));
 }
 
 void Aligner::start_more() {

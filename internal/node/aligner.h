@@ -48,7 +48,6 @@ private:
     };
     using TaskPtr = std::shared_ptr<Task>;
 
-    void begin();
     void start_more();
     void cut(const TaskPtr& task);
     Offset departure(const Task& task, const storage::StreamLog& log) const;

@@ -32,7 +32,7 @@ inline proto::Failure to_proto(const Error& error) {
 using FatalHandler = std::function<void(const Error&)>;
 
 inline constexpr Duration kFullDiskPause = std::chrono::seconds(1);
-inline constexpr Duration kChangeInterval = std::chrono::milliseconds(1);  // between looks at a log that is being cut
+inline constexpr Duration kStillInterval = std::chrono::milliseconds(1);  // between looks at a log that is being cut
 
 struct Core {
     env::Env& env;
@@ -65,6 +65,14 @@ struct Core {
                                  if (weak.lock()) persist(done);
                              });
                          });
+    }
+
+    // Calls `then` once no log is being cut or mended any more, perhaps for somebody who is gone: at once if so.
+    void when_still(std::function<void()> then) {
+        if (!streams.changing()) return then();
+        env.set_timer(kStillInterval, [this, then = std::move(then), weak = std::weak_ptr<bool>(alive)]() mutable {
+            if (weak.lock()) when_still(std::move(then));
+        });
     }
 };
 

@@ -51,13 +51,11 @@ void Participant::on_exchange(const proto::StateExchange& request, ExchangeReply
 // Everything appended so far becomes durable before it is reported, so that the log end covers all that was
 // acknowledged and cannot shrink. Nor may it shrink by a cut that began for an older view.
 void Participant::flush_and_answer(ViewNumber number, const ExchangeReply& reply) {
-    if (core_.streams.changing()) {
-        core_.env.set_timer(kChangeInterval, [this, number, reply] { flush_and_answer(number, reply); });
-        return;
-    }
-    core_.store.flush([this, number, reply](Result<void> flushed) {
-        if (!flushed) return core_.fatal(flushed.error());
-        answer_exchange(number, reply);
+    core_.when_still([this, number, reply] {
+        core_.store.flush([this, number, reply](Result<void> flushed) {
+            if (!flushed) return core_.fatal(flushed.error());
+            answer_exchange(number, reply);
+        });
     });
 }
 
@@ -124,8 +122,7 @@ void Participant::on_install(const proto::ViewInstall& request, InstallReply rep
         return reply_install(number, protocol::fail(ErrorCode::kRefused, "the view names another run of this broker"),
                              reply);
     const bool over = core_.record.accepted_number() >= number && !protocol::planted(protocol::Bug::kViewNumberReused);
-    if (!core_.record.may_accept(*view) || core_.record.promised != number || over ||
-        core_.record.chosen_number() > number)
+    if (!core_.record.may_accept(*view) || !core_.record.is_latest(number) || over)
         return refuse_install(number, reply);
     if (aligning_ == number && aligner_)
         return reply_install(number, protocol::fail(ErrorCode::kBusy, "view {} is being installed", number), reply);
@@ -173,7 +170,7 @@ void Participant::on_install(const proto::ViewInstall& request, InstallReply rep
 void Participant::finish_install(const proto::ViewInstall& request, const view::View& view, const InstallReply& reply) {
     // While the disk works another number may be promised, a newer view be known to be chosen, or the view be left.
     const auto stands = [this, number = view.number, resets = resets_] {
-        return resets == resets_ && core_.record.promised == number && core_.record.chosen_number() <= number;
+        return resets == resets_ && core_.record.is_latest(number);
     };
     if (installing() != view.number) return refuse_install(view.number, reply);
     stop_installing();

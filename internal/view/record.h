@@ -25,6 +25,8 @@ struct Record {
     // coordinator only, and never goes back.
     bool may_promise(ViewNumber number, NodeId coordinator, Incarnation incarnation) const;
     void promise(ViewNumber number, NodeId coordinator, Incarnation incarnation);
+    // Nothing has come since this number was promised: no greater promise, no newer view that is chosen.
+    bool is_latest(ViewNumber number) const { return promised == number && chosen_number() <= number; }
     // Only the view that was promised last is accepted. Accepting the same view again is fine.
     bool may_accept(const View& view) const;
     // Records `view` as accepted. What VIEW_INSTALL names as chosen is learned beside it (`learn_chosen`), in one

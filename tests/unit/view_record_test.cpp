@@ -31,6 +31,19 @@ TEST(ViewRecord, PromisesANumberToOneCoordinatorOnly) {
     EXPECT_TRUE(may_promise(record, 6, 'C'));
 }
 
+TEST(ViewRecord, IsLatestUntilAGreaterPromiseOrANewerChosenView) {
+    Record record = record_of('B');
+    promise(record, 5, 'A');
+    record.chosen.emplace().number = ViewNumber{5};
+    EXPECT_TRUE(record.is_latest(ViewNumber{5}));
+    EXPECT_FALSE(record.is_latest(ViewNumber{4}));
+    Record taught = record;
+    taught.chosen->number = ViewNumber{6};
+    EXPECT_FALSE(taught.is_latest(ViewNumber{5}));
+    promise(record, 6, 'A');
+    EXPECT_FALSE(record.is_latest(ViewNumber{5}));
+}
+
 TEST(ViewRecord, NeverGoesBack) {
     Record record = record_of('B');
     promise(record, 5, 'A');
