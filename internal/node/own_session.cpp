@@ -186,7 +186,6 @@ void OwnSession::wait(proto::Acks acks, Sequence sequence, Offset base_offset, s
     if (!pending_.add(level_of(acks), sequence, cookie))
         return done(protocol::fail(ErrorCode::kUnknown, "too many requests wait; retry"));
     waiting_bytes_ += bytes;
-    core_.store.set_pending_bytes(waiting_bytes_);
     waiting_.emplace(cookie, Waiting{std::move(done), base_offset, bytes});
 }
 
