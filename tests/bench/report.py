@@ -36,9 +36,9 @@ def _latency(case, field, p50, p99=None, beyond=None):
         if field not in results.get(case, {}):
             return None
         us = results[case][field]
-        of_these = f" (flush {flush:.0f})" if flush else ""
+        over = f" (flush {flush:.0f})" if flush else ""
         ok = None if flush is None else us["p50"] <= flush + p50 and (p99 is None or us["p99"] <= p99)
-        return f"{us['p50']} / {us['p99']} µs{of_these}", ok
+        return f"{us['p50']} / {us['p99']} µs{over}", ok
 
     goal = f"flush + {p50}" if beyond else f"{p50}"
     return f"<= {goal}{'' if p99 is None else f' / {p99}'} µs", judge
