@@ -370,39 +370,6 @@ TEST_F(StorageDamageTest, TablesThatRotAreMadeAgainWhenTheyAreNeeded) {
     }
 }
 
-// What was promised since would be forgotten without a trace.
-TEST_F(StorageDamageTest, AStateFileOfAnOlderMomentIsReported) {
-    open();
-    ASSERT_TRUE(save_state("promised 7"));
-    const auto older = disk_.content("/data/state.1");
-    ASSERT_TRUE(save_state("promised 8"));
-    ASSERT_TRUE(save_state("promised 9"));
-    const auto files = disk_.files();
-    EXPECT_EQ(std::ranges::count(files, "/data/state.1"), 0) << "old ones go";
-    crash(FakeDisk::Crash::kMachine);
-    open();
-    ASSERT_TRUE(store_->state());
-    EXPECT_EQ(store_->state()->view(), "promised 9");
-    crash(FakeDisk::Crash::kProcess);
-    disk_.put("/data/state.3", older);
-    open();
-    EXPECT_TRUE(store_->state_damaged());
-    EXPECT_FALSE(store_->state());
-}
-
-// A save that fails for want of room takes nothing away.
-TEST_F(StorageDamageTest, AFullDiskKeepsTheStateThatIsThere) {
-    open();
-    ASSERT_TRUE(save_state("promised 7"));
-    disk_.set_capacity(disk_.capacity_bytes() - disk_.free_bytes());
-    for (int attempt = 0; attempt < 3; ++attempt) EXPECT_FALSE(save_state("promised 8"));
-    crash(FakeDisk::Crash::kMachine);
-    disk_.set_capacity(1ull << 40);
-    open();
-    ASSERT_TRUE(store_->state());
-    EXPECT_EQ(store_->state()->view(), "promised 7");
-}
-
 TEST_F(StorageDamageTest, AClosedSegmentThatIsCutToNothingIsFoundByTheRead) {
     options_.segment_bytes = 600;
     ten_records();
@@ -472,33 +439,6 @@ TEST_F(StorageDamageTest, JunkBehindTheLastEntryOfAClosedSegmentHidesNothing) {
         EXPECT_EQ(read_all(log())->size(), 10u);
         close();
     }
-}
-
-TEST_F(StorageDamageTest, AStateFileTornOrFlippedAnywhereIsReported) {
-    open();
-    ASSERT_TRUE(save_state("promised 7"));
-    crash(FakeDisk::Crash::kProcess);
-    const auto whole = disk_.content("/data/state.1");
-    for (std::size_t size = 0; size < whole.size(); ++size) {
-        disk_.put("/data/state.1", {whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size)});
-        open();
-        EXPECT_TRUE(store_->state_damaged()) << size;
-        EXPECT_FALSE(store_->state());
-        crash(FakeDisk::Crash::kProcess);
-    }
-    for (std::uint64_t bit = 0; bit < whole.size() * 8; ++bit) {
-        disk_.put("/data/state.1", whole);
-        disk_.flip("/data/state.1", bit);
-        open();
-        EXPECT_TRUE(store_->state_damaged()) << bit;
-        crash(FakeDisk::Crash::kProcess);
-    }
-}
-
-TEST_F(StorageDamageTest, StreamsWithoutAStateFileAreReported) {
-    ten_records();
-    reopen_after(FakeDisk::Crash::kProcess);
-    EXPECT_TRUE(store_->state_damaged());
 }
 
 }  // namespace
