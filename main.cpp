@@ -181,7 +181,8 @@ int run(config::Config config, const std::vector<std::string>& warnings) {
     raise_descriptor_limit(config, *logger);
 
     net::Loop loop;
-    storage::PosixDisk disk([&loop](std::move_only_function<void()> task) { loop.post(std::move(task)); });
+    storage::PosixDisk disk([&loop](std::move_only_function<void()> task) { loop.post(std::move(task)); },
+                            config.storage.page_cache_bytes.value_or(storage::WrittenPages::kUnlimited));
     auto store = storage::Store::open(disk, store_options(config), *logger);
     if (!store) return failed(store.error());
     auto env = net::UvEnv::open(loop, net_options(config), logger);

@@ -109,6 +109,7 @@ struct StorageConfig {
     FsyncPolicy fsync = FsyncPolicy::kGroup;
     Duration fsync_interval = std::chrono::seconds(1);
     std::size_t segment_bytes = std::size_t{64} << 20;
+    std::optional<std::uint64_t> page_cache_bytes = std::uint64_t{256} << 20;  // none: unlimited
     RetentionConfig retention;
     bool operator==(const StorageConfig&) const = default;
 };

@@ -239,6 +239,8 @@ std::vector<Setting> make_settings() {
         setting({"storage.fsync"}, LS_FIELD(storage.fsync), one_of(kFsyncPolicies)),
         setting({"storage.fsync_interval"}, LS_FIELD(storage.fsync_interval), duration_between(1ms, 1h)),
         setting({"storage.segment_bytes"}, LS_FIELD(storage.segment_bytes), size_between(64 * kKiB, kGiB)),
+        setting({"storage.page_cache_bytes"}, LS_FIELD(storage.page_cache_bytes),
+                or_word<std::uint64_t>("unlimited", size_between(0, 64 * kGiB))),
         setting({"storage.retention.time"}, LS_FIELD(storage.retention.time),
                 or_word<std::chrono::milliseconds>("unlimited", duration_between(1s, 24h * 36500))),
         setting({"storage.retention.bytes"}, LS_FIELD(storage.retention.bytes),

@@ -55,6 +55,11 @@ void FileHandles::set_all_clean() {
     dirty_ = 0;
 }
 
+bool FileHandles::is_dirty(const std::string& path) const {
+    const auto found = by_path_.find(path);
+    return found != by_path_.end() && found->second->dirty;
+}
+
 std::vector<std::string> FileHandles::dirty() const {
     std::vector<std::string> paths;
     for (const Handle& handle : handles_) {

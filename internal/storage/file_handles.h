@@ -29,6 +29,7 @@ public:
     // A file with unflushed writes is not closed to make room: its write error, if one comes, would go unseen.
     void set_dirty(const std::string& path, bool dirty);
     void set_all_clean();
+    bool is_dirty(const std::string& path) const;
     // So many more may become dirty before some have to be flushed.
     std::size_t room() const { return limit_ - std::min(dirty_, limit_); }
     std::vector<std::string> dirty() const;

@@ -136,10 +136,11 @@ void PosixDisk::Lane::join() {
     if (thread.joinable()) thread.join();
 }
 
-PosixDisk::PosixDisk(Post post)
+PosixDisk::PosixDisk(Post post, std::uint64_t page_cache_bytes)
     : post_(std::move(post)),
       syncfs_reports_errors_(kernel_syncfs_reports_errors()),
       write_handles_(kWriteHandles),
+      written_pages_(page_cache_bytes),
       read_handles_(kReadHandles) {
     writer_.thread = std::thread([this] { writer_.run(); });
     reader_.thread = std::thread([this] { reader_.run(); });
@@ -279,7 +280,9 @@ void PosixDisk::submit(std::vector<DiskOp> ops, GroupCallback callback) {
         post_([callback = std::move(callback), result = run_group(std::move(ops))]() mutable {
             callback(std::move(result));
         });
-        note_space();  // now, when nobody waits for it any more
+        // Now, when nobody waits for it any more.
+        note_space();
+        written_pages_.drop_oldest(write_handles_);
     });
 }
 
@@ -368,6 +371,7 @@ Result<int> PosixDisk::open_to_change(const std::string& path, int flags) {
 Result<void> PosixDisk::run(const WriteOp& op) {
     const auto fd = open_to_change(op.path, O_CREAT);
     if (!fd) return std::unexpected(fd.error());
+    written_pages_.add(op.path, op.position, op.position + size_of(op.pieces));
     return write_pieces(*fd, op.path, op.position, op.pieces);
 }
 

@@ -15,6 +15,7 @@
 
 #include "internal/storage/disk.h"
 #include "internal/storage/file_handles.h"
+#include "internal/storage/written_pages.h"
 
 namespace logstream::storage {
 
@@ -29,8 +30,9 @@ public:
     using Post = std::function<void(std::move_only_function<void()>)>;
 
     // Completions that are posted after the PosixDisk is destroyed are the Post's to drop or run; they do no harm,
-    // since a Store's callbacks know when it is gone.
-    explicit PosixDisk(Post post);
+    // since a Store's callbacks know when it is gone. Of what has been written and flushed, the kernel's page cache
+    // keeps `page_cache_bytes`, those written last.
+    explicit PosixDisk(Post post, std::uint64_t page_cache_bytes = WrittenPages::kUnlimited);
     // Waits for what is under way, drops what is queued.
     ~PosixDisk() override;
     PosixDisk(const PosixDisk&) = delete;
@@ -95,8 +97,9 @@ private:
     std::atomic<std::size_t> held_{0};
     Clock::time_point not_here_until_;  // the loop's: a write that it made itself took long
     Clock::time_point noted_here_;
-    FileHandles write_handles_;  // the writer thread's, or the caller's while that one is idle
-    FileHandles read_handles_;   // the reader thread's
+    FileHandles write_handles_;   // the writer thread's, or the caller's while that one is idle
+    WrittenPages written_pages_;  // goes with them
+    FileHandles read_handles_;    // the reader thread's
     Lane writer_;
     Lane reader_;
     Lane cleaner_;

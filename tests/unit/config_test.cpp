@@ -54,6 +54,7 @@ const std::map<std::string_view, Sample>& samples() {
         {"storage.fsync", {"interval", [](Config& c) { c.storage.fsync = FsyncPolicy::kInterval; }}},
         {"storage.fsync_interval", {"250ms", [](Config& c) { c.storage.fsync_interval = 250ms; }}},
         {"storage.segment_bytes", {"16MiB", [](Config& c) { c.storage.segment_bytes = 16 << 20; }}},
+        {"storage.page_cache_bytes", {"unlimited", [](Config& c) { c.storage.page_cache_bytes.reset(); }}},
         {"storage.retention.time", {"7d", [](Config& c) { c.storage.retention.time = 7 * 24h; }}},
         {"storage.retention.bytes", {"10GB", [](Config& c) { c.storage.retention.bytes = 10'000'000'000; }}},
         {"topics.auto_create", {"false", [](Config& c) { c.topics.auto_create = false; }}},

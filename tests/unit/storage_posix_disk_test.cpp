@@ -1,7 +1,11 @@
 // The real disk: operations on a temporary directory, errors with their reasons, and a store on it from start to
 // restart.
+#include <fcntl.h>
 #include <gmock/gmock.h>
+#include <linux/magic.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <condition_variable>
@@ -216,6 +220,41 @@ TEST_F(PosixDiskTest, AGroupMayWriteToMoreFilesThanCanBeOpen) {
     ASSERT_TRUE(result.status) << result.status.error().message;
     for (const std::size_t i : {std::size_t{0}, kFiles - 1})
         EXPECT_EQ(read(disk, dir_ + "/" + std::to_string(i), 0, 10)->view(), std::to_string(i));
+}
+
+// Of a file's bytes those that the kernel has in memory.
+std::uint64_t cached_bytes(const std::string& path) {
+    const auto size = static_cast<std::size_t>(std::filesystem::file_size(path));
+    const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+    void* mapped = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
+    ::close(fd);
+    if (mapped == MAP_FAILED) return 0;
+    std::vector<unsigned char> pages((size + page - 1) / page);
+    EXPECT_EQ(::mincore(mapped, size, pages.data()), 0);
+    ::munmap(mapped, size);
+    return page * static_cast<std::uint64_t>(std::ranges::count_if(pages, [](unsigned char p) { return p & 1; }));
+}
+
+// A log doesn't push everything else out of memory, and what has not been flushed is not forgotten when it is.
+TEST_F(PosixDiskTest, OnlyTheNewestOfWhatIsFlushedStaysInMemory) {
+    struct statfs where{};
+    ASSERT_EQ(::statfs(dir_.c_str(), &where), 0);
+    if (where.f_type == TMPFS_MAGIC) GTEST_SKIP() << dir_ << " has nothing but memory";
+    constexpr std::uint64_t kKeep = 2u << 20;
+    constexpr std::uint64_t kWrite = 100'000;  // no whole pages
+    constexpr std::uint64_t kWrites = 160;
+    PosixDisk disk(loop_.post(), kKeep);
+    const std::string a = dir_ + "/a";
+    for (std::uint64_t i = 0; i < kWrites; ++i)
+        ASSERT_TRUE(submit(disk, {WriteOp{a, i * kWrite, {text(std::string(kWrite, 'x'))}}}).status);
+    EXPECT_GE(cached_bytes(a), kWrites * kWrite);
+
+    ASSERT_TRUE(submit(disk, {SyncOp{{a}, {}}}).status);
+    ASSERT_TRUE(submit(disk, {MakeDirOp{dir_ + "/next"}}).status);  // what the group before left to do is done
+    EXPECT_GE(cached_bytes(a), kKeep);
+    EXPECT_LE(cached_bytes(a), 2 * kKeep);
+    EXPECT_EQ(read(disk, a, 0, kWrites * kWrite)->view(), std::string(kWrites * kWrite, 'x'));
 }
 
 TEST_F(PosixDiskTest, ADirectoryHasOneOwner) {
