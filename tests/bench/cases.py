@@ -246,9 +246,9 @@ def _all():
     yield Case("paced-5000", "5,000 records/s and a reader", _load("--rate", 5000, "--consumers", 1), when=QUICK)
     yield Case("four-producers", "four producers", _load("--producers", 4, "--partitions", 4), when=QUICK)
     yield Case("with-consumer", "100-byte records and a reader", _load("--consumers", 1), when=QUICK)
+    yield Case("read-back-disk", "a reader, mostly from disk", _read_back)
     all_in_memory = Bed(settings=("storage.page_cache_bytes=unlimited",))
     yield Case("read-back", "a reader, from memory", _read_back, all_in_memory)
-    yield Case("read-back-disk", "a reader, mostly from disk", _read_back)
     never = Bed(settings=("storage.fsync=never",))
     yield Case("one-in-flight-unflushed", "one record in flight, fsync: never", _load(*one), never)
     for role in ("leader", "owner", "follower"):

@@ -20,12 +20,10 @@ for program in "${programs[@]}"; do
     "$root/deploy/build.sh" "${programs[@]}" >&2
     break
 done
-build_parts() {
-    (cd "$root" && cmake --preset release -DLOGSTREAM_BENCH=ON) >/dev/null 2>&1 &&
-        "$root/deploy/build.sh" logstream-parts >&2
-}
+configure_parts() { (cd "$root" && cmake --preset release "-DLOGSTREAM_BENCH=$1") >/dev/null 2>&1; }
+build_parts() { configure_parts ON && "$root/deploy/build.sh" logstream-parts >&2; }
 if [[ $bin == "$root/build/bin" && $quick == false ]] && ! build_parts; then
     echo "tests/bench/run.sh: no logstream-parts; deploy/install-packages.sh --bench installs what it is built with" >&2
-    (cd "$root" && cmake --preset release -DLOGSTREAM_BENCH=OFF) >/dev/null 2>&1 || true  # else every later build would fail
+    configure_parts OFF || true  # else every later build would fail
 fi
 exec python3 "$root/tests/bench/run.py" "${arguments[@]}"
