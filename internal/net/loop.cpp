@@ -7,6 +7,7 @@
 #include <csignal>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -44,6 +45,7 @@ struct Loop::State {
     Handle<uv_check_t> check;      // after the sockets' callbacks
     Handle<uv_idle_t> busy;        // active: do not wait
     std::map<int, Signal> signals;
+    std::optional<std::int64_t> wall_clock_ms;  // as read in this turn
     bool stopping = false;
     bool asking = false;  // run_until wants to ask its condition after whatever happens
 
@@ -82,6 +84,7 @@ struct Loop::State {
         const bool something_ran = !deferred.empty();
         run_deferred();
         if (!deferred.empty() || (asking && something_ran)) uv_idle_start(busy.get(), [](uv_idle_t*) {});
+        wall_clock_ms.reset();
     }
     void after_sockets() {
         uv_idle_stop(busy.get());
@@ -171,6 +174,15 @@ void Loop::on_signal(int signal, std::function<void(int)> task) {
         },
         signal);
     LS_ASSERT(status == 0);  // only SIGKILL, SIGSTOP and numbers that are no signal are refused
+}
+
+std::int64_t Loop::wall_clock_ms() {
+    std::optional<std::int64_t>& read = state_->wall_clock_ms;
+    if (!read) {
+        const auto since_1970 = std::chrono::system_clock::now().time_since_epoch();
+        read = std::chrono::duration_cast<std::chrono::milliseconds>(since_1970).count();
+    }
+    return *read;
 }
 
 uv_loop_s* Loop::handle() { return &state_->loop; }

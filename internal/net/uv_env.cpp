@@ -3,7 +3,6 @@
 #include <sys/random.h>
 
 #include <array>
-#include <chrono>
 #include <utility>
 
 #include "internal/net/datagrams.h"
@@ -109,10 +108,7 @@ std::size_t UvEnv::open_connections() const { return state_->tcp->size(); }
 const Counters& UvEnv::counters() const { return state_->counters; }
 
 protocol::TimePoint UvEnv::now() { return state_->loop.now(); }
-std::int64_t UvEnv::wall_clock_ms() {
-    const auto since_1970 = std::chrono::system_clock::now().time_since_epoch();
-    return std::chrono::duration_cast<std::chrono::milliseconds>(since_1970).count();
-}
+std::int64_t UvEnv::wall_clock_ms() { return state_->loop.wall_clock_ms(); }
 std::uint64_t UvEnv::random() { return state_->random.next(); }
 spdlog::logger& UvEnv::log() { return *state_->logger; }
 

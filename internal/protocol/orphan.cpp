@@ -41,7 +41,7 @@ Result<Bytes> as_orphan(const BatchView& batch, ClusterId lineage, std::size_t m
     if (batch.is_orphan()) return batch.bytes();
     const ViewNumber view = batch.leader_epoch();
     if (view.value == 0) return fail(ErrorCode::kInvalid, "a batch that no owner appended cannot be an orphan");
-    std::vector<std::byte> records;
+    RecordBuffer records;
     std::vector<Header> headers;
     auto read = for_each_raw(batch, max_bytes, [&](const RawRecord& record) -> Result<bool> {
         if (auto whole = decode_headers(record, headers); !whole) return std::unexpected(whole.error());

@@ -44,6 +44,7 @@
 #include "internal/protocol/compression.h"
 #include "internal/protocol/error.h"
 #include "internal/protocol/ids.h"
+#include "internal/protocol/record_buffer.h"
 
 namespace logstream::protocol {
 
@@ -60,7 +61,6 @@ inline constexpr std::size_t kProducerIdAt = 43;
 inline constexpr std::size_t kProducerEpochAt = 51;
 inline constexpr std::size_t kBaseSequenceAt = 53;
 inline constexpr std::size_t kRecordCountAt = 57;
-inline constexpr std::size_t kBatchHeaderBytes = 61;
 
 // Where the length field's count begins, and how many bytes must be there to tell a batch's size.
 inline constexpr std::size_t kBatchLengthEnd = 12;
@@ -130,7 +130,7 @@ public:
 
 private:
     BatchOptions options_;
-    std::vector<std::byte> records_;  // encoded
+    RecordBuffer records_;
     int count_{};
     bool overflow_{};
     std::int64_t base_timestamp_ms_{};

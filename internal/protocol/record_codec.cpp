@@ -1,6 +1,5 @@
 #include "internal/protocol/record_codec.h"
 
-#include <bit>
 #include <cstring>
 #include <limits>
 
@@ -29,7 +28,7 @@ struct FieldWriter {
         if (!source.empty()) std::memcpy(at, source.data(), source.size());
         at += source.size();
     }
-    void varint(std::int64_t value) { bytes(encode_varint(value).span()); }
+    void varint(std::int64_t value) { at = put_varint(at, value); }
     void nullable(const std::optional<std::string_view>& field) {
         varint(field ? static_cast<std::int64_t>(field->size()) : -1);
         if (field) bytes(bytes_of(*field));
@@ -41,34 +40,16 @@ struct FieldWriter {
 };
 
 // Makes room for a record of so many bytes at the end of `out` and writes the length before it.
-FieldWriter begin_record(std::vector<std::byte>& out, std::size_t body_bytes) {
+FieldWriter begin_record(RecordBuffer& out, std::size_t body_bytes) {
     const auto length = static_cast<std::int64_t>(body_bytes);
-    const std::size_t begin = out.size();
-    out.resize(begin + varint_bytes(length) + body_bytes);
-    FieldWriter writer{out.data() + begin};
+    FieldWriter writer{out.extend(varint_bytes(length) + body_bytes)};
     writer.varint(length);
     return writer;
 }
 
 std::size_t header_bytes(const Header& header) { return nullable_bytes(header.key) + nullable_bytes(header.value); }
 
-std::uint64_t zigzag(std::int64_t value) {
-    return (static_cast<std::uint64_t>(value) << 1) ^ static_cast<std::uint64_t>(value >> 63);
-}
-
 }  // namespace
-
-Varint encode_varint(std::int64_t value) {
-    Varint out{};
-    std::uint64_t rest = zigzag(value);
-    for (; rest >= 0x80; rest >>= 7) out.bytes[out.size++] = static_cast<std::byte>(rest | 0x80);
-    out.bytes[out.size++] = static_cast<std::byte>(rest);
-    return out;
-}
-
-std::size_t varint_bytes(std::int64_t value) {
-    return (static_cast<std::size_t>(std::bit_width(zigzag(value) | 1)) + 6) / 7;
-}
 
 void FieldReader::fail() {
     failed_ = true;
@@ -155,7 +136,7 @@ std::size_t record_body_bytes(const RawRecord& record, std::span<const Header> h
     return size;
 }
 
-void append_record(std::vector<std::byte>& out, const RawRecord& record, std::span<const Header> headers,
+void append_record(RecordBuffer& out, const RawRecord& record, std::span<const Header> headers,
                    std::size_t body_bytes) {
     FieldWriter writer = begin_record(out, body_bytes);
     *writer.at++ = std::byte{0};  // attributes
@@ -165,10 +146,10 @@ void append_record(std::vector<std::byte>& out, const RawRecord& record, std::sp
     writer.nullable(record.value);
     writer.varint(static_cast<std::int64_t>(headers.size()));
     for (const Header& header : headers) writer.header(header);
-    LS_ASSERT(writer.at == out.data() + out.size());
+    LS_ASSERT(writer.at == out.end());
 }
 
-void append_with_header(std::vector<std::byte>& out, const RawRecord& record, const Header& header) {
+void append_with_header(RecordBuffer& out, const RawRecord& record, const Header& header) {
     const std::int64_t count = std::int64_t{record.header_count} + 1;
     FieldWriter writer = begin_record(
         out, record.before_headers.size() + varint_bytes(count) + record.headers.size() + header_bytes(header));
@@ -176,25 +157,24 @@ void append_with_header(std::vector<std::byte>& out, const RawRecord& record, co
     writer.varint(count);
     writer.bytes(record.headers);
     writer.header(header);
-    LS_ASSERT(writer.at == out.data() + out.size());
+    LS_ASSERT(writer.at == out.end());
 }
 
-Result<Bytes> encode_batch(const BatchFields& fields, Codec codec, std::span<const std::byte> records) {
-    Bytes compressed;
+Result<Bytes> encode_batch(const BatchFields& fields, Codec codec, RecordBuffer& records) {
+    std::optional<Bytes> compressed;
     if (codec != Codec::kNone) {
-        auto result = compress(codec, records);
+        auto result = compress(codec, records.span());
         if (!result) return result;
-        if (result->size() < records.size()) {
+        if (result->size() < records.size())
             compressed = *std::move(result);
-            records = compressed.span();
-        } else {
+        else
             codec = Codec::kNone;
-        }
     }
-    if (records.size() > kMaxBatchBytes - kBatchHeaderBytes)
-        return fail(ErrorCode::kTooLarge, "a batch of {} bytes is more than its length field can say", records.size());
+    const std::size_t size = compressed ? compressed->size() : records.size();
+    if (size > kMaxBatchBytes - kBatchHeaderBytes)
+        return fail(ErrorCode::kTooLarge, "a batch of {} bytes is more than its length field can say", size);
 
-    Bytes batch = Bytes::allocate(kBatchHeaderBytes + records.size());
+    Bytes batch = compressed ? Bytes::allocate(kBatchHeaderBytes + size) : records.take();
     std::byte* at = batch.mutable_data();
     store_be(at + kBaseOffsetAt, fields.base_offset.value);
     store_be(at + kBatchLengthAt, static_cast<std::int32_t>(batch.size() - kBatchLengthEnd));
@@ -209,7 +189,7 @@ Result<Bytes> encode_batch(const BatchFields& fields, Codec codec, std::span<con
     store_be(at + kProducerEpochAt, fields.producer_epoch);
     store_be(at + kBaseSequenceAt, fields.base_sequence);
     store_be(at + kRecordCountAt, fields.record_count);
-    if (!records.empty()) std::memcpy(at + kBatchHeaderBytes, records.data(), records.size());
+    if (compressed) std::memcpy(at + kBatchHeaderBytes, compressed->data(), size);
     store_be(at + kBatchCrcAt, crc32c(batch.span().subspan(kAttributesAt)));
     return batch;
 }

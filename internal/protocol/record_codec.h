@@ -1,7 +1,7 @@
 // One record of a batch: its bytes to fields and back. Part of the record batch; others use record_batch.h.
 #pragma once
 
-#include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -14,14 +14,20 @@
 
 namespace logstream::protocol {
 
-// A zigzag varint's bytes: 5 at most for a value of 32 bits, 10 for 64.
-struct Varint {
-    std::array<std::byte, 10> bytes;
-    std::size_t size;
-    std::span<const std::byte> span() const { return {bytes.data(), size}; }
-};
-Varint encode_varint(std::int64_t value);
-std::size_t varint_bytes(std::int64_t value);
+// What a value takes as a zigzag varint: 5 bytes at most for 32 bits, 10 for 64.
+constexpr std::uint64_t zigzag(std::int64_t value) {
+    return (static_cast<std::uint64_t>(value) << 1) ^ static_cast<std::uint64_t>(value >> 63);
+}
+constexpr std::size_t varint_bytes(std::int64_t value) {
+    return (static_cast<std::size_t>(std::bit_width(zigzag(value) | 1)) + 6) / 7;
+}
+// Writes it at `at`; returns where it ends.
+inline std::byte* put_varint(std::byte* at, std::int64_t value) {
+    std::uint64_t rest = zigzag(value);
+    for (; rest >= 0x80; rest >>= 7) *at++ = static_cast<std::byte>(rest | 0x80);
+    *at++ = static_cast<std::byte>(rest);
+    return at;
+}
 
 // Takes fields off the front of bytes from outside. After a read that failed it has nothing left and fails for ever, so
 // a caller may check once after several reads.
@@ -67,10 +73,9 @@ Result<void> for_each_raw(const BatchView& batch, std::size_t max_decompressed_b
 // The encoded size, without the length field before it.
 std::size_t record_body_bytes(const RawRecord& record, std::span<const Header> headers);
 // Appends the record (its deltas, key and value) with `headers` to `out`; `body_bytes` is from record_body_bytes.
-void append_record(std::vector<std::byte>& out, const RawRecord& record, std::span<const Header> headers,
-                   std::size_t body_bytes);
+void append_record(RecordBuffer& out, const RawRecord& record, std::span<const Header> headers, std::size_t body_bytes);
 // Appends the record as it was read with one header more, the last.
-void append_with_header(std::vector<std::byte>& out, const RawRecord& record, const Header& header);
+void append_with_header(RecordBuffer& out, const RawRecord& record, const Header& header);
 
 // The header fields of a batch but for those that follow from its bytes.
 struct BatchFields {
@@ -86,8 +91,9 @@ struct BatchFields {
     std::int32_t record_count{};
 };
 
-// A batch of encoded records: compresses them (unless that makes them larger), writes the header and the CRC.
-// kTooLarge: it would be larger than kMaxBatchBytes.
-Result<Bytes> encode_batch(const BatchFields& fields, Codec codec, std::span<const std::byte> records);
+// A batch of the encoded records: compresses them (unless that makes them larger), writes the header and the CRC. May
+// take the buffer of `records`: clear them before they are used again. kTooLarge: it would be larger than
+// kMaxBatchBytes.
+Result<Bytes> encode_batch(const BatchFields& fields, Codec codec, RecordBuffer& records);
 
 }  // namespace logstream::protocol

@@ -57,7 +57,7 @@ public:
             encode(newest_, record);
             newest_stays_ = !gone;
             if (!gone) {
-                records_.insert(records_.end(), newest_.begin(), newest_.end());
+                records_.append(newest_.span());
                 ++count_;
             }
             return true;
@@ -69,7 +69,7 @@ public:
         if (batches_ == 0) return {};
         // A batch is never empty; and one that may be merged keeps the record at its end, so that trim_batch works.
         if (count_ == 0 || (mergeable_ && !newest_stays_)) {
-            records_.insert(records_.end(), newest_.begin(), newest_.end());
+            records_.append(newest_.span());
             ++count_;
             --dropped_;
         }
@@ -91,7 +91,7 @@ public:
     bool changed() const { return total_dropped_ > 0; }
 
 private:
-    void encode(std::vector<std::byte>& out, const protocol::Record& record) const {
+    void encode(protocol::RecordBuffer& out, const protocol::Record& record) const {
         protocol::RawRecord raw;
         raw.timestamp_delta = first_->has_append_time() ? 0 : record.timestamp_ms - base_timestamp_ms_;
         raw.offset_delta = static_cast<std::int32_t>(record.offset - base_);
@@ -129,10 +129,10 @@ private:
     ViewNumber view_;
     std::int64_t base_timestamp_ms_{};
     std::int64_t max_timestamp_ms_{};
-    std::vector<std::byte> records_;
+    protocol::RecordBuffer records_;
     std::int32_t count_{0};
     std::int64_t dropped_{0};
-    std::vector<std::byte> newest_;  // the last record seen, encoded
+    protocol::RecordBuffer newest_;  // the last record seen, encoded
     bool newest_stays_{false};
     std::int64_t total_dropped_{0};
 };
@@ -188,7 +188,7 @@ Bytes trim_batch(const Bytes& bytes, Offset from) {
     if (!batch || batch->base_offset() >= from || from >= batch->next_offset() || !mergeable(*batch)) return bytes;
     if (batch->record_count() == batch->next_offset() - batch->base_offset()) return bytes;
     const std::int64_t skip = from - batch->base_offset();
-    std::vector<std::byte> records;
+    protocol::RecordBuffer records;
     protocol::BatchFields fields;
     const auto walked =
         protocol::for_each_raw(*batch, kMaxDecompressedBytes, [&](const protocol::RawRecord& raw) -> Result<bool> {

@@ -55,6 +55,22 @@ TEST(Loop, RunUntilGivesUpAtItsLimit) {
     EXPECT_GE(loop.now() - start, 29ms);
 }
 
+TEST(Loop, TheWallClockGoesOnWithEveryTurn) {
+    Loop loop;
+    std::vector<std::int64_t> read;
+    loop.post([&] {
+        read.push_back(loop.wall_clock_ms());
+        const auto start = loop.now();
+        while (loop.now() - start < 5ms) std::this_thread::yield();
+        read.push_back(loop.wall_clock_ms());
+    });
+    EXPECT_FALSE(loop.run_until([] { return false; }, 50ms));
+    loop.post([&] { read.push_back(loop.wall_clock_ms()); });
+    EXPECT_TRUE(loop.run_until([&] { return read.size() == 3; }, kDeadline));
+    EXPECT_EQ(read[1], read[0]);
+    EXPECT_GE(read[2], read[0] + 40);
+}
+
 TEST(Loop, TasksLeftAtTheEndAreDropped) {
     const auto held = std::make_shared<int>(1);
     {

@@ -81,7 +81,7 @@ TEST(Orphan, GapsOfACompactedBatchStay) {
     fields.base_offset = Offset{100};
     fields.last_offset_delta = 9;
     fields.record_count = 2;
-    std::vector<std::byte> records;
+    RecordBuffer records;
     for (const int delta : {2, 7}) {
         RawRecord record;
         record.offset_delta = delta;
