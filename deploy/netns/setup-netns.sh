@@ -62,6 +62,8 @@ quiet_host "$bridge"
 # Without a querier a snooping bridge would forget the groups; here it floods, as a plain switch does.
 ip -n "$bridge" link add br0 type bridge mcast_snooping 0 forward_delay 0
 ip -n "$bridge" link set br0 up
+# Docker and libvirt load br_netfilter, which shows every frame to a firewall; a switch has none.
+ip netns exec "$bridge" sh -c 'f=/proc/sys/net/bridge/bridge-nf-call-iptables; [ ! -e "$f" ] || echo 0 >"$f"'
 for ((i = 1; i <= count; ++i)); do
     host=$network-$i
     quiet_host "$host"
