@@ -259,6 +259,7 @@ def _all():
         bed = Bed(brokers=followers + 1, offload=False)
         yield Case(f"wire-{followers}", f"the owner's bytes on the wire, {followers} followers", _wire, bed)
     yield Case("many-topics", "10,000 topics, 1,000 of them written to", _many_topics, Bed(fresh="many"))
+    yield Case("limits-again", "and what it could do by then", _limits, Bed(system=None))
     for peer in PEERS:
         for load in ("100B", "1KiB", "one-in-flight", "end-to-end"):
             yield Case(f"{peer.name}/{load}", f"{peer.name}: {load}", _peer(load), Bed(system=peer))

@@ -6,12 +6,18 @@ from xml.sax.saxutils import escape
 from logstream import LogStream
 
 
-def _at_least(case, field, least, unit):
+def _at_least(case, field, least, unit, bound=None):
+    """With `bound` the same run's limit of the machine stands beside: a function of the limits, (what it is, how much)."""
+
     def judge(results):
-        if field in results.get(case, {}):
-            value = results[case][field]
-            return f"{value:,.0f} {unit}", value >= least
-        return None
+        if field not in results.get(case, {}):
+            return None
+        value = results[case][field]
+        beside = ""
+        if bound and "limits" in results:
+            what, most = bound(results["limits"])
+            beside = f" ({100 * value / most:.0f} % of {what})"
+        return f"{value:,.0f} {unit}{beside}", value >= least
 
     return f">= {least:,} {unit}", judge
 
@@ -66,9 +72,13 @@ def _share(case, whole, field, least):
     return f">= {100 * least:.0f} % of {whole}", judge
 
 
+def _writer(limits):
+    return "a writer beside two others", limits["three_writers_mb_per_s"] / 3
+
+
 _GOALS = [
     ("100-byte records, quorum, flushed", _at_least("100B", "records_per_s", 2_000_000, "records/s")),
-    ("1 KiB records", _at_least("1KiB", "mb_per_s", 400, "MB/s")),
+    ("1 KiB records", _at_least("1KiB", "mb_per_s", 400, "MB/s", bound=_writer)),
     ("one in flight, fsync: never, p50 / p99", _latency("one-in-flight-unflushed", "ack_us", 110, 250)),
     ("one in flight, flushed, p50 / p99", _latency("one-in-flight", "ack_us", 110, beyond="flush_append_us")),
     (
@@ -138,6 +148,10 @@ def _durability(results):
     return [("logstream", LogStream.durability), *told.items()] if told else []
 
 
+def _limit(figure):
+    return f"p50 {figure['p50']:,.1f}, p99 {figure['p99']:,.1f}" if isinstance(figure, dict) else f"{figure:,.1f}"
+
+
 _RATES = ("mb_per_s", "items_per_s")
 
 
@@ -151,14 +165,14 @@ def text(results):
     goals = list(_goals(by_name))
     if goals:
         parts.append(list(_table(["what", "goal", "measured", "reached"], goals, left=4)))
-    if "limits" in by_name:
-        told = []
-        for name, figure in by_name["limits"].items():
-            if isinstance(figure, dict):
-                told.append([name, f"p50 {figure['p50']:,.1f}, p99 {figure['p99']:,.1f}"])
-            elif not isinstance(figure, str):
-                told.append([name, f"{figure:,.1f}"])
-        parts.append(list(_table(["limit of this machine", ""], told, left=2)))
+    limits = [by_name[case] for case in ("limits", "limits-again") if case in by_name]
+    if limits:
+        told = [
+            [name, *(_limit(figures[name]) for figures in limits)]
+            for name, figure in limits[0].items()
+            if not isinstance(figure, str)
+        ]
+        parts.append(list(_table(["limit of this machine", "", "by then"][: 1 + len(limits)], told, left=3)))
     if "parts" in by_name:
         rows = [
             [name, f"{part['ns']:,.0f}", *(f"{part[rate]:,.0f}" if part[rate] else "" for rate in _RATES)]
