@@ -15,6 +15,10 @@ inline constexpr std::size_t kBatchHeaderBytes = 61;
 // encode_batch hands the buffer on and copies nothing.
 class RecordBuffer {
 public:
+    RecordBuffer() = default;
+    RecordBuffer(const RecordBuffer&) = delete;  // two would write to one buffer
+    RecordBuffer& operator=(const RecordBuffer&) = delete;
+
     std::size_t size() const { return end_ - kBatchHeaderBytes; }
     bool empty() const { return size() == 0; }
     std::span<const std::byte> span() const {
@@ -39,7 +43,7 @@ private:
     std::size_t room() const { return buffer_.empty() ? 0 : buffer_.size() - end_; }
     void grow(std::size_t bytes);
 
-    Bytes buffer_;
+    Bytes buffer_;  // nobody else's
     std::size_t end_{kBatchHeaderBytes};
     std::size_t last_taken_{};  // bytes: the next ones are likely to be as many
 };
