@@ -90,7 +90,8 @@ public:
 
     // Monotonic; never goes back; does not jump with the wall clock.
     virtual TimePoint now() = 0;
-    // Unix milliseconds. Informs people and retention only; no question of order or safety rests on it.
+    // Unix milliseconds, perhaps as read earlier in the same turn of the loop. Informs people and retention only; no
+    // question of order or safety rests on it.
     virtual std::int64_t wall_clock_ms() = 0;
     virtual std::uint64_t random() = 0;
     virtual spdlog::logger& log() = 0;

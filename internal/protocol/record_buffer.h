@@ -28,7 +28,7 @@ public:
 
     // So many bytes more at the end, for the caller to fill.
     std::byte* extend(std::size_t bytes) {
-        if (bytes > room()) grow(bytes);
+        if (end_ + bytes > buffer_.size()) grow(bytes);
         std::byte* const at = buffer_.mutable_data() + end_;
         end_ += bytes;
         return at;
@@ -40,7 +40,6 @@ public:
     Bytes take();
 
 private:
-    std::size_t room() const { return buffer_.empty() ? 0 : buffer_.size() - end_; }
     void grow(std::size_t bytes);
 
     Bytes buffer_;  // nobody else's

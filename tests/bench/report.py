@@ -6,17 +6,15 @@ from xml.sax.saxutils import escape
 from logstream import LogStream
 
 
-def _at_least(case, field, least, unit, bound=None):
-    """With `bound` the same run's limit of the machine stands beside: a function of the limits, (what it is, how much)."""
+def _at_least(case, field, least, unit, third_of=None):
+    """With `third_of` the share of that limit of the machine stands beside, which three brokers have to divide."""
 
     def judge(results):
         if field not in results.get(case, {}):
             return None
         value = results[case][field]
-        beside = ""
-        if bound and "limits" in results:
-            what, most = bound(results["limits"])
-            beside = f" ({100 * value / most:.0f} % of {what})"
+        whole = results.get("limits", {}).get(third_of)
+        beside = f" ({100 * value / (whole / 3):.0f} % of a writer beside two others)" if whole else ""
         return f"{value:,.0f} {unit}{beside}", value >= least
 
     return f">= {least:,} {unit}", judge
@@ -72,13 +70,9 @@ def _share(case, whole, field, least):
     return f">= {100 * least:.0f} % of {whole}", judge
 
 
-def _writer(limits):
-    return "a writer beside two others", limits["three_writers_mb_per_s"] / 3
-
-
 _GOALS = [
     ("100-byte records, quorum, flushed", _at_least("100B", "records_per_s", 2_000_000, "records/s")),
-    ("1 KiB records", _at_least("1KiB", "mb_per_s", 400, "MB/s", bound=_writer)),
+    ("1 KiB records", _at_least("1KiB", "mb_per_s", 400, "MB/s", third_of="three_writers_mb_per_s")),
     ("one in flight, fsync: never, p50 / p99", _latency("one-in-flight-unflushed", "ack_us", 110, 250)),
     ("one in flight, flushed, p50 / p99", _latency("one-in-flight", "ack_us", 110, beyond="flush_append_us")),
     (
