@@ -79,6 +79,8 @@ std::string_view to_string(MessageType type) {
             return "PRODUCER_STATE";
         case MessageType::kReassignBroker:
             return "REASSIGN_BROKER";
+        case MessageType::kGroups:
+            return "GROUPS";
     }
     return "?";
 }

@@ -81,6 +81,7 @@ enum class MessageType : std::uint8_t {
     kVerify = 41,
     kProducerState = 42,
     kReassignBroker = 43,
+    kGroups = 44,
 };
 std::string_view to_string(MessageType type);
 

@@ -127,7 +127,7 @@ private:
     std::uint64_t known_id(const std::string& field) {
         const node::Core& core = broker_.node().core();
         if (field == "cluster_id") return core.record.cluster.value;
-        if (field == "topic") return topic_;
+        if (field == "topic" || field == "topic_id") return topic_;
         if (field == "coordinator" || field == "leaving" || field == "node") return core.self.id.value;
         return 0;
     }
@@ -187,6 +187,12 @@ std::string Trial::with_known_ids(MessageType type, Input bytes) {
             return known<proto::Verify>(bytes);
         case MessageType::kProducerState:
             return known<proto::ProducerState>(bytes);
+        case MessageType::kSubscribe:
+            return known<proto::Subscribe>(bytes);
+        case MessageType::kCommitOffsets:
+            return known<proto::CommitOffsets>(bytes);
+        case MessageType::kGroups:
+            return known<proto::Groups>(bytes);
         case MessageType::kAdmin:
             return known<proto::Admin>(bytes);
         default:

@@ -18,10 +18,10 @@ using Messages =
                proto::SummaryResponse, proto::Handover, proto::HandoverResponse, proto::PeerReport, proto::Orphan,
                proto::Metadata, proto::MetadataResponse, proto::Produce, proto::ProduceResponse, proto::ReassignBroker,
                proto::Fetch, proto::FetchResponse, proto::ListOffsets, proto::ListOffsetsResponse, proto::Subscribe,
-               proto::SubscribeResponse, proto::CommitOffsets, proto::CommitOffsetsResponse, proto::Topics,
-               proto::TopicsResponse, proto::ProducerState, proto::ProducerStateResponse, proto::StatusResponse,
-               proto::Verify, proto::VerifyResponse, proto::Admin, proto::AdminResponse, proto::TopicRecord,
-               proto::GroupRecord>;
+               proto::SubscribeResponse, proto::CommitOffsets, proto::CommitOffsetsResponse, proto::Groups,
+               proto::GroupsResponse, proto::Topics, proto::TopicsResponse, proto::ProducerState,
+               proto::ProducerStateResponse, proto::StatusResponse, proto::Verify, proto::VerifyResponse, proto::Admin,
+               proto::AdminResponse, proto::TopicRecord, proto::GroupRecord>;
 
 void check(const proto::View& message) {
     const auto view = view::from_proto(message);

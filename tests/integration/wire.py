@@ -75,6 +75,7 @@ PROTOBUFS = {
     "LIST_OFFSETS": ("ListOffsets", "ListOffsetsResponse"),
     "SUBSCRIBE": ("Subscribe", "SubscribeResponse"),
     "COMMIT_OFFSETS": ("CommitOffsets", "CommitOffsetsResponse"),
+    "GROUPS": ("Groups", "GroupsResponse"),
     "TOPICS": ("Topics", "TopicsResponse"),
     "STATUS": ("Status", "StatusResponse"),
     "ADMIN": ("Admin", "AdminResponse"),
