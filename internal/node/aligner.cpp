@@ -1,6 +1,7 @@
 #include "internal/node/aligner.h"
 
 #include <algorithm>
+#include <set>
 
 #include "internal/protocol/planted.h"
 #include "internal/protocol/record_batch.h"
@@ -46,11 +47,31 @@ void Aligner::start_more() {
 // From where on this log is not the base log; its end if it is nowhere else.
 Offset Aligner::departure(const Task& task, const storage::StreamLog& log) const {
     const view::StreamPlan& plan = task.target.plan;
-    const Offset departs = storage::divergence(log.epochs(), log.log_end(), table_of(plan), plan.log_end);
+    Offset departs = storage::divergence(log.epochs(), log.log_end(), table_of(plan), plan.log_end);
+    // Two views of one number, of which a person has chosen one.
+    for (const view::EpochStart& epoch : plan.epochs) {
+        const protocol::ViewId known = core_.record.views.id_of(epoch.view);
+        if (known.value == 0 || epoch.id.value == 0 || known == epoch.id) continue;
+        for (const storage::EpochStart& own : log.epochs().entries())
+            if (own.view == epoch.view) departs = std::min(departs, std::min(own.first, epoch.first));
+    }
     const bool only_longer = departs == plan.log_end && log.log_end() > plan.log_end;
     if (only_longer && task.target.current_view.value != 0 && log.epochs().view_at(departs) == task.target.current_view)
         return log.log_end();
     return departs;
+}
+
+// The same at or behind `at`, where damage ends: what was damaged may have hidden where the logs part.
+Offset Aligner::departure_behind(const Task& task, const storage::StreamLog& log, Offset at) const {
+    const storage::EpochTable base_log = table_of(task.target.plan);
+    std::set<Offset> boundaries{at};
+    for (const storage::EpochTable* table : {&log.epochs(), &base_log})
+        for (const storage::EpochStart& epoch : table->entries()) boundaries.insert(epoch.first);
+    for (Offset boundary : boundaries)
+        if (boundary >= at && boundary < task.target.plan.log_end &&
+            log.epochs().view_at(boundary) != base_log.view_at(boundary))
+            return std::min(boundary, log.log_end());
+    return std::clamp(task.target.plan.log_end, at, std::max(at, log.log_end()));
 }
 
 // Removes what departs from the base log.
@@ -66,12 +87,13 @@ void Aligner::cut(const TaskPtr& task) {
     if (departs >= log.log_end()) return fill(task);
     if (protocol::planted(protocol::Bug::kStaleTailKept)) return fill(task);
     if (departs < (*stream)->high_watermark) {
-        core_.fatal(
-            Error{ErrorCode::kCorrupt,
-                  fmt::format("stream {}: committed records up to {} depart from the base log at {}; this must never "
-                              "happen: keep this broker's data and report it",
-                              protocol::to_string(plan.stream), (*stream)->high_watermark, departs)});
-        return;
+        std::string text = fmt::format(
+            "stream {}: its records up to {} are committed, and the cluster's log departs from them at {}: other "
+            "brokers have lost what they acknowledged (their folders were restored from older copies?)",
+            protocol::to_string(plan.stream), (*stream)->high_watermark, departs);
+        if (!task->target.recovers) return core_.condemn({ErrorCode::kConflict, std::move(text)});
+        core_.env.log().error("ORPHAN {}: they give way to the recovered log and are appended to it again", text);
+        core_.streams.give_up(**stream, departs);
     }
     // Stale state of internal streams is never appended again.
     if (protocol::is_internal(plan.stream)) {
@@ -80,15 +102,20 @@ void Aligner::cut(const TaskPtr& task) {
         return truncate(task, **stream, departs);
     }
     if (protocol::planted(protocol::Bug::kOrphanLost)) return truncate(task, **stream, departs);
-    // What is not flushed yet could not be read back after a crash in between: first make the log durable.
-    core_.store.flush(guarded([this, task, departs](Result<void> flushed) {
+    keep_and_cut(task, departs, departs);
+}
+
+// Makes orphans of what stands from `from` on, then removes what stands from `to` on. What is not flushed yet could not
+// be read back after a crash in between: first the log becomes durable.
+void Aligner::keep_and_cut(const TaskPtr& task, Offset from, Offset to) {
+    core_.store.flush(guarded([this, task, from, to](Result<void> flushed) {
         Stream* again = core_.streams.find(task->target.plan.stream);
         if (!flushed) return finish(flushed);
-        if (again != nullptr) move_to_orphans(task, *again, departs);
+        if (again != nullptr) move_to_orphans(task, *again, from, to);
     }));
 }
 
-void Aligner::move_to_orphans(const TaskPtr& task, Stream& stream, Offset from) {
+void Aligner::move_to_orphans(const TaskPtr& task, Stream& stream, Offset from, Offset cut_at) {
     Offset end = stream.log->log_end();
     for (const storage::DamageRange& damage : stream.log->damages()) {
         if (damage.from > from) {
@@ -100,8 +127,8 @@ void Aligner::move_to_orphans(const TaskPtr& task, Stream& stream, Offset from) 
                               protocol::to_string(stream.id), from, damage.to);
         from = damage.to;
     }
-    if (from >= end) return truncate(task, stream, departure(*task, *stream.log));
-    stream.log->read(from, end, kFetchBytes, guarded([this, task, from](auto batches) {
+    if (from >= end) return truncate(task, stream, cut_at);
+    stream.log->read(from, end, kFetchBytes, guarded([this, task, from, cut_at](auto batches) {
                          Stream* again = core_.streams.find(task->target.plan.stream);
                          if (!batches) return finish(std::unexpected(batches.error()));
                          if (again == nullptr) return;
@@ -114,12 +141,13 @@ void Aligner::move_to_orphans(const TaskPtr& task, Stream& stream, Offset from) 
                          core_.env.log().warn("ORPHAN kept stream={} from={} to={}", protocol::to_string(again->id),
                                               from, next);
                          core_.store.orphans().add(again->id, core_.record.cluster, *std::move(batches),
-                                                   guarded([this, task, next, from](Result<void> added) {
+                                                   guarded([this, task, next, from, cut_at](Result<void> added) {
                                                        Stream* stream = core_.streams.find(task->target.plan.stream);
                                                        if (!added) return finish(added);
                                                        if (stream == nullptr) return;
-                                                       if (next > from) return move_to_orphans(task, *stream, next);
-                                                       truncate(task, *stream, departure(*task, *stream->log));
+                                                       if (next > from)
+                                                           return move_to_orphans(task, *stream, next, cut_at);
+                                                       truncate(task, *stream, cut_at);
                                                    }));
                      }));
 }
@@ -174,15 +202,25 @@ void Aligner::mended(const TaskPtr& task, const Bytes& answer) {
                         }));
 }
 
-// Damage that no peer's batches fit (they were compacted otherwise, or nobody has them): all from there on is fetched
-// anew.
+// Damage that no peer's batches fit (they were compacted otherwise, or nobody has them): what the base log has from
+// there on is fetched anew. What stands behind the damage and is not of the base log is kept.
 void Aligner::give_up_from(const TaskPtr& task, Offset from) {
     if (task->target.in_place)
         return finish(protocol::fail(ErrorCode::kCorrupt, "stream {} cannot be repaired in place at offset {}",
                                      protocol::to_string(task->target.plan.stream), from));
-    core_.env.log().warn("REPAIR stream={} is damaged at {}: everything from there on is fetched again",
+    core_.env.log().warn("REPAIR stream={} is damaged at {}: what others hold from there on is fetched again",
                          protocol::to_string(task->target.plan.stream), from);
-    without_vote(task, [this, task, from](Stream& stream) { truncate(task, stream, from); });
+    without_vote(task, [this, task, from](Stream& stream) {
+        Offset behind = from;
+        for (const storage::DamageRange& damage : stream.log->damages())
+            if (damage.from == from) behind = damage.to;
+        if (from >= task->target.plan.log_end && behind > from)
+            core_.env.log().error("ORPHAN lost stream={} from={} to={}: damaged on this disk",
+                                  protocol::to_string(stream.id), from, behind);
+        const Offset departs = departure_behind(*task, *stream.log, behind);
+        if (protocol::is_internal(stream.id) || departs >= stream.log->log_end()) return truncate(task, stream, from);
+        keep_and_cut(task, departs, from);
+    });
 }
 
 // The log cannot be cut where it should be, since what tells of its beginning is damaged as well.

@@ -20,6 +20,9 @@ struct AlignTarget {
     std::vector<NodeId> others{};
     // A member of the view in which all this stands mends its log where it is and gives nothing up.
     bool in_place{};
+    // A person named the survivors that begin a new lineage: what is committed here gives way to their base log, and is
+    // kept like all else that departs from it.
+    bool recovers{};
 };
 
 class Aligner {
@@ -51,7 +54,9 @@ private:
     void start_more();
     void cut(const TaskPtr& task);
     Offset departure(const Task& task, const storage::StreamLog& log) const;
-    void move_to_orphans(const TaskPtr& task, Stream& stream, Offset from);
+    Offset departure_behind(const Task& task, const storage::StreamLog& log, Offset at) const;
+    void keep_and_cut(const TaskPtr& task, Offset from, Offset to);
+    void move_to_orphans(const TaskPtr& task, Stream& stream, Offset from, Offset cut_at);
     void truncate(const TaskPtr& task, Stream& stream, Offset to);
     void mend(const TaskPtr& task, Stream& stream, storage::DamageRange damage);
     void mended(const TaskPtr& task, const protocol::Bytes& answer);

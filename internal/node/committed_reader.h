@@ -19,6 +19,8 @@ public:
     CommittedReader(const CommittedReader&) = delete;
     CommittedReader& operator=(const CommittedReader&) = delete;
 
+    // Begins with what is known to be committed already.
+    void start() { pump(); }
     // Everything that is committed here has been applied.
     bool caught_up() const;
     // Calls `task` as soon as everything committed by now is applied; at once if it is.

@@ -14,6 +14,7 @@ constexpr Duration kExchangeTimeout = std::chrono::milliseconds(400);
 constexpr Duration kInstallTimeout = std::chrono::seconds(5);
 // How long others are waited for when all that answer may have lost records: about what a restart takes.
 constexpr Duration kPatience = std::chrono::seconds(3);
+constexpr std::size_t kNamesTold = 256;  // of views, to those who are asked
 
 proto::ViewInstall install_message(ClusterId cluster, const view::Plan& plan) {
     proto::ViewInstall out;
@@ -55,7 +56,8 @@ void Coordinator::start(ClusterId cluster, view::Change::Lineage lineage, std::v
     options.lineage = lineage;
     options.multicast_allowed = core_.settings.transport != Transport::kTcp;
     options.multicast_required = core_.settings.transport == Transport::kMulticast;
-    change_ = std::make_unique<view::Change>(number, core_.self.id, std::move(ids), options);
+    change_ = std::make_unique<view::Change>(view::ViewName{number, protocol::ViewId{core_.env.random() | 1}},
+                                             core_.self.id, std::move(ids), options);
     ++attempt_;
     began_ = core_.env.now();
     core_.env.log().info("VIEW exchange view={} invited={} reason={}", number, invited_.size(), reason);
@@ -68,6 +70,7 @@ void Coordinator::exchange() {
     request.set_number(change_->number().value);
     request.set_founds(change_->founds());
     *request.mutable_coordinator() = view::to_proto(core_.self);
+    view::put_names(core_.record.views.newest(kNamesTold), request);
     // One's own promise comes first and is on disk before anybody is asked.
     participant_.on_exchange(request, for_this_attempt([this, request](const proto::StateExchangeResponse& own) {
                                  if (own.error().code() != 0) return fail(Failure::kBeaten, own.error().message());
@@ -92,8 +95,10 @@ void Coordinator::on_exchange_answer(NodeId from, const proto::StateExchangeResp
     if (change_->planned()) return;
     saw(ViewNumber{response.promised()});
     if (response.error().code() != 0) {
-        core_.env.log().info("VIEW exchange view={} refused by={}: {}", change_->number(), protocol::hex(from.value),
-                             response.error().message());
+        const bool conflict = response.error().code() == static_cast<std::uint32_t>(ErrorCode::kConflict);
+        core_.env.log().log(conflict ? spdlog::level::err : spdlog::level::info,
+                            "VIEW exchange view={} refused by={}: {}", change_->number(), protocol::hex(from.value),
+                            response.error().message());
         if (response.error().code() == static_cast<std::uint32_t>(ErrorCode::kRefused))
             change_->on_refusal(from, ViewNumber{response.promised()});
         else
@@ -116,7 +121,11 @@ void Coordinator::on_exchange_answer(NodeId from, const proto::StateExchangeResp
     answer.no_vote = response.no_vote();
     answer.leaving = response.leaving();
     answer.acknowledges_unflushed = response.acknowledges_unflushed();
-    change_->on_answer(std::move(answer));
+    for (std::uint64_t number : response.promises()) answer.promises.push_back(ViewNumber{number});
+    if (!std::ranges::is_sorted(answer.promises)) return change_->on_unreachable(from);
+    if (auto taken = change_->on_answer(std::move(answer)); !taken)
+        core_.env.log().error("VIEW exchange view={} leaves a broker out: {}", change_->number(),
+                              taken.error().message);
     consider_install(false);
 }
 
@@ -130,6 +139,11 @@ void Coordinator::lost(NodeId node) {
 void Coordinator::consider_install(bool time_is_up) {
     if (change_->planned() || (!change_->all_heard() && !time_is_up)) return;
     saw(change_->greatest_number_seen());
+    if (const auto member = change_->forgetful())
+        core_.env.log().error(
+            "VIEW exchange view={} gives node={} name={} no vote: a view counts on it that it does not remember; its "
+            "data folder is an older copy of what it was. It catches up first",
+            change_->number(), protocol::hex(member->id.value), member->name);
     if (change_->has_quorum()) {
         if (!waits_for_others()) return install();
         return fail(Failure::kNoQuorum,

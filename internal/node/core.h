@@ -67,6 +67,15 @@ struct Core {
                          });
     }
 
+    // What this broker holds contradicts what the cluster holds: it ends, and does not go on by itself when it is
+    // started again, however often, so that nothing of it is given up before a person has decided.
+    void condemn(Error why) {
+        if (condemned()) return;
+        record.verdict = why.message;
+        persist([this, why = std::move(why)] { fatal(why); });
+    }
+    bool condemned() const { return !record.verdict.empty(); }
+
     // Calls `then` once no log is being cut or mended any more, perhaps for somebody who is gone: at once if so.
     void when_still(std::function<void()> then) {
         if (!streams.changing()) return then();

@@ -15,7 +15,7 @@ constexpr Duration kElectionInterval = std::chrono::milliseconds(300);
 }  // namespace
 
 void Node::seek(std::string_view reason) {
-    if (left_) return;
+    if (left_ || core_.condemned()) return;
     learner_.stop();
     discovery_.set_mode(Discovery::Mode::kSeek);
     if (seek_timer_.value != 0) return;
@@ -103,7 +103,7 @@ void Node::propose(std::vector<view::Member> invited, ClusterId lineage, std::st
 }
 
 void Node::on_election(const proto::Election& message) {
-    if ((is_leader() && settled() && !message.forced()) || left_) return;
+    if ((is_leader() && settled() && !message.forced()) || left_ || core_.condemned()) return;
     const ClusterId own = core_.record.cluster;
     if (own.value != 0 && own.value != message.cluster_id()) return;  // it was none of ours a moment ago
     elector_.on_message(core_.self, message);
@@ -173,7 +173,7 @@ bool Node::yields_to(ClusterId other, std::uint32_t other_members, bool other_ha
 }
 
 void Node::follow(Endpoint leader, ClusterId cluster, bool leader_has_records) {
-    if (cluster.value != 0 && cluster == retired_from_) return;
+    if (core_.condemned() || (cluster.value != 0 && cluster == retired_from_)) return;
     if (cluster != core_.record.cluster && core_.record.cluster.value != 0) {
         std::uint32_t members = 0;
         for (const Candidate& candidate : discovery_.candidates())
@@ -213,8 +213,7 @@ void Node::start_afresh(std::string_view why) {
     groups_.reset();
     for (StreamId id : core_.store.streams()) streams_.remove(id);
     // Under a new id, as with a new disk: what it promised in the lineage that it leaves is forgotten.
-    core_.record = {};
-    core_.record.node = NodeId{core_.env.random() | 1};
+    core_.record = view::Record::made_for(NodeId{core_.env.random() | 1});
     core_.self.id = core_.record.node;
     core_.persist([] {});
     seek("starting afresh");
@@ -223,6 +222,14 @@ void Node::start_afresh(std::string_view why) {
 void Node::on_taught(ClusterId cluster, const view::View& view, std::function<void()> recorded) {
     if (core_.record.cluster.value != 0 && core_.record.cluster != cluster)
         return seek("the leader belongs to another lineage");
+    if (view.has(core_.self.id) && view.number > core_.record.accepted_number() &&
+        !core_.record.remembers_promise(view.number)) {
+        core_.env.log().error(
+            "STATE view {} counts on this broker, which does not remember to have promised it: its data folder is an "
+            "older copy of what it was. It has no vote until it has caught up",
+            view.number);
+        core_.record.must_relearn = true;
+    }
     // A leader that was left behind does not know what is committed since.
     if (view.number < std::max(core_.record.chosen_number(), core_.record.accepted_number()))
         return seek("the leader's view is older than what this broker accepted");

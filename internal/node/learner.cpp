@@ -9,6 +9,7 @@ constexpr Duration kTimeout = std::chrono::milliseconds(500);
 constexpr Duration kReadyInterval = std::chrono::milliseconds(200);
 // A round that fetched no more than this is near enough: the view change moves the rest in milliseconds.
 constexpr std::uint64_t kNearBytes = 2u << 20;
+constexpr std::size_t kNamesTold = 64;  // of views, to the leader
 }  // namespace
 
 void Learner::start(Endpoint leader) {
@@ -41,6 +42,7 @@ void Learner::ask(State state) {
     request.set_cluster_id(core_.record.cluster.value);
     request.set_ready(state == State::kReady && !events_.stays_outside());
     for (NodeId id : events_.multicast_heard()) request.add_multicast_heard(id.value);
+    view::put_names(core_.record.views.newest(kNamesTold), request);
     core_.links.request(*leader_, MessageType::kLearn, request, kTimeout,
                         for_this_run([this, state](Result<Message> reply) { taught(state, std::move(reply)); }));
 }
@@ -49,10 +51,14 @@ void Learner::taught(State state, Result<Message> reply) {
     proto::LearnResponse response;
     if (!reply) return give_up(reply.error());
     if (!reply->parse(response)) return give_up(Error{ErrorCode::kInvalid, "an unreadable answer"});
+    if (response.error().code() == static_cast<std::uint32_t>(ErrorCode::kConflict))
+        return conflict(response.error().message());
     if (response.error().code() != 0)
         return give_up(Error{static_cast<ErrorCode>(response.error().code()), response.error().message()});
     auto chosen = view::from_proto(response.chosen());
     if (!chosen) return give_up(chosen.error());
+    if (const auto name = core_.record.views.conflict(view::names_of(*chosen)))
+        return conflict(view::explain_conflict(*name, chosen->find(chosen->coordinator)->name));
     taught_ = *chosen;
     if (state == State::kReady) {
         // Taken in by a STATE_EXCHANGE soon; until then go on following.
@@ -99,8 +105,24 @@ void Learner::compare() {
         if (response.error().code() != 0)
             return give_up(Error{static_cast<ErrorCode>(response.error().code()), response.error().message()});
         if (ViewNumber{response.view()} != taught_.number) return ask(State::kBehind);  // the view changed in between
-        align(response);
+        note_views(response);
     }));
+}
+
+// The logs will name these views by number only: what they are is on disk first.
+void Learner::note_views(const proto::SummaryResponse& summary) {
+    std::vector<view::ViewName> names;
+    for (const proto::StreamSummary& stream : summary.streams())
+        std::ranges::move(view::names_of(view::holding_from_proto(stream).epochs), std::back_inserter(names));
+    if (const auto name = core_.record.views.conflict(names))
+        return conflict(view::explain_conflict(*name, taught_.find(taught_.coordinator)->name));
+    if (!core_.record.views.note(names)) return align(summary);
+    core_.persist(for_this_run([this, summary] { align(summary); }));
+}
+
+void Learner::conflict(const std::string& text) {
+    stop();
+    events_.conflict(text);
 }
 
 void Learner::align(const proto::SummaryResponse& summary) {

@@ -20,6 +20,8 @@ public:
         // The leader does not answer, is no leader any more, or belongs to another lineage.
         std::function<void(const Error&)> gave_up;
         std::function<std::vector<NodeId>()> multicast_heard;
+        // The leader's history and this broker's own are two under one name.
+        std::function<void(const std::string&)> conflict;
         // Draining or removed by an operator: catch up, but do not ask to be taken in.
         std::function<bool()> stays_outside;
     };
@@ -40,7 +42,9 @@ private:
     void ask_when_all_are_reached();
     void taught(State state, Result<Message> reply);
     void compare();
+    void note_views(const proto::SummaryResponse& summary);
     void align(const proto::SummaryResponse& summary);
+    void conflict(const std::string& text);
     void give_up(const Error& error);
     template <class F>
     auto for_this_run(F f) {

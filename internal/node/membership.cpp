@@ -295,6 +295,7 @@ void Node::on_chosen(const view::View& view) {
     for (const auto& [id, end] : base_ends_)
         if (Stream* stream = core_.streams.find(id)) core_.streams.advance(*stream, end);
     base_ends_.clear();
+    judge_unplanned();
     replicator_.serve();
     groups_.take_over();
     service_.on_serving();
@@ -308,6 +309,24 @@ void Node::on_chosen(const view::View& view) {
     // Members may have failed while the view was being installed.
     for (const view::Member& member : view.members)
         if (watch_.failed(member.id)) on_member_failed(member.id);
+}
+
+// Committed records that are not in the base log: their topic was deleted while this broker was away, or the others
+// have lost them.
+void Node::judge_unplanned() {
+    const std::vector<StreamId> streams = participant_.take_unplanned();
+    if (streams.empty()) return;
+    topics_.reader().when_caught_up([this, streams] {
+        for (StreamId id : streams) {
+            const Stream* stream = streams_.find(id);
+            if (stream == nullptr || topics_.was_deleted(id.topic)) continue;
+            return core_.condemn({ErrorCode::kConflict,
+                                  fmt::format("stream {}: its records up to {} are committed, and the cluster knows "
+                                              "nothing of it: other brokers have lost what they acknowledged (their "
+                                              "folders were restored from older copies?)",
+                                              protocol::to_string(id), stream->high_watermark)});
+        }
+    });
 }
 
 void Node::on_change_failed(Coordinator::Failure failure, const std::string& reason) {
@@ -339,7 +358,7 @@ void Node::disarm_watchdog() {
 proto::ProbeResponse Node::on_probe(const proto::Probe&) {
     proto::ProbeResponse out;
     // Who cannot promise must not be elected, nor counted on: to others it is not there.
-    if (!core_.has_room || left_) return out;
+    if (!core_.has_room || left_ || core_.condemned()) return out;
     *out.mutable_node() = view::to_proto(core_.self);
     out.set_cluster_id(core_.record.cluster.value);
     out.set_promised(core_.record.promised.value);
@@ -355,6 +374,13 @@ proto::LearnResponse Node::on_learn(const proto::Learn& request) {
     out.set_cluster_id(core_.record.cluster.value);
     if (request.cluster_id() != 0 && request.cluster_id() != core_.record.cluster.value) {
         *out.mutable_error() = to_proto(Error{ErrorCode::kWrongCluster, "this leader belongs to another lineage"});
+        return out;
+    }
+    if (const auto conflict = core_.record.views.conflict(view::take_names(request))) {
+        std::string text = view::explain_conflict(*conflict, request.node().name());
+        core_.env.log().error("ClusterState node={} at {} stays outside: {}", hex(request.node().id()),
+                              env::to_string(address_of(view::from_proto(request.node()))), text);
+        *out.mutable_error() = to_proto(Error{ErrorCode::kConflict, std::move(text)});
         return out;
     }
     if (!is_leader()) {
@@ -394,7 +420,7 @@ proto::SummaryResponse Node::on_summary(const proto::Summary& request) {
     else if (!knows_its_views(core_.streams))
         *out.mutable_error() = to_proto(Error{ErrorCode::kBusy, "damage on this broker's disk is being repaired"});
     else
-        for (const view::StreamHolding& holding : core_.streams.holdings(Streams::Extent::kWhole))
+        for (const view::StreamHolding& holding : core_.streams.holdings(Streams::Extent::kWhole, core_.record.views))
             *out.add_streams() = view::to_proto(holding);
     if (serving()) out.set_view(serving_->number.value);
     return out;

@@ -13,6 +13,7 @@ constexpr Duration kTick = std::chrono::milliseconds(100);
 // Fewer than what makes a failure: members that fail because multicast stopped do not rely on it in the next view.
 constexpr int kHeardOfLateBeats = 4;
 constexpr Duration kRetentionInterval = std::chrono::seconds(1);
+constexpr Duration kWatermarksInterval = std::chrono::seconds(5);
 constexpr Duration kLeaveTimeout = std::chrono::seconds(2);
 // Leaders announce themselves every second or so.
 constexpr Duration kApartMemory = std::chrono::seconds(10);
@@ -53,6 +54,7 @@ Node::Node(env::Env& env, storage::Store& store, Settings settings, FatalHandler
                                  std::function<void()> recorded) { on_taught(cluster, view, std::move(recorded)); },
                 .gave_up = [this](const Error& error) { seek(error.message); },
                 .multicast_heard = [this] { return multicast_heard(); },
+                .conflict = [this](const std::string& text) { core_.condemn({ErrorCode::kConflict, text}); },
                 .stays_outside = [this] { return draining_ || left_ != nullptr; }}),
       replicator_(core_, {.proves_chosen =
                               [this](ViewNumber view) {
@@ -79,18 +81,16 @@ Node::Node(env::Env& env, storage::Store& store, Settings settings, FatalHandler
                                   leave_view(why);
                                   seek("cannot follow the owner");
                               }}),
-      topics_(env, streams_,
-              [this](const proto::TopicRecord& topic) {
-                  for (std::uint32_t p = 0; p < topic.settings().partitions(); ++p)
-                      streams_.remove({protocol::TopicId{topic.topic()}, p});
-              }),
+      topics_(env, streams_, [this](protocol::TopicId topic) { streams_.remove(topic); }),
       groups_(env, settings_, streams_, topics_,
               [this](protocol::Bytes batch, Groups::AppendHandler done) {
                   auto stream = streams_.open(protocol::kGroupsStream);
                   if (!stream) return done(std::unexpected(stream.error()));
                   replicator_.produce(**stream, std::move(batch), proto::QUORUM, std::move(done));
               }),
-      orphans_(core_, [this](StreamId stream) { return owner_of(stream); }),
+      orphans_(
+          core_, [this](StreamId stream) { return owner_of(stream); },
+          [this](StreamId stream) { return topics_.was_deleted(stream.topic); }),
       repair_(core_,
               [this](const std::string& why) {
                   // Alone there is nobody to catch up with: what is whole is served, until retention takes the rest.
@@ -124,7 +124,7 @@ void Node::start() {
             env.log().error(
                 "STATE the state file cannot be trusted: this broker forgets its old id and promises and joins as a "
                 "new member");
-        core_.record.node = NodeId{env.random() | 1};
+        core_.record = view::Record::made_for(NodeId{env.random() | 1});
         core_.record.must_relearn = core_.store.state_damaged();
     }
     if (settings_.loses_unflushed)
@@ -153,6 +153,8 @@ void Node::start() {
                    core_.record.chosen == core_.record.accepted &&
                    core_.record.promised == core_.record.accepted_number();
     if (goes_on) core_.self.incarnation = core_.record.accepted->find(core_.record.node)->incarnation;
+    topics_.reader().start();
+    groups_.reader().start();
     core_.persist([this, goes_on] {
         if (left_) return;  // it waited for room till then
         if (goes_on) participant_.go_on_after_restart();
@@ -160,8 +162,19 @@ void Node::start() {
                              hex(core_.self.id.value), settings_.name, env::to_string(settings_.address),
                              settings_.cluster, core_.record.chosen_number(), streams_.all().size());
         tick();
+        if (core_.condemned()) say_condemned();
         seek("started");
     });
+}
+
+void Node::say_condemned() const {
+    const std::string address = env::to_string(settings_.address);
+    core_.env.log().error(
+        "ClusterState role=stopped this broker takes no part in the cluster and keeps its data as it is: {}. If the "
+        "other "
+        "brokers are right, move its data folder away and start it: it joins as a new one. If its records are the ones "
+        "to keep, `logstreamctl recover {}` makes a new lineage of them; `logstreamctl merge` then adds the others'",
+        core_.record.verdict, address);
 }
 
 const view::Member* Node::owner_of(StreamId stream) const {
@@ -172,6 +185,7 @@ const view::Member* Node::owner_of(StreamId stream) const {
 std::optional<Error> Node::refusal() const {
     if (core_.store.failed())
         return Error{ErrorCode::kDisk, "this broker's disk failed; it accepts nothing until it is restarted"};
+    if (core_.condemned()) return Error{ErrorCode::kNoQuorum, "this broker takes no part: " + core_.record.verdict};
     if (!serving_ || participant_.frozen()) {
         if (!no_quorum_.empty()) return Error{ErrorCode::kNoQuorum, no_quorum_};
         if (!serving_) return Error{ErrorCode::kBusy, "this broker is not in a view yet; retry"};
@@ -230,7 +244,7 @@ void Node::on_peer_heartbeat(const proto::Heartbeat& heartbeat, Endpoint from) {
         if (!participant_.frozen() && watchdog_.value == 0) arm_watchdog(std::chrono::milliseconds(500));
         return;
     }
-    if (heartbeat.view() != installed->number.value ||
+    if (heartbeat.view() != installed->number.value || heartbeat.view_id() != installed->id.value ||
         !installed->has(node, protocol::Incarnation{heartbeat.incarnation()}))
         return;
     if (!heartbeat.extra()) watch_.heartbeat(node);
@@ -254,6 +268,7 @@ void Node::send_heartbeat(Beat beat) {
     proto::Heartbeat heartbeat;
     heartbeat.set_cluster_id(core_.record.cluster.value);
     heartbeat.set_view(installed->number.value);
+    heartbeat.set_view_id(installed->id.value);
     heartbeat.set_node(core_.self.id.value);
     heartbeat.set_incarnation(core_.self.incarnation.value);
     heartbeat.set_log_end_total(streams_.log_end_total());
@@ -295,6 +310,10 @@ void Node::tick() {
     const view::Member* groups_owner = owner_of(protocol::kGroupsStream);
     if (serving() && groups_owner != nullptr && groups_owner->id == core_.self.id && groups_.reader().caught_up())
         groups_.tick();
+    if (now - last_watermarks_ >= kWatermarksInterval) {
+        last_watermarks_ = now;
+        core_.store.save_watermarks(streams_.watermarks());
+    }
     if (now - last_retention_ >= kRetentionInterval) {
         last_retention_ = now;
         apply_retention();
@@ -385,6 +404,7 @@ void Node::finish_leaving() {
         core_.env.log().error("STORE is not closed in time: the next start takes this for a crash, and loses nothing");
         end();
     });
+    core_.store.save_watermarks(streams_.watermarks());
     core_.persist([this, end] {
         core_.store.close([this, end](Result<void> closed) {
             if (!closed) core_.env.log().error("STORE close failed: {}", closed.error().message);

@@ -121,6 +121,7 @@ private:
     void propose(std::vector<view::Member> invited, ClusterId lineage, std::string_view reason);
     void recover(const proto::Admin& request, proto::AdminResponse& out);
     void say_no_quorum(std::string text);
+    void say_condemned() const;
 
     // Changing the view (membership.cpp).
     void want_change(std::string_view reason);
@@ -145,6 +146,7 @@ private:
     // This node's own proposal is chosen.
     void on_change_done(const view::Plan& plan);
     void on_chosen(const view::View& view);
+    void judge_unplanned();
     void on_change_failed(Coordinator::Failure failure, const std::string& reason);
     void on_taught(ClusterId cluster, const view::View& view, std::function<void()> recorded);
     void arm_watchdog(Duration after);
@@ -227,6 +229,7 @@ private:
     std::string change_reason_;
     protocol::TimePoint next_election_;
     protocol::TimePoint last_retention_;
+    protocol::TimePoint last_watermarks_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -46,6 +46,7 @@ void Node::recover(const proto::Admin& request, proto::AdminResponse& out) {
     participant_.reset();
     serving_.reset();
     core_.record.cluster = ClusterId{request.cluster_id()};
+    core_.record.verdict.clear();
     survivors_ = survivors;
     core_.persist([] {});
     seek("recovering");
@@ -55,6 +56,10 @@ void Node::recover(const proto::Admin& request, proto::AdminResponse& out) {
 proto::AdminResponse Node::on_admin(const proto::Admin& request) {
     proto::AdminResponse out;
     const NodeId target{request.node()};
+    if (core_.condemned() && request.action() != proto::Admin::RECOVER) {
+        *out.mutable_error() = to_proto(*refusal());
+        return out;
+    }
     switch (request.action()) {
         case proto::Admin::ELECT:
             elector_.start(core_.self, known_endpoints(), "asked by an operator", Elector::Force::kYes);

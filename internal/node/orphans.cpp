@@ -78,6 +78,14 @@ void Orphans::sent(StreamId stream, std::size_t index, const storage::OrphanEntr
             ++returned_;
             break;
         case ErrorCode::kUnknownTopic:
+            if (!was_deleted_(stream)) {
+                core_.env.log().error(
+                    "ORPHAN stream={} is of a topic that this cluster does not know and did not delete: its records "
+                    "stay "
+                    "in this broker's folder, and no topic has them",
+                    protocol::to_string(stream));
+                return;
+            }
             core_.env.log().warn("ORPHAN stream={} belongs to a deleted topic and is dropped",
                                  protocol::to_string(stream));
             break;

@@ -13,8 +13,11 @@ namespace logstream::node {
 class Orphans {
 public:
     using OwnerOf = std::function<const view::Member*(StreamId)>;
+    // The cluster's metadata says that its topic was deleted.
+    using WasDeleted = std::function<bool(StreamId)>;
 
-    Orphans(Core& core, OwnerOf owner_of) : core_(core), owner_of_(std::move(owner_of)) {}
+    Orphans(Core& core, OwnerOf owner_of, WasDeleted was_deleted)
+        : core_(core), owner_of_(std::move(owner_of)), was_deleted_(std::move(was_deleted)) {}
     ~Orphans() { stop(); }
     Orphans(const Orphans&) = delete;
     Orphans& operator=(const Orphans&) = delete;
@@ -39,6 +42,7 @@ private:
 
     Core& core_;
     OwnerOf owner_of_;
+    WasDeleted was_deleted_;
     std::uint64_t run_{};
     std::uint64_t returned_{};
     std::map<StreamId, Offset> departed_at_;  // the least of a stream's orphans

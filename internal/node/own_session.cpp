@@ -35,7 +35,7 @@ OwnSession::OwnSession(Core& core, const view::View& view, Replicator::Counters&
       view_(view),
       counters_(counters),
       packer_(view.frame_bytes, view.first_sequence),
-      ring_({protocol::cluster_tag(core.settings.cluster), view.number, core.self.id, view.first_sequence},
+      ring_({protocol::cluster_tag(core.settings.cluster), view.number, core.self.id, view.first_sequence, view.id},
             {view.window_bytes, replication::frames_of_window(view.window_bytes)}),
       retransmit_({}, core.env.now()),
       acks_(view.ids(), core.self.id, view.first_sequence),
@@ -295,12 +295,17 @@ void OwnSession::on_nack(const proto::Nack& nack, Endpoint from) {
         proto::NackGone out;
         out.set_cluster_id(core_.record.cluster.value);
         out.set_view(view_.number.value);
+        out.set_view_id(view_.id.value);
         out.set_first_available(gone->value);
         out.set_sender(core_.self.id.value);
         if (from.port != 0) {
-            const protocol::FrameHeader header{
-                MessageType::kNackGone, 0, protocol::cluster_tag(core_.settings.cluster), view_.number,
-                core_.self.id,          {}};
+            const protocol::FrameHeader header{MessageType::kNackGone,
+                                               0,
+                                               protocol::cluster_tag(core_.settings.cluster),
+                                               view_.number,
+                                               core_.self.id,
+                                               {},
+                                               view_.id};
             core_.env.send_datagram(from, {protocol::encode_frame(header, out), {}});
         } else if (const view::Member* member = view_.find(NodeId{nack.node()})) {
             core_.links.send(address_of(*member), protocol::request(MessageType::kNackGone, Correlation{}, out));

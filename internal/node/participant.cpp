@@ -1,5 +1,8 @@
 #include "internal/node/participant.h"
 
+#include <algorithm>
+#include <set>
+
 #include "internal/protocol/planted.h"
 
 namespace logstream::node {
@@ -29,8 +32,14 @@ void Participant::on_exchange(const proto::StateExchange& request, ExchangeReply
     const ViewNumber number{request.number()};
     const NodeId coordinator{request.coordinator().id()};
     const protocol::Incarnation incarnation{request.coordinator().incarnation()};
+    if (core_.condemned()) return refuse(number, ErrorCode::kBusy, core_.record.verdict, reply);
     if (core_.record.cluster.value != 0 && request.cluster_id() != core_.record.cluster.value)
         return refuse(number, ErrorCode::kWrongCluster, "this broker belongs to another lineage", reply);
+    if (const auto conflict = core_.record.views.conflict(view::take_names(request))) {
+        std::string text = view::explain_conflict(*conflict, request.coordinator().name());
+        if (conflict_said_.is_due(text, core_.env.now())) core_.env.log().error("VIEW exchange refused: {}", text);
+        return refuse(number, ErrorCode::kConflict, std::move(text), reply);
+    }
     if (!core_.record.may_promise(number, coordinator, incarnation))
         return refuse(number, ErrorCode::kRefused, fmt::format("number {} is promised", core_.record.promised), reply);
     if (!frozen()) {
@@ -69,12 +78,13 @@ void Participant::answer_exchange(ViewNumber number, const ExchangeReply& reply)
     out.set_promised(core_.record.promised.value);
     if (core_.record.accepted) *out.mutable_accepted() = view::to_proto(*core_.record.accepted);
     if (core_.record.chosen) *out.mutable_chosen() = view::to_proto(*core_.record.chosen);
-    for (const view::StreamHolding& holding : core_.streams.holdings(Streams::Extent::kDurable))
+    for (const view::StreamHolding& holding : core_.streams.holdings(Streams::Extent::kDurable, core_.record.views))
         *out.add_streams() = view::to_proto(holding);
     out.set_no_vote(core_.record.must_relearn || core_.store.damaged());
     for (NodeId id : events_.multicast_heard()) out.add_multicast_heard(id.value);
     out.set_leaving(events_.leaving());
     out.set_acknowledges_unflushed(core_.settings.loses_unflushed);
+    for (ViewNumber promise : core_.record.promises) out.add_promises(promise.value);
     reply(out);
 }
 
@@ -94,26 +104,12 @@ void Participant::refuse_install(ViewNumber number, const InstallReply& reply) c
                   reply);
 }
 
-// What was committed is in every base log, unless its topic was deleted: this broker was away and has not read that
-// yet. Where records are acknowledged before they are flushed, the others may as well have lost them; then nothing is
-// removed, and the aligner says what departs.
-void Participant::remove_deleted(const std::set<StreamId>& planned) {
-    if (core_.settings.loses_unflushed) return;
-    std::vector<StreamId> deleted;
-    for (const auto& [id, stream] : core_.streams.all())
-        if (!planned.contains(id) && !protocol::is_internal(id) && stream.high_watermark > Offset(0))
-            deleted.push_back(id);
-    for (const StreamId& id : deleted) {
-        core_.env.log().warn("VIEW removes stream={}: its topic was deleted while this broker was away",
-                             protocol::to_string(id));
-        core_.streams.remove(id);
-    }
-}
-
 void Participant::on_install(const proto::ViewInstall& request, InstallReply reply) {
     const ViewNumber number{request.view().number()};
     auto view = view::from_proto(request.view());
     if (!view) return reply_install(number, std::unexpected(view.error()), reply);
+    if (core_.condemned())
+        return reply_install(number, protocol::fail(ErrorCode::kBusy, "{}", core_.record.verdict), reply);
     if (core_.record.cluster.value != 0 && request.cluster_id() != core_.record.cluster.value)
         return reply_install(number, protocol::fail(ErrorCode::kWrongCluster, "this broker belongs to another lineage"),
                              reply);
@@ -131,17 +127,33 @@ void Participant::on_install(const proto::ViewInstall& request, InstallReply rep
     for (const proto::Member& holder : request.holders()) holders.push_back(NodeId{holder.id()});
     std::vector<AlignTarget> targets;
     std::set<StreamId> planned;
+    std::vector<view::ViewName> names = view::names_of(*view);
+    // Brokers that found a lineage hold nothing; so these go on by a person's word.
+    const bool recovers = view->bases.empty();
     for (const proto::StreamBase& base : request.streams()) {
         view::StreamPlan plan = view::plan_from_proto(base);
         const Offset end = plan.log_end;
         planned.insert(plan.stream);
-        targets.push_back({std::move(plan), end, {}, holders});
+        std::ranges::move(view::names_of(plan.epochs), std::back_inserter(names));
+        targets.push_back({std::move(plan), end, {}, holders, false, recovers});
     }
-    remove_deleted(planned);
-    // A stream that the base log does not have is empty in it.
-    for (const auto& [id, stream] : core_.streams.all())
-        if (!planned.contains(id))
-            targets.push_back({view::StreamPlan{id, Offset{}, Offset{}, {}, {}, 0}, Offset{}, {}});
+    if (const auto conflict = core_.record.views.conflict(names); conflict && !recovers)
+        return reply_install(number,
+                             protocol::fail(ErrorCode::kConflict, "{}",
+                                            view::explain_conflict(*conflict, view->find(view->coordinator)->name)),
+                             reply);
+    // A stream that the base log does not have is empty in it. What was committed is in every base log, unless its
+    // topic was deleted while this broker was away: that is told by the metadata stream once the view is chosen, and
+    // nothing is given up before.
+    unplanned_.clear();
+    for (const auto& [id, stream] : core_.streams.all()) {
+        if (planned.contains(id)) continue;
+        const bool committed = stream.high_watermark > stream.log->log_start();
+        if (committed && !protocol::is_internal(id) && !recovers)
+            unplanned_.push_back(id);
+        else
+            targets.push_back({view::StreamPlan{id, Offset{}, Offset{}, {}, {}, 0}, Offset{}, {}, {}, false, recovers});
+    }
 
     aligning_ = number;
     const protocol::TimePoint began = core_.env.now();
@@ -152,22 +164,23 @@ void Participant::on_install(const proto::ViewInstall& request, InstallReply rep
                 if (holder.id() == id.value) return address_of(view::from_proto(holder));
             return std::nullopt;
         },
-        [this, request, view = *view, reply, began](Result<void> aligned) {
+        [this, request, view = *view, reply, began, names](Result<void> aligned) {
             core_.env.log().info("VIEW merge view={} fetched_bytes={} ms={:.1f}{}", view.number,
                                  aligner_->fetched_bytes(), milliseconds(core_.env.now() - began),
                                  aligned ? "" : " failed: " + aligned.error().message);
             // The aligner is not destroyed inside its own callback.
-            core_.env.set_timer(Duration{0}, [this, request, view, reply, aligned] {
+            core_.env.set_timer(Duration{0}, [this, request, view, reply, aligned, names] {
                 if (!aligned) {
                     if (aligning_ == view.number) stop_installing();
                     return reply_install(view.number, aligned, reply);
                 }
-                finish_install(request, view, reply);
+                finish_install(request, view, names, reply);
             });
         });
 }
 
-void Participant::finish_install(const proto::ViewInstall& request, const view::View& view, const InstallReply& reply) {
+void Participant::finish_install(const proto::ViewInstall& request, const view::View& view,
+                                 const std::vector<view::ViewName>& names, const InstallReply& reply) {
     // While the disk works another number may be promised, a newer view be known to be chosen, or the view be left.
     const auto stands = [this, number = view.number, resets = resets_] {
         return resets == resets_ && core_.record.is_latest(number);
@@ -176,6 +189,7 @@ void Participant::finish_install(const proto::ViewInstall& request, const view::
     stop_installing();
     if (!stands()) return refuse_install(view.number, reply);
     core_.record.cluster = ClusterId{request.cluster_id()};
+    core_.record.views.adopt(names);
     core_.record.accept(view);
     core_.record.must_relearn = false;
     if (request.has_chosen())

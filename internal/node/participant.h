@@ -4,10 +4,10 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <set>
 
 #include "internal/node/aligner.h"
 #include "internal/node/core.h"
+#include "internal/node/said.h"
 
 namespace logstream::node {
 
@@ -34,6 +34,8 @@ public:
     const std::optional<view::View>& installed() const { return installed_; }
     // Nothing may be appended, acknowledged or committed.
     bool frozen() const { return !installed_ || core_.record.promised > installed_->number; }
+    // Streams with committed records that the base log of the installed view does not have: deleted, if all is well.
+    std::vector<StreamId> take_unplanned() { return std::exchange(unplanned_, {}); }
     // Only planted bugs do this: a restarted member takes itself for the member of its old view that it was.
     void go_on_after_restart() {
         installed_ = core_.record.accepted;
@@ -50,8 +52,8 @@ private:
     void flush_and_answer(ViewNumber number, const ExchangeReply& reply);
     void answer_exchange(ViewNumber number, const ExchangeReply& reply);
     void refuse(ViewNumber number, ErrorCode code, std::string text, const ExchangeReply& reply) const;
-    void finish_install(const proto::ViewInstall& request, const view::View& view, const InstallReply& reply);
-    void remove_deleted(const std::set<StreamId>& planned);
+    void finish_install(const proto::ViewInstall& request, const view::View& view,
+                        const std::vector<view::ViewName>& names, const InstallReply& reply);
     void reply_install(ViewNumber number, const Result<void>& result, const InstallReply& reply) const;
     void refuse_install(ViewNumber number, const InstallReply& reply) const;
 
@@ -60,8 +62,10 @@ private:
     std::optional<view::View> installed_;
     std::unique_ptr<Aligner> aligner_;
     ViewNumber aligning_;  // the view that aligner_ works for
+    std::vector<StreamId> unplanned_;
     std::uint64_t resets_{};
     protocol::TimePoint frozen_at_;
+    Said conflict_said_;
 };
 
 }  // namespace logstream::node

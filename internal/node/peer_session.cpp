@@ -14,6 +14,7 @@ PeerSession::PeerSession(Core& core, const view::View& view, const view::Member&
                          std::function<void(const std::string&)> broken)
     : core_(core),
       view_(view.number),
+      view_id_(view.id),
       multicast_(view.multicast),
       sender_(sender),
       counters_(counters),
@@ -117,6 +118,7 @@ void PeerSession::settle() {
         proto::ReplicateAck out;
         out.set_cluster_id(core_.record.cluster.value);
         out.set_view(view_.value);
+        out.set_view_id(view_id_.value);
         out.set_node(core_.self.id.value);
         out.set_incarnation(core_.self.incarnation.value);
         out.set_durable_sequence(ack->durable.value);
@@ -134,6 +136,7 @@ void PeerSession::send_nack(const std::vector<replication::SequenceRange>& range
     proto::Nack nack;
     nack.set_cluster_id(core_.record.cluster.value);
     nack.set_view(view_.value);
+    nack.set_view_id(view_id_.value);
     nack.set_node(core_.self.id.value);
     nack.set_incarnation(core_.self.incarnation.value);
     for (const replication::SequenceRange& range : ranges) {
@@ -146,8 +149,8 @@ void PeerSession::send_nack(const std::vector<replication::SequenceRange>& range
                           ranges.front().first, ranges.back().last, ranges.size());
     if (!multicast_)
         return core_.links.send(address_of(sender_), protocol::request(MessageType::kNack, Correlation{}, nack));
-    const protocol::FrameHeader header{MessageType::kNack, 0, protocol::cluster_tag(core_.settings.cluster), view_,
-                                       core_.self.id,      {}};
+    const protocol::FrameHeader header{
+        MessageType::kNack, 0, protocol::cluster_tag(core_.settings.cluster), view_, core_.self.id, {}, view_id_};
     core_.env.send_datagram(source_, {protocol::encode_frame(header, nack), {}});
 }
 

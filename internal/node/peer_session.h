@@ -48,6 +48,7 @@ private:
 
     Core& core_;
     const ViewNumber view_;
+    const protocol::ViewId view_id_;
     const bool multicast_;
     const view::Member sender_;
     Replicator::Counters& counters_;

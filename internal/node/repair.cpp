@@ -16,7 +16,7 @@ void Repair::tick(ViewNumber view, const std::vector<view::Member>& peers) {
         addresses[peer.id] = address_of(peer);
     }
     std::vector<AlignTarget> targets;
-    for (view::StreamHolding& holding : core_.streams.holdings(Streams::Extent::kWhole)) {
+    for (view::StreamHolding& holding : core_.streams.holdings(Streams::Extent::kWhole, core_.record.views)) {
         const Stream* stream = core_.streams.find(holding.stream);
         const auto damage = stream->log->damage();
         if (!damage) continue;

@@ -19,10 +19,12 @@ struct Replicator::State {
     // Sessions that are over, until the call that ended them has returned.
     std::vector<std::unique_ptr<PeerSession>> ended;
 
-    bool is_of_view(std::uint64_t cluster_id, std::uint64_t number, std::uint64_t node,
-                    std::uint64_t incarnation) const {
-        return view && cluster_id == core.record.cluster.value && number == view->number.value &&
-               view->has(NodeId{node}, protocol::Incarnation{incarnation});
+    bool is_of_view(const auto& message) const {
+        return view && message.cluster_id() == core.record.cluster.value && message.view() == view->number.value &&
+               message.view_id() == view->id.value;
+    }
+    bool is_of_member(const auto& message) const {
+        return is_of_view(message) && view->has(NodeId{message.node()}, protocol::Incarnation{message.incarnation()});
     }
 };
 
@@ -80,7 +82,7 @@ void Replicator::produce_orphan(Stream& stream, const protocol::BatchView& batch
 
 void Replicator::on_frame(const protocol::FrameHeader& header, const protocol::Bytes& payload, Endpoint from) {
     State& s = *state_;
-    if (!s.view || header.view != s.view->number || !s.peers.contains(header.sender)) {
+    if (!s.view || header.view != s.view->number || header.view_id != s.view->id || !s.peers.contains(header.sender)) {
         ++s.counters.frames_dropped;
         return;
     }
@@ -92,7 +94,7 @@ void Replicator::on_frame(const protocol::FrameHeader& header, const protocol::B
 
 void Replicator::on_heartbeat(const proto::Heartbeat& heartbeat, Endpoint from) {
     State& s = *state_;
-    if (!s.is_of_view(heartbeat.cluster_id(), heartbeat.view(), heartbeat.node(), heartbeat.incarnation())) return;
+    if (!s.is_of_member(heartbeat)) return;
     if (heartbeat.serving() && !s.serving) s.events.proves_chosen(s.view->number);
     const auto peer = s.peers.find(NodeId{heartbeat.node()});
     if (peer == s.peers.end()) return;
@@ -102,14 +104,14 @@ void Replicator::on_heartbeat(const proto::Heartbeat& heartbeat, Endpoint from) 
 
 void Replicator::on_nack(const proto::Nack& nack, Endpoint from) {
     State& s = *state_;
-    if (!s.own || !s.is_of_view(nack.cluster_id(), nack.view(), nack.node(), nack.incarnation())) return;
+    if (!s.own || !s.is_of_member(nack)) return;
     ++s.counters.nacks_received;
     s.own->on_nack(nack, from);
 }
 
 void Replicator::on_nack_gone(const proto::NackGone& gone, NodeId sender) {
     State& s = *state_;
-    if (!s.view || gone.cluster_id() != s.core.record.cluster.value || gone.view() != s.view->number.value) return;
+    if (!s.is_of_view(gone)) return;
     const auto peer = s.peers.find(sender.value != 0 ? sender : NodeId{gone.sender()});
     if (peer != s.peers.end()) peer->second->on_nack_gone(Sequence{gone.first_available()});
 }
@@ -118,7 +120,7 @@ void Replicator::on_ack(const proto::ReplicateAck& ack) {
     State& s = *state_;
     const bool older =
         s.view && ack.view() < s.view->number.value && protocol::planted(protocol::Bug::kOldViewAckCounted);
-    if (!s.own || (!older && !s.is_of_view(ack.cluster_id(), ack.view(), ack.node(), ack.incarnation()))) return;
+    if (!s.own || (!older && !s.is_of_member(ack))) return;
     s.own->on_ack(ack);
 }
 

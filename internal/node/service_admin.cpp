@@ -249,7 +249,7 @@ void Service::on_verify(const Caller& caller, const proto::Verify& request) {
         if (holding.stream == protocol::kGroupsStream) digest.set_topic_name("(groups)");
     };
     std::map<StreamId, view::StreamHolding> holdings;
-    for (view::StreamHolding& holding : core_.streams.holdings(Streams::Extent::kWhole))
+    for (view::StreamHolding& holding : core_.streams.holdings(Streams::Extent::kWhole, core_.record.views))
         holdings[holding.stream] = std::move(holding);
     auto gathering = std::make_shared<Gathering<proto::VerifyResponse>>();
     gathering->done = [this, caller](const proto::VerifyResponse& response) { answer(caller, response); };

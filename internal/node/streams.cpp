@@ -9,7 +9,7 @@ namespace logstream::node {
 Streams::Streams(storage::Store& store) : store_(store) {
     for (StreamId id : store_.streams()) {
         storage::StreamLog* log = store_.find(id);
-        streams_.emplace(id, Stream{id, log, log->log_start()});
+        streams_.emplace(id, Stream{id, log, std::max(log->log_start(), store_.watermark(id))});
     }
 }
 
@@ -29,6 +29,13 @@ void Streams::remove(StreamId id) {
     if (streams_.erase(id) > 0) store_.remove(id, [](auto) {});
 }
 
+void Streams::remove(protocol::TopicId topic) {
+    std::vector<StreamId> gone;
+    for (auto at = streams_.lower_bound({topic, 0}); at != streams_.end() && at->first.topic == topic; ++at)
+        gone.push_back(at->first);
+    for (StreamId id : gone) remove(id);
+}
+
 void Streams::advance(Stream& stream, Offset to) {
     to = std::min(to, stream.log->log_end());
     if (to <= stream.high_watermark) return;
@@ -37,6 +44,13 @@ void Streams::advance(Stream& stream, Offset to) {
     stream.high_watermark = to;
     stream.log->settle(to);
     for (const AdvancedHandler& handler : advanced_) handler(stream);
+}
+
+std::map<StreamId, Offset> Streams::watermarks() const {
+    std::map<StreamId, Offset> out;
+    for (const auto& [id, stream] : streams_)
+        out.emplace_hint(out.end(), id, std::min(stream.high_watermark, stream.log->durable_end()));
+    return out;
 }
 
 bool Streams::has_user_records() const {
@@ -55,7 +69,7 @@ bool Streams::changing() const {
     return std::ranges::any_of(streams_, [](const auto& entry) { return entry.second.log->changing(); });
 }
 
-std::vector<view::StreamHolding> Streams::holdings(Extent extent) const {
+std::vector<view::StreamHolding> Streams::holdings(Extent extent, const view::ViewNames& names) const {
     std::vector<view::StreamHolding> out;
     out.reserve(streams_.size());
     for (const auto& [id, stream] : streams_) {
@@ -67,7 +81,7 @@ std::vector<view::StreamHolding> Streams::holdings(Extent extent) const {
             holding.damaged_to = damages.back().to;
         }
         for (const storage::EpochStart& epoch : stream.log->epochs().entries())
-            if (epoch.first < end) holding.epochs.push_back({epoch.view, epoch.first});
+            if (epoch.first < end) holding.epochs.push_back({epoch.view, epoch.first, names.id_of(epoch.view)});
         out.push_back(std::move(holding));
     }
     return out;

@@ -16,7 +16,7 @@ using protocol::StreamId;
 struct Stream {
     StreamId id;
     storage::StreamLog* log{};
-    // Below it all is committed and readable. Never falls while the process runs.
+    // Below it all is committed and readable. Never falls while the process runs; begins where it was saved last.
     Offset high_watermark;
 };
 
@@ -32,6 +32,13 @@ public:
     // Made if it is not there.
     protocol::Result<Stream*> open(StreamId id);
     void remove(StreamId id);
+    // All partitions of the topic, with their orphans.
+    void remove(protocol::TopicId topic);
+
+    // A recovery gives up what was committed from `to` on: a person has decided.
+    void give_up(Stream& stream, Offset to) { stream.high_watermark = std::min(stream.high_watermark, to); }
+    // What a restart may begin with: of each stream what is committed and durable here.
+    std::map<StreamId, Offset> watermarks() const;
 
     // Everything below `to` is committed; an older value changes nothing. Never beyond the log's end.
     void advance(Stream& stream, Offset to);
@@ -43,9 +50,10 @@ public:
     bool changing() const;
     // Sum of all log ends: how far a member is, in one number.
     std::int64_t log_end_total() const;
-    // What this node holds, as STATE_EXCHANGE tells it. `durable`: up to what a completed flush covers.
+    // What this node holds, as STATE_EXCHANGE tells it. `durable`: up to what a completed flush covers. The logs know
+    // views by number, `names` their ids.
     enum class Extent : std::uint8_t { kDurable, kWhole };
-    std::vector<view::StreamHolding> holdings(Extent extent) const;
+    std::vector<view::StreamHolding> holdings(Extent extent, const view::ViewNames& names) const;
 
 private:
     storage::Store& store_;

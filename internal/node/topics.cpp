@@ -43,6 +43,8 @@ Result<protocol::Bytes> Topics::encode(const proto::TopicRecord& record, std::in
     protocol::BatchBuilder builder({});
     const std::string value = record.SerializeAsString();
     builder.add(timestamp_ms, std::string_view(record.name()), std::string_view(value), {});
+    const std::string by_id = "#" + protocol::hex(record.topic());
+    if (record.deleted()) builder.add(timestamp_ms, std::string_view(by_id), std::string_view(value), {});
     return builder.finish();
 }
 
@@ -59,14 +61,13 @@ void Topics::apply(const protocol::Record& record) {
         stream_count_ += made.settings().partitions();
         return;
     }
-    deleted_.insert(id);
+    if (!deleted_.insert(id).second) return;
     by_id_.erase(id.value);
     if (const auto found = by_name_.find(topic.name()); found != by_name_.end() && found->second.topic() == id.value) {
-        const proto::TopicRecord gone = found->second;
+        stream_count_ -= found->second.settings().partitions();
         by_name_.erase(found);
-        stream_count_ -= gone.settings().partitions();
-        on_deleted_(gone);
     }
+    on_deleted_(id);
 }
 
 }  // namespace logstream::node

@@ -20,7 +20,7 @@ protocol::Result<void> check_topic_name(std::string_view name);
 class Topics {
 public:
     // A topic is gone: its streams are to be dropped.
-    using DeletedHandler = std::function<void(const proto::TopicRecord&)>;
+    using DeletedHandler = std::function<void(TopicId)>;
 
     Topics(env::Env& env, Streams& streams, DeletedHandler on_deleted);
 
@@ -35,7 +35,9 @@ public:
     CommittedReader& reader() { return reader_; }
     void reset();
 
-    // The batch that makes or deletes a topic when it is appended to the metadata stream.
+    // The batch that makes or deletes a topic when it is appended to the metadata stream. What deletes it stands there
+    // twice: under its name, which a new topic may take over, and for good under its id, so that a broker that was away
+    // for however long knows that the records which it holds are not wanted any more.
     static Result<protocol::Bytes> encode(const proto::TopicRecord& record, std::int64_t timestamp_ms);
 
 private:

@@ -31,8 +31,9 @@ enum class ErrorCode : std::uint16_t {
     kExists = 16,
     kNetwork = 17,  // cannot reach, connection lost, address in use
     kTimeout = 18,
-    kRefused = 19,  // refused by policy (min_in_sync, auto_create, draining); the message says which
-    kConfig = 20,   // a setting is wrong; the message names file, line and what was expected
+    kRefused = 19,   // refused by policy (min_in_sync, auto_create, draining); the message says which
+    kConfig = 20,    // a setting is wrong; the message names file, line and what was expected
+    kConflict = 21,  // two histories under one name: one of the two brokers was restored from an older copy
 };
 
 struct Error {

@@ -98,6 +98,7 @@ std::array<std::byte, kFrameHeaderBytes> encode_frame_header(const FrameHeader& 
     store(&out[16], header.view.value);
     store(&out[24], header.sender.value);
     store(&out[32], header.sequence.value);
+    store(&out[40], header.view_id.value);
     std::uint32_t crc = crc32c(out);
     crc = crc32c(first, crc);
     if (!second.empty()) crc = crc32c(second, crc);
@@ -114,7 +115,7 @@ Bytes encode_frame(const FrameHeader& header, std::span<const std::byte> payload
 }
 
 Result<DecodedFrame> decode_frame(std::span<const std::byte> datagram) {
-    if (datagram.size() < kFrameHeaderBytes)
+    if (datagram.size() < kLeastFrameHeaderBytes)
         return fail(ErrorCode::kInvalid, "datagram of {} bytes is too short", datagram.size());
     const std::byte* at = datagram.data();
     if (load<std::uint32_t>(at) != kFrameMagic) return fail(ErrorCode::kInvalid, "datagram without LogStream's magic");
@@ -122,17 +123,19 @@ Result<DecodedFrame> decode_frame(std::span<const std::byte> datagram) {
         return fail(ErrorCode::kInvalid, "datagram of protocol version {}, this is {}", load<std::uint8_t>(at + 4),
                     kProtocolVersion);
     const std::size_t header_bytes = std::size_t{load<std::uint8_t>(at + 7)} * 4;
-    if (header_bytes < kFrameHeaderBytes || header_bytes > datagram.size())
+    if (header_bytes < kLeastFrameHeaderBytes || header_bytes > datagram.size())
         return fail(ErrorCode::kInvalid, "datagram with a header of {} bytes", header_bytes);
-    std::array<std::byte, kFrameHeaderBytes> fixed;
+    std::array<std::byte, kLeastFrameHeaderBytes> fixed;
     std::memcpy(fixed.data(), at, fixed.size());
     store(&fixed[kCrcAt], std::uint32_t{0});
-    const std::uint32_t crc = crc32c(datagram.subspan(kFrameHeaderBytes), crc32c(fixed));
+    const std::uint32_t crc = crc32c(datagram.subspan(kLeastFrameHeaderBytes), crc32c(fixed));
     if (crc != load<std::uint32_t>(at + kCrcAt)) return fail(ErrorCode::kCorrupt, "datagram with a wrong checksum");
-    return DecodedFrame{FrameHeader{static_cast<MessageType>(load<std::uint8_t>(at + 5)), load<std::uint8_t>(at + 6),
-                                    ClusterTag{load<std::uint32_t>(at + 8)}, ViewNumber{load<std::uint64_t>(at + 16)},
-                                    NodeId{load<std::uint64_t>(at + 24)}, Sequence{load<std::uint64_t>(at + 32)}},
-                        header_bytes};
+    const ViewId view_id{header_bytes >= kFrameHeaderBytes ? load<std::uint64_t>(at + 40) : 0};
+    return DecodedFrame{
+        FrameHeader{static_cast<MessageType>(load<std::uint8_t>(at + 5)), load<std::uint8_t>(at + 6),
+                    ClusterTag{load<std::uint32_t>(at + 8)}, ViewNumber{load<std::uint64_t>(at + 16)},
+                    NodeId{load<std::uint64_t>(at + 24)}, Sequence{load<std::uint64_t>(at + 32)}, view_id},
+        header_bytes};
 }
 
 }  // namespace logstream::protocol

@@ -3,7 +3,7 @@
 // Both begin with the same 12 bytes: magic, version, type, flags, header length, cluster tag. The header length
 // leaves room for an authentication tag after the fixed part: a receiver skips what it does not know.
 //
-//   datagram ("frame"), 40 bytes             stream message, 32 bytes
+//   datagram ("frame"), 48 bytes             stream message, 32 bytes
 //    0 u32 magic "LSDG"                       0 u32 magic "LSTM"
 //    4 u8  version                            4 u8  version
 //    5 u8  type                               5 u8  type
@@ -15,6 +15,7 @@
 //   16 u64 view                              24 u32 length of the Protobuf header that follows
 //   24 u64 sender (node id)                  28 u32 length of the raw body behind that
 //   32 u64 sequence
+//   40 u64 view id (not in the 40 bytes of older senders)
 //
 // A stream message's body is not covered by this CRC: it is record batches, which carry their own, and TCP's bytes are
 // checked once where they are used.
@@ -36,7 +37,8 @@ namespace logstream::protocol {
 inline constexpr std::uint32_t kFrameMagic = 0x4744534c;    // "LSDG"
 inline constexpr std::uint32_t kMessageMagic = 0x4d54534c;  // "LSTM"
 inline constexpr std::uint8_t kProtocolVersion = 1;
-inline constexpr std::size_t kFrameHeaderBytes = 40;
+inline constexpr std::size_t kFrameHeaderBytes = 48;
+inline constexpr std::size_t kLeastFrameHeaderBytes = 40;  // of what is read
 inline constexpr std::size_t kMessageHeaderBytes = 32;
 
 // Names the cluster in every header, so that another cluster on the same network and group is counted and dropped.
@@ -98,6 +100,7 @@ struct FrameHeader {
     ViewNumber view;
     NodeId sender;
     Sequence sequence;
+    ViewId view_id{};  // of `view`; 0 where there is none
 };
 
 // Encodes header and checksum; `first` and `second` together are the payload that will follow.

@@ -42,6 +42,10 @@ using ClusterId = Id<struct ClusterIdTag, std::uint64_t>;
 // A view's number; rises for ever within a lineage. 0 means "no view". It is written into record batches as
 // Kafka's int32 leader epoch, so it stays below 2^31.
 using ViewNumber = Id<struct ViewNumberTag, std::uint64_t>;
+// What a view's number stands for: 64 random bits, drawn when the view is proposed. Two views of one number come to be
+// only where a broker forgot what it had promised (a folder restored from a backup); their ids tell them apart. 0: of a
+// view from before views had ids, which agrees with any.
+using ViewId = Id<struct ViewIdTag, std::uint64_t>;
 // One run of a broker process: random, never 0. A restarted process has another.
 using Incarnation = Id<struct IncarnationTag, std::uint64_t>;
 // A frame's number in one sender's multicast session of one view; the first is 1.

@@ -26,7 +26,8 @@ const OutFrame& SendRing::append(PackedFrame frame) {
                                                        .cluster = session_.cluster,
                                                        .view = session_.view,
                                                        .sender = session_.sender,
-                                                       .sequence = next_},
+                                                       .sequence = next_,
+                                                       .view_id = session_.view_id},
                                                       frame.frame.head.span().subspan(protocol::kFrameHeaderBytes),
                                                       frame.frame.tail.span());
     std::memcpy(frame.frame.head.mutable_data(), header.data(), header.size());

@@ -24,6 +24,7 @@ public:
         protocol::ViewNumber view;
         NodeId sender;
         Sequence first_sequence;  // >= 1
+        protocol::ViewId view_id{};
     };
     SendRing(const Session& session, Window window);
 

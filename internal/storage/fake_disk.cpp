@@ -461,6 +461,22 @@ std::vector<std::byte> FakeDisk::content(const std::string& path) const {
     return node->now;
 }
 
+FakeDisk::Image FakeDisk::image() const {
+    Image out;
+    for (const std::string& path : files()) out[path] = content(path);
+    return out;
+}
+
+void FakeDisk::restore(const Image& image) {
+    for (const auto& [path, bytes] : image) {
+        for (std::size_t slash = path.find('/', 1); slash != std::string::npos; slash = path.find('/', slash + 1))
+            LS_ASSERT(
+                run_now({MakeDirOp{path.substr(0, slash)}, SyncOp{{}, {parent_of(path.substr(0, slash))}}}).status);
+        put(path, bytes);
+    }
+    boot_ = random_();
+}
+
 void FakeDisk::put(const std::string& path, std::vector<std::byte> content) {
     const NodePtr node = make_file(path);
     LS_ASSERT(node);

@@ -65,6 +65,12 @@ public:
     void resize(const std::string& path, std::uint64_t size);
     void remove(const std::string& path);
 
+    // What is on the disk now, as a backup would have it.
+    using Image = std::map<std::string, std::vector<std::byte>>;
+    Image image() const;
+    // On a disk that is empty: what was on another one, as after a start of the machine.
+    void restore(const Image& image);
+
     // Paths of all files, rising.
     std::vector<std::string> files() const;
     std::vector<std::byte> content(const std::string& path) const;

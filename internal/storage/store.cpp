@@ -13,6 +13,7 @@
 #include "internal/storage/recovery.h"
 #include "internal/storage/state_file.h"
 #include "internal/storage/store_context.h"
+#include "internal/storage/watermark_file.h"
 
 namespace logstream::storage {
 namespace {
@@ -75,10 +76,14 @@ Result<LastRun> read_last_run(Disk& disk, const std::string& dir, bool has_strea
 
 struct StoreParts {
     StoreParts(Disk& disk, StoreOptions options, spdlog::logger& log)
-        : context(disk, std::move(options), log), state(disk, context.commit, context.options.dir), orphans(context) {}
+        : context(disk, std::move(options), log),
+          state(disk, context.commit, context.options.dir),
+          watermarks(disk, context.commit, context.options.dir),
+          orphans(context) {}
 
     StoreContext context;
     StateFile state;
+    WatermarkFile watermarks;
     OrphanFiles orphans;
     std::map<StreamId, std::shared_ptr<StreamLog>> logs;
     std::set<StreamId> removing;
@@ -109,10 +114,15 @@ Result<void> StoreParts::open() {
     if (!run) return std::unexpected(run.error());
     last_run = *run;
     if (auto ok = state.load(); !ok) return ok;
+    if (auto ok = watermarks.load(); !ok) return ok;
     if (auto ok = remove_leftovers(*entries); !ok) return ok;
     if (auto ok = recover_streams(*entries); !ok) return ok;
     if (auto ok = orphans.recover(last_run.stop); !ok) return ok;
     if (!state.content() && !logs.empty()) state.set_damaged();
+    bool lowered = false;
+    for (const auto& [stream, log] : logs) lowered |= watermarks.lower(stream, log->log_end());
+    if (lowered)
+        if (auto ok = watermarks.rewrite(); !ok) return ok;
     // What the machine's going down means for the node's vote must be in its state before this is forgotten.
     run_owed = last_run.stop == LastStop::kMachine;
     return run_owed ? Result<void>{} : disk.run_now({begin_run()}).status;
@@ -265,6 +275,11 @@ void Store::save_state(Bytes state, FlushCallback callback) {
         callback(std::move(saved));
     });
 }
+
+Offset Store::watermark(StreamId stream) const {
+    return options().fsync == FsyncPolicy::kGroup ? parts_->watermarks.of(stream) : Offset{};
+}
+void Store::save_watermarks(std::map<StreamId, Offset> watermarks) { parts_->watermarks.save(std::move(watermarks)); }
 
 LastStop Store::last_stop() const { return parts_->last_run.stop; }
 bool Store::may_lack_acknowledged() const {

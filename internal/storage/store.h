@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -83,6 +84,12 @@ public:
     // Replaces the state as a whole and flushes it, whatever the policy. Waits for the data group in flight at most;
     // saves that wait together share one write and all call back after it. kDiskFull: the old state stands, try again.
     void save_state(Bytes state, FlushCallback callback);
+
+    // A lower bound of the stream's high watermark: what was saved last, at most the log's end. 0 when none is known:
+    // where records are acknowledged before they are flushed, all brokers may have lost some that were committed.
+    Offset watermark(StreamId stream) const;
+    // Saves the streams' high watermarks when the disk has nothing else to do; none may be above its log's durable end.
+    void save_watermarks(std::map<StreamId, Offset> watermarks);
 
     // kMachine stays until a state is saved, also for a next start: what follows from it is then in that state.
     LastStop last_stop() const;

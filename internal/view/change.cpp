@@ -24,6 +24,7 @@ View named_by_another(const Base& base) {
     View out;
     out.number = base.number;
     out.coordinator = base.coordinator;
+    out.id = base.id;
     for (NodeId id : base.members) out.members.emplace_back().id = id;
     return out;
 }
@@ -69,21 +70,45 @@ Bases bases_of(const std::vector<Answer>& answers) {
     return out;
 }
 
-Change::Change(ViewNumber number, NodeId coordinator, NodeSet invited, Options options)
-    : number_(number),
+Change::Change(ViewName name, NodeId coordinator, NodeSet invited, Options options)
+    : name_(name),
       coordinator_(coordinator),
       invited_(std::move(invited)),
       options_(options),
-      greatest_seen_(number) {
+      greatest_seen_(name.number) {
     LS_ASSERT(invited_.contains(coordinator_));
 }
 
-void Change::on_answer(Answer answer) {
-    if (plan_ || !invited_.contains(answer.member.id)) return;
+std::vector<ViewName> names_of(const std::vector<EpochStart>& epochs) {
+    std::vector<ViewName> out;
+    for (const EpochStart& epoch : epochs) out.push_back({epoch.view, epoch.id});
+    return out;
+}
+
+namespace {
+std::vector<ViewName> names_of(const Answer& answer) {
+    std::vector<ViewName> out;
+    for (const auto& view : {answer.accepted, answer.chosen})
+        if (view) std::ranges::move(view::names_of(*view), std::back_inserter(out));
+    for (const StreamHolding& holding : answer.streams)
+        std::ranges::move(view::names_of(holding.epochs), std::back_inserter(out));
+    return out;
+}
+}  // namespace
+
+protocol::Result<void> Change::on_answer(Answer answer) {
+    if (plan_ || !invited_.contains(answer.member.id)) return {};
+    const std::vector<ViewName> names = names_of(answer);
+    if (const auto conflict = views_.conflict(names); conflict && options_.lineage != Lineage::kRecovered) {
+        on_unreachable(answer.member.id);
+        return protocol::fail(protocol::ErrorCode::kConflict, "{}", explain_conflict(*conflict, answer.member.name));
+    }
+    views_.note(names);
     for (const auto& view : {answer.accepted, answer.chosen})
         if (view) greatest_seen_ = std::max(greatest_seen_, view->number);
     lost_.erase(answer.member.id);
     answers_.insert_or_assign(answer.member.id, std::move(answer));
+    return {};
 }
 
 void Change::on_refusal(NodeId from, ViewNumber promised) {
@@ -118,8 +143,29 @@ bool Change::voters_know_all() const {
 NodeSet Change::voters() const {
     NodeSet out;
     for (const auto& [id, answer] : answers_)
-        if (!answer.no_vote) out.insert(id);
+        if (!answer.no_vote && !has_forgotten(answer)) out.insert(id);
     return out;
+}
+
+// Who accepted a newer view than those it forgot holds all that was committed in them.
+bool Change::has_forgotten(const Answer& answer) const {
+    if (options_.lineage == Lineage::kRecovered) return false;
+    const auto forgot = [&](const Base& base) {
+        return base.number > accepted_number(answer) && std::ranges::binary_search(base.members, answer.member.id) &&
+               !remembers_promise(answer.promises, base.number);
+    };
+    return std::ranges::any_of(answers_, [&](const auto& entry) {
+        const Answer& other = entry.second;
+        return (other.chosen && forgot(other.chosen->base())) ||
+               (other.accepted &&
+                (forgot(other.accepted->base()) || std::ranges::any_of(other.accepted->bases, forgot)));
+    });
+}
+
+std::optional<Member> Change::forgetful() const {
+    for (const auto& [id, answer] : answers_)
+        if (has_forgotten(answer)) return answer.member;
+    return std::nullopt;
 }
 
 bool Change::quorum_of(const Bases& bases, const NodeSet& nodes) const {
@@ -176,9 +222,10 @@ bool Change::has_quorum() const {
 // base may have lost them. Empty when there is none. Others are waited for, however long, and only a person may give
 // such records up; what a member may have lost because it was not flushed is another matter.
 std::string Change::damaged_beyond_all(const Bases& bases) const {
+    const NodeSet voters = this->voters();
     NodeSet without_vote;
     for (const auto& [id, answer] : answers_)
-        if (answer.no_vote) without_vote.insert(id);
+        if (!voters.contains(id)) without_vote.insert(id);
     if (std::ranges::none_of(
             bases.all, [&](const Base& base) { return 2 * count_members(base, without_vote) > base.members.size(); }))
         return {};
@@ -252,10 +299,11 @@ std::vector<const Answer*> Change::base_log_holders() const {
         return all;
     }
     const bool voters_are_enough = voters_know_all();
+    const NodeSet voters = this->voters();
     std::vector<const Answer*> out;
     ViewNumber greatest;
     for (const auto& [id, answer] : answers_) {
-        if (voters_are_enough && answer.no_vote) continue;
+        if (voters_are_enough && !voters.contains(id)) continue;
         if (accepted_number(answer) > greatest) out.clear();
         greatest = std::max(greatest, accepted_number(answer));
         if (accepted_number(answer) == greatest) out.push_back(&answer);
@@ -353,13 +401,14 @@ std::vector<Member> Change::choose_members(const Bases& bases, const std::vector
     std::vector<Member> wanted;
     std::vector<Member> all;
     NodeSet wanted_voters;
+    const NodeSet voters = this->voters();
     for (const auto& [id, answer] : answers_) {
         all.push_back(answer.member);
         const bool stays =
             !answer.leaving && bytes_behind(answer, base_log) <= static_cast<double>(options_.max_behind_bytes);
         if (!stays && id != coordinator_) continue;
         wanted.push_back(answer.member);
-        if (!answer.no_vote) wanted_voters.insert(id);
+        if (voters.contains(id)) wanted_voters.insert(id);
     }
     return quorum_of(bases, wanted_voters) ? wanted : all;
 }
@@ -372,7 +421,8 @@ const Plan& Change::plan() {
     plan.chosen = bases.chosen;
     plan.counted_without_vote = counts_without_vote();
     View& view = plan.view;
-    view.number = number_;
+    view.number = name_.number;
+    view.id = name_.id;
     view.coordinator = coordinator_;
     plan.streams = merge();
     view.members = choose_members(bases, plan.streams);  // from a map by id, hence sorted
@@ -413,13 +463,15 @@ void put_epochs(const std::vector<EpochStart>& epochs, Proto& out) {
         auto& entry = *out.add_epochs();
         entry.set_view(epoch.view.value);
         entry.set_first_offset(epoch.first.value);
+        entry.set_view_id(epoch.id.value);
     }
 }
 
 template <class Proto>
 std::vector<EpochStart> take_epochs(const Proto& in) {
     std::vector<EpochStart> out;
-    for (const auto& entry : in.epochs()) out.push_back({ViewNumber{entry.view()}, Offset{entry.first_offset()}});
+    for (const auto& entry : in.epochs())
+        out.push_back({ViewNumber{entry.view()}, Offset{entry.first_offset()}, ViewId{entry.view_id()}});
     return out;
 }
 

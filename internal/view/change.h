@@ -17,6 +17,7 @@ namespace logstream::view {
 struct EpochStart {
     ViewNumber view;
     Offset first;  // of the first record appended in that view
+    ViewId id{};   // of that view, as the holder knows it
     friend bool operator==(const EpochStart&, const EpochStart&) = default;
 };
 
@@ -45,6 +46,7 @@ struct Answer {
     bool no_vote{};                       // may have lost acknowledged bytes
     bool leaving{};                       // gives what it holds, does not want to be a member
     bool acknowledges_unflushed{};        // so it may have lost records though its disk is well
+    std::vector<ViewNumber> promises;     // that it remembers, rising; the oldest may be left out
 };
 
 // The base log of one stream in the new view: all of it is committed once the view is chosen.
@@ -56,6 +58,9 @@ struct StreamPlan {
     std::vector<NodeId> sources;  // members of the answer that hold all of it
     std::uint64_t bytes{};        // about what the log takes on disk
 };
+
+// The views that wrote these logs.
+std::vector<ViewName> names_of(const std::vector<EpochStart>& epochs);
 
 struct Plan {
     View view;
@@ -97,13 +102,18 @@ public:
         std::uint64_t max_behind_bytes = 16u << 20;
     };
     // `invited` are the nodes that STATE_EXCHANGE goes to, the coordinator among them.
-    Change(ViewNumber number, NodeId coordinator, NodeSet invited, Options options);
+    Change(ViewName name, NodeId coordinator, NodeSet invited, Options options);
 
-    ViewNumber number() const { return number_; }
+    ViewNumber number() const { return name_.number; }
     bool founds() const { return options_.lineage == Lineage::kNew; }
     const NodeSet& invited() const { return invited_; }
 
-    void on_answer(Answer answer);
+    // kConflict: what it holds is of another history, in which one of the views is another one than here or at those
+    // who answered before; it counts as unreachable. (Survivors that a person names may differ.)
+    protocol::Result<void> on_answer(Answer answer);
+    // A member that a view counts on, and that does not remember to have promised it: its disk is of an older moment,
+    // and what it acknowledged since may be missing on it. It has no vote until it has accepted a newer view.
+    std::optional<Member> forgetful() const;
     // Refused: a greater number is promised; beat it in the next attempt.
     void on_refusal(NodeId from, ViewNumber promised);
     void on_unreachable(NodeId node);
@@ -136,6 +146,7 @@ public:
 
 private:
     NodeSet voters() const;
+    bool has_forgotten(const Answer& answer) const;
     bool voters_know_all() const;
     Bases bases() const;
     bool quorum_of(const Bases& bases, const NodeSet& nodes) const;
@@ -149,12 +160,13 @@ private:
     void lengthen(std::map<StreamId, StreamPlan>& base_log) const;
     bool multicast_works(const std::vector<Member>& members) const;
 
-    ViewNumber number_;
+    ViewName name_;
     NodeId coordinator_;
     NodeSet invited_;
     Options options_;
     std::map<NodeId, Answer> answers_;
-    NodeSet lost_;  // refused or unreachable
+    ViewNames views_;  // that the answers name
+    NodeSet lost_;     // refused or unreachable
     bool refused_{};
     ViewNumber greatest_seen_;
     std::optional<Plan> plan_;

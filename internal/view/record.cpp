@@ -6,6 +6,23 @@
 
 namespace logstream::view {
 
+namespace {
+constexpr std::size_t kMostPromises = 1024;
+}
+
+bool remembers_promise(std::span<const ViewNumber> promises, ViewNumber number) {
+    return promises.empty() || number < promises.front() || std::ranges::binary_search(promises, number);
+}
+
+Record Record::made_for(NodeId node) {
+    Record out;
+    out.node = node;
+    out.promises = {ViewNumber{}};  // none is forgotten
+    return out;
+}
+
+bool Record::remembers_promise(ViewNumber number) const { return view::remembers_promise(promises, number); }
+
 bool Record::may_promise(ViewNumber number, NodeId coordinator, Incarnation incarnation) const {
     if (number > promised) return number <= protocol::kMaxViewNumber;
     if (protocol::planted(protocol::Bug::kPromiseToTwo) && number == promised) return accepted_number() < number;
@@ -19,6 +36,9 @@ void Record::promise(ViewNumber number, NodeId coordinator, Incarnation incarnat
     promised = number;
     promised_to = coordinator;
     promised_incarnation = incarnation;
+    while (!promises.empty() && promises.back() >= number) promises.pop_back();
+    promises.push_back(number);
+    if (promises.size() > kMostPromises) promises.erase(promises.begin());
 }
 
 bool Record::may_accept(const View& view) const {
@@ -31,11 +51,13 @@ bool Record::may_accept(const View& view) const {
 void Record::accept(const View& view) {
     LS_ASSERT(may_accept(view));
     accepted = view;
+    views.note(names_of(view));
 }
 
 bool Record::learn_chosen(const View& view) {
     if (chosen && chosen->number >= view.number) return false;
     chosen = view;
+    views.note(names_of(view));
     return true;
 }
 
@@ -51,6 +73,9 @@ std::string encode(const Record& record) {
     if (record.accepted) *out.mutable_accepted() = to_proto(*record.accepted);
     if (record.chosen) *out.mutable_chosen() = to_proto(*record.chosen);
     out.set_must_relearn(record.must_relearn);
+    put_names(record.views.newest(ViewNames::kMost), out);
+    for (ViewNumber number : record.promises) out.add_promises(number.value);
+    out.set_verdict(record.verdict);
     return out.SerializeAsString();
 }
 
@@ -75,6 +100,13 @@ protocol::Result<Record> decode_record(std::string_view bytes) {
         out.chosen = *std::move(view);
     }
     out.must_relearn = in.must_relearn();
+    out.views.note(take_names(in));
+    for (std::uint64_t number : in.promises()) out.promises.push_back(ViewNumber{number});
+    if (!std::ranges::is_sorted(out.promises))
+        return protocol::fail(protocol::ErrorCode::kCorrupt, "the promises of the node record are not in order");
+    // Written by a version that kept the last one only.
+    if (out.promises.empty()) out.promises.push_back(out.promised);
+    out.verdict = in.verdict();
     return out;
 }
 

@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include "internal/view/view.h"
+#include "internal/view/view_names.h"
 
 namespace logstream::view {
 
@@ -20,11 +20,21 @@ struct Record {
     std::optional<View> accepted;      // the last view it was told to install, with its bases
     std::optional<View> chosen;        // the last view that it knows to be installed
     bool must_relearn{};               // may have lost acknowledged bytes: no vote until it has caught up
+    ViewNames views;                   // that it accepted, knows to be chosen, or holds records of
+    std::vector<ViewNumber> promises;  // the newest numbers that it promised, rising; the last one is `promised`
+    // Why this broker must not go on by itself (committed records of its own contradict the cluster's, another history
+    // bears the name of its own): it votes, joins and serves nothing until a person decides. Empty: it may go on.
+    std::string verdict;
+
+    // Of a broker that has promised nothing yet.
+    static Record made_for(NodeId node);
 
     // May this coordinator's number be promised (or the same promise repeated)? A member promises a number to one
     // coordinator only, and never goes back.
     bool may_promise(ViewNumber number, NodeId coordinator, Incarnation incarnation) const;
     void promise(ViewNumber number, NodeId coordinator, Incarnation incarnation);
+    // False: a view of this number that counts on this node proves that the node has forgotten.
+    bool remembers_promise(ViewNumber number) const;
     // Nothing has come since this number was promised: no greater promise, no newer view that is chosen.
     bool is_latest(ViewNumber number) const { return promised == number && chosen_number() <= number; }
     // Only the view that was promised last is accepted. Accepting the same view again is fine.
@@ -40,6 +50,10 @@ struct Record {
     // The greatest number the node has seen anywhere in this record.
     ViewNumber greatest_number() const;
 };
+
+// Whether a node that remembers these promises, rising, made that of `number`. What is older than the first one, it may
+// have forgotten in order.
+bool remembers_promise(std::span<const ViewNumber> promises, ViewNumber number);
 
 std::string encode(const Record& record);
 protocol::Result<Record> decode_record(std::string_view bytes);

@@ -54,12 +54,14 @@ proto::View to_proto(const View& view) {
         proto::View& b = *out.add_bases();
         b.set_number(base.number.value);
         b.set_coordinator(base.coordinator.value);
+        b.set_id(base.id.value);
         for (NodeId id : base.members) b.add_members()->set_id(id.value);
     }
     out.set_multicast(view.multicast);
     out.set_first_sequence(view.first_sequence.value);
     out.set_window_bytes(view.window_bytes);
     out.set_frame_bytes(view.frame_bytes);
+    out.set_id(view.id.value);
     return out;
 }
 
@@ -91,7 +93,7 @@ protocol::Result<View> from_proto(const proto::View& in) {
     if (in.bases_size() > static_cast<int>(kMaxBases))
         return protocol::fail(protocol::ErrorCode::kInvalid, "view {} has {} bases", out.number, in.bases_size());
     for (const proto::View& b : in.bases()) {
-        Base base{ViewNumber{b.number()}, NodeId{b.coordinator()}, {}};
+        Base base{ViewNumber{b.number()}, NodeId{b.coordinator()}, {}, ViewId{b.id()}};
         for (const proto::Member& member : b.members()) base.members.push_back(NodeId{member.id()});
         if (auto ok = check(base); !ok) return std::unexpected(ok.error());
         if (base.number >= out.number || (!out.bases.empty() && base.number <= out.bases.back().number))
@@ -102,6 +104,7 @@ protocol::Result<View> from_proto(const proto::View& in) {
     out.first_sequence = Sequence{in.first_sequence()};
     out.window_bytes = in.window_bytes();
     out.frame_bytes = in.frame_bytes();
+    out.id = ViewId{in.id()};
     if (auto ok = check(out.base()); !ok) return std::unexpected(ok.error());
     return out;
 }

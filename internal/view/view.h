@@ -21,6 +21,7 @@ using protocol::NodeId;
 using protocol::Offset;
 using protocol::Sequence;
 using protocol::StreamId;
+using protocol::ViewId;
 using protocol::ViewNumber;
 
 // One run of one broker and where it is reached.
@@ -41,6 +42,7 @@ struct Base {
     ViewNumber number;
     NodeId coordinator;
     std::vector<NodeId> members;  // sorted
+    ViewId id{};
     friend bool operator==(const Base&, const Base&) = default;
 };
 
@@ -55,13 +57,14 @@ struct View {
     Sequence first_sequence{1};  // of every member's session
     std::uint64_t window_bytes{};
     std::uint32_t frame_bytes{};
+    ViewId id{};
 
     bool has(NodeId id) const { return find(id) != nullptr; }
     const Member* find(NodeId id) const;
     // The member with this id and this run of it.
     bool has(NodeId id, Incarnation incarnation) const;
     std::vector<NodeId> ids() const;
-    Base base() const { return Base{number, coordinator, ids()}; }
+    Base base() const { return Base{number, coordinator, ids(), id}; }
     friend bool operator==(const View&, const View&) = default;
 };
 

@@ -99,6 +99,11 @@ void Machine::pause(Duration time, Clock clock_behaviour) {
     if (clock_behaviour == Clock::kStops) process_->host.clock.behind += time;
 }
 
+void Machine::restore_disk(const FakeDisk::Image& image) {
+    replace_disk();
+    disk_->restore(image);
+}
+
 void Machine::replace_disk() {
     LS_ASSERT(!process_);
     attach_disk();

@@ -47,6 +47,8 @@ public:
     void pause(Duration time, Clock clock);
     // A new, empty disk. Not while it runs.
     void replace_disk();
+    // A disk with what was on one before. Not while it runs.
+    void restore_disk(const storage::FakeDisk::Image& image);
 
     bool running() const { return process_ != nullptr; }
     node::Node& node() { return process_->node; }

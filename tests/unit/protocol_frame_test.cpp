@@ -12,7 +12,8 @@ namespace logstream::protocol {
 namespace {
 
 const FrameHeader kHeader{MessageType::kReplicate,  kFirstFragment | kLastFragment, cluster_tag("logstream"),
-                          ViewNumber{0x1122334455}, NodeId{0xfedcba9876543210ull},  Sequence{0x0102030405060708ull}};
+                          ViewNumber{0x1122334455}, NodeId{0xfedcba9876543210ull},  Sequence{0x0102030405060708ull},
+                          ViewId{0x0a0b0c0d0e0f1011ull}};
 
 std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
 
@@ -23,6 +24,7 @@ void expect_same(const FrameHeader& got, const FrameHeader& want) {
     EXPECT_EQ(got.view, want.view);
     EXPECT_EQ(got.sender, want.sender);
     EXPECT_EQ(got.sequence, want.sequence);
+    EXPECT_EQ(got.view_id, want.view_id);
 }
 
 // Gives a frame that was changed by hand its right checksum again.
@@ -63,11 +65,12 @@ TEST(Frame, LayoutIsAsDocumented) {
     EXPECT_EQ(load<std::uint8_t>(at + 4), 1);
     EXPECT_EQ(load<std::uint8_t>(at + 5), 4);
     EXPECT_EQ(load<std::uint8_t>(at + 6), 3);
-    EXPECT_EQ(load<std::uint8_t>(at + 7), 10);
+    EXPECT_EQ(load<std::uint8_t>(at + 7), 12);
     EXPECT_EQ(load<std::uint32_t>(at + 8), kHeader.cluster.value);
     EXPECT_EQ(load<std::uint64_t>(at + 16), kHeader.view.value);
     EXPECT_EQ(load<std::uint64_t>(at + 24), kHeader.sender.value);
     EXPECT_EQ(load<std::uint64_t>(at + 32), kHeader.sequence.value);
+    EXPECT_EQ(load<std::uint64_t>(at + 40), kHeader.view_id.value);
     Bytes zeroed = Bytes::copy_of(frame.span());
     store(zeroed.mutable_data() + 12, std::uint32_t{0});
     EXPECT_EQ(load<std::uint32_t>(at + 12), crc32c(zeroed.span()));
@@ -125,9 +128,25 @@ TEST(Frame, AHeaderWithAnAuthenticationTagIsUnderstood) {
     EXPECT_EQ(frame.view().substr(decoded->payload_begin), payload);
 }
 
+// Older programs look for brokers with such datagrams.
+TEST(Frame, AHeaderOfFortyBytesNamesNoViewId) {
+    const std::string payload = "payload";
+    Bytes whole = encode_frame(kHeader, bytes_of(payload));
+    Bytes frame = Bytes::allocate(kLeastFrameHeaderBytes + payload.size());
+    std::memcpy(frame.mutable_data(), whole.data(), kLeastFrameHeaderBytes);
+    std::memcpy(frame.mutable_data() + kLeastFrameHeaderBytes, payload.data(), payload.size());
+    store(frame.mutable_data() + 7, static_cast<std::uint8_t>(kLeastFrameHeaderBytes / 4));
+    seal(frame);
+    const auto decoded = decode_frame(frame.span());
+    ASSERT_TRUE(decoded.has_value());
+    EXPECT_EQ(decoded->header.view_id, ViewId{});
+    EXPECT_EQ(decoded->header.sequence, kHeader.sequence);
+    EXPECT_EQ(frame.view().substr(decoded->payload_begin), payload);
+}
+
 TEST(Frame, AHeaderLengthThatCannotBeIsRefused) {
-    for (const unsigned words : {0u, 1u, 9u, 13u, 255u}) {
-        Bytes frame = encode_frame(kHeader, bytes_of("12345678"));  // 48 bytes in all: 10 to 12 words are possible
+    for (const unsigned words : {0u, 1u, 9u, 15u, 255u}) {
+        Bytes frame = encode_frame(kHeader, bytes_of("12345678"));  // 56 bytes in all: 10 to 14 words are possible
         store(frame.mutable_data() + 7, static_cast<std::uint8_t>(words));
         seal(frame);
         EXPECT_EQ(decode_frame(frame.span()).error().code, ErrorCode::kInvalid) << words;

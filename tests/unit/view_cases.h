@@ -79,7 +79,7 @@ inline Answer leaving(Answer answer) {
 // An attempt whose first invited letter coordinates, with these answers in.
 inline Change change(std::uint64_t number, std::string_view invited, std::initializer_list<Answer> answers,
                      Change::Options options = {}) {
-    Change out(ViewNumber{number}, node(invited.front()), nodes(invited), options);
+    Change out({ViewNumber{number}, ViewId{number * 1000}}, node(invited.front()), nodes(invited), options);
     for (const Answer& answer : answers) out.on_answer(answer);
     return out;
 }

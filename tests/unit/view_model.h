@@ -174,7 +174,7 @@ private:
         Change::Options options;
         if (chance(20)) options.max_behind_bytes = 2;
         if (std::exchange(lineage_begun_, true) && rules_.lineage_begins_once) options.lineage = Change::Lineage::kOld;
-        host.change = std::make_unique<Change>(number, host.id(), invited, options);
+        host.change = std::make_unique<Change>(ViewName{number, ViewId{}}, host.id(), invited, options);
         host.exchanged.clear();
         on_exchange(host, number, self(host));
         for (NodeId id : invited)
@@ -202,7 +202,7 @@ private:
         if (rules_.persist_promise) persist(host);
         host.installing.reset();
         host.durable = host.log.size();  // flushed, and no acknowledgement follows
-        Answer answer{self(host), host.record.accepted, host.record.chosen, {}, {}, {}, {}};
+        Answer answer{self(host), host.record.accepted, host.record.chosen, {}, {}, {}, {}, false, host.record.promises};
         answer.streams.push_back({kOnlyStream,
                                   Offset{0},
                                   end_of(host.log),

@@ -133,7 +133,7 @@ TEST(ViewChange, FiveLoseThreeOneAfterAnother) {
     // Each shrunken view is the base of the next quorum. Two of five make a quorum only because the five became three.
     for (const std::string_view left : {"ABCD", "ABC", "AB"}) {
         const View last = views.back();
-        Change next(last.number + 1, node('A'), nodes(left), {});
+        Change next({last.number + 1, ViewId{}}, node('A'), nodes(left), {});
         for (char letter : left) next.on_answer(answer(letter, last, last));
         ASSERT_TRUE(next.has_quorum()) << left;
         EXPECT_EQ(members_of(next.plan().view), nodes(left));

@@ -1,0 +1,66 @@
+#include "internal/storage/watermark_file.h"
+
+#include "internal/storage/byte_codec.h"
+#include "internal/storage/state_file.h"
+
+namespace logstream::storage {
+namespace {
+
+constexpr std::uint32_t kMagic = 0x5753534c;  // "LSSW"
+constexpr std::size_t kMaxBytes = 64u << 20;
+constexpr std::size_t kEntryBytes = 20;
+
+}  // namespace
+
+Result<void> WatermarkFile::load() {
+    auto file = disk_.read_now(path_, 0, kMaxBytes);
+    if (!file) return is_missing(file.error()) ? Result<void>{} : std::unexpected(std::move(file.error()));
+    const auto content = unseal(kMagic, *file, path_);
+    if (!content) return {};
+    ByteReader in(content->span());
+    while (in.rest().size() >= kEntryBytes) {
+        protocol::StreamId stream;
+        stream.topic.value = in.get<std::uint64_t>();
+        stream.partition = in.get<std::uint32_t>();
+        saved_[stream] = Offset{in.get<std::int64_t>()};
+    }
+    return {};
+}
+
+Offset WatermarkFile::of(protocol::StreamId stream) const {
+    const auto found = saved_.find(stream);
+    return found == saved_.end() ? Offset{} : found->second;
+}
+
+bool WatermarkFile::lower(protocol::StreamId stream, Offset end) {
+    const auto found = saved_.find(stream);
+    if (found == saved_.end() || found->second <= end) return false;
+    found->second = end;
+    return true;
+}
+
+DiskOp WatermarkFile::replace(const Watermarks& watermarks) const {
+    ByteWriter out;
+    for (const auto& [stream, offset] : watermarks) {
+        out.put(stream.topic.value);
+        out.put(stream.partition);
+        out.put(offset.value);
+    }
+    return ReplaceOp{path_, {seal(kMagic, out.take())}};
+}
+
+Result<void> WatermarkFile::rewrite() { return disk_.run_now({replace(saved_)}).status; }
+
+void WatermarkFile::save(Watermarks watermarks) {
+    if (saving_ || watermarks == saved_) return;
+    saving_ = true;
+    std::vector<DiskOp> ops{replace(watermarks)};
+    commit_.background(std::move(ops), [this, alive = std::weak_ptr(alive_),
+                                        watermarks = std::move(watermarks)](const Result<void>& saved) mutable {
+        if (!alive.lock()) return;
+        saving_ = false;
+        if (saved) saved_ = std::move(watermarks);
+    });
+}
+
+}  // namespace logstream::storage

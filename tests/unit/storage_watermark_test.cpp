@@ -1,0 +1,68 @@
+// High watermarks across restarts.
+#include <gmock/gmock.h>
+
+#include "tests/unit/storage_testing.h"
+
+namespace logstream::storage {
+namespace {
+
+class WatermarkTest : public StoreFixture {
+protected:
+    void save(std::int64_t offset) {
+        store_->save_watermarks({{kStream, Offset(offset)}});
+        disk_.run();
+    }
+};
+
+TEST_F(WatermarkTest, OutliveTheProcessAndTheMachine) {
+    open();
+    append(log(), 10);
+    ASSERT_TRUE(flush());
+    EXPECT_EQ(store_->watermark(kStream), Offset(0));
+    save(7);
+    reopen_after(FakeDisk::Crash::kProcess);
+    EXPECT_EQ(store_->watermark(kStream), Offset(7));
+    reopen_after(FakeDisk::Crash::kMachine);
+    EXPECT_EQ(store_->watermark(kStream), Offset(7));
+    EXPECT_EQ(store_->watermark({protocol::TopicId{99}, 0}), Offset(0));
+}
+
+// Other records may take the place of those that are gone: what the file said of them must not come back.
+TEST_F(WatermarkTest, AreNeverAboveALogThatLostItsEnd) {
+    open();
+    append(log(), 10);
+    ASSERT_TRUE(flush());
+    save(10);
+    ASSERT_TRUE(truncate(log(), 4));
+    reopen_after(FakeDisk::Crash::kProcess);
+    EXPECT_EQ(store_->watermark(kStream), Offset(4));
+    append(log(), 10);
+    ASSERT_TRUE(flush());
+    reopen_after(FakeDisk::Crash::kProcess);
+    EXPECT_EQ(store_->watermark(kStream), Offset(4));
+}
+
+TEST_F(WatermarkTest, OfADamagedFileTellNothing) {
+    open();
+    append(log(), 10);
+    ASSERT_TRUE(flush());
+    save(7);
+    crash(FakeDisk::Crash::kProcess);
+    disk_.flip("/data/watermarks", 200);
+    open();
+    EXPECT_EQ(store_->watermark(kStream), Offset(0));
+}
+
+// All brokers may have lost some that were committed before they were flushed.
+TEST_F(WatermarkTest, BindNobodyWhereRecordsAreAcknowledgedUnflushed) {
+    options_.fsync = FsyncPolicy::kNever;
+    open();
+    append(log(), 10);
+    ASSERT_TRUE(flush());
+    save(7);
+    reopen_after(FakeDisk::Crash::kProcess);
+    EXPECT_EQ(store_->watermark(kStream), Offset(0));
+}
+
+}  // namespace
+}  // namespace logstream::storage
