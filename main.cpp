@@ -1,6 +1,5 @@
 // The broker: parse, configure, run.
 #include <spdlog/async.h>
-#include <spdlog/sinks/rotating_file_sink.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
@@ -16,11 +15,15 @@
 
 #include "internal/admin/http_server.h"
 #include "internal/config/config.h"
+#include "internal/config/data_folder.h"
+#include "internal/config/setting.h"
 #include "internal/net/interfaces.h"
 #include "internal/net/loop.h"
 #include "internal/net/resolve.h"
 #include "internal/net/uv_env.h"
 #include "internal/node/node.h"
+#include "internal/process/log_file.h"
+#include "internal/process/standard_streams.h"
 #include "internal/storage/posix_disk.h"
 #include "internal/storage/store.h"
 
@@ -42,16 +45,45 @@ int failed(const protocol::Error& error) {
     return 1;
 }
 
-std::shared_ptr<spdlog::logger> make_logger(const config::Config& config) {
+struct Log {
+    std::shared_ptr<spdlog::logger> logger;
+    std::shared_ptr<process::LogFile> file;  // null without log.file
+};
+
+protocol::Result<Log> make_log(const config::Config& config) {
+    Log log;
     std::vector<spdlog::sink_ptr> sinks{std::make_shared<spdlog::sinks::stderr_color_sink_mt>()};
-    if (config.log.file)
-        sinks.push_back(std::make_shared<spdlog::sinks::rotating_file_sink_mt>(config.storage.dir + "/logstream.log",
-                                                                               kLogFileBytes, kLogFiles));
-    auto logger = std::make_shared<spdlog::logger>("logstream", sinks.begin(), sinks.end());
-    logger->set_level(config.log.level);
-    logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e %^%L%$ %v");
-    logger->flush_on(spdlog::level::info);
-    return logger;
+    if (config.log.file) {
+        auto file = process::LogFile::open(config.storage.dir + "/logstream.log", kLogFileBytes, kLogFiles);
+        if (!file) return std::unexpected(file.error());
+        log.file = *file;
+        sinks.push_back(*file);
+    }
+    log.logger = std::make_shared<spdlog::logger>("logstream", sinks.begin(), sinks.end());
+    log.logger->set_level(config.log.level);
+    log.logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e %^%L%$ %v");
+    log.logger->flush_on(spdlog::level::info);
+    return log;
+}
+
+// Reads the configuration as the start did.
+using ReadConfig = std::function<std::expected<config::Start, config::Stop>()>;
+
+// SIGHUP: opens the log file anew, and takes over what a running broker can of a configuration that was changed.
+void reload(const Log& log, config::Config& given, const ReadConfig& read) {
+    if (log.file)
+        if (auto reopened = log.file->reopen(); !reopened) log.logger->error("LOG {}", reopened.error().message);
+    const auto again = read();
+    if (!again) {
+        std::string why = again.error().text;
+        why.resize(why.find('\n'));
+        return log.logger->error("CONFIG stays as it was: {}", why);
+    }
+    log.logger->set_level(again->config.log.level);
+    given.log.level = again->config.log.level;
+    log.logger->info("CONFIG is read again: log.level={}", config::find_setting("log.level")->show(given));
+    for (const std::string_view key : config::changed_settings(given, again->config))
+        log.logger->warn("CONFIG {} was changed: that takes effect when this broker is started again", key);
 }
 
 storage::FsyncPolicy fsync_of(config::FsyncPolicy fsync) {
@@ -162,13 +194,16 @@ std::string ask_loop(net::Loop& loop, std::function<std::string()> make) {
     return answer.wait_for(std::chrono::seconds(1)) == std::future_status::ready ? answer.get() : std::string();
 }
 
-int run(config::Config config, const std::vector<std::string>& warnings) {
+int run(config::Config config, const std::vector<std::string>& warnings, const ReadConfig& read) {
+    config::Config given = config;
     if (config.node.address.ip == 0) {
         auto address = net::default_address(config.node.address.port);
         if (!address) return failed(address.error());
         config.node.address = *address;
     }
-    config::complete(config, host_name());
+    if (auto completed = config::complete(config, host_name(), config::data_folders(std::string(config::kDataParent)));
+        !completed)
+        return failed(completed.error());
 
     std::error_code error;
     std::filesystem::create_directories(config.storage.dir, error);
@@ -176,11 +211,14 @@ int run(config::Config config, const std::vector<std::string>& warnings) {
         return failed({protocol::ErrorCode::kDisk,
                        fmt::format("the data folder {} cannot be made: {}; choose another with --data",
                                    config.storage.dir, error.message())});
-    const std::shared_ptr<spdlog::logger> logger = make_logger(config);
+    const auto log = make_log(config);
+    if (!log) return failed(log.error());
+    const std::shared_ptr<spdlog::logger>& logger = log->logger;
     for (const std::string& warning : warnings) logger->warn("{}", warning);
     raise_descriptor_limit(config, *logger);
 
     net::Loop loop;
+    loop.on_signal(SIGHUP, [&](int) { reload(*log, given, read); });
     storage::PosixDisk disk([&loop](std::move_only_function<void()> task) { loop.post(std::move(task)); },
                             config.storage.page_cache_bytes.value_or(storage::WrittenPages::kUnlimited));
     auto store = storage::Store::open(disk, store_options(config), *logger);
@@ -225,10 +263,14 @@ int run(config::Config config, const std::vector<std::string>& warnings) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    auto start = config::parse_command_line(argc, argv, config::process_environment(), LOGSTREAM_VERSION);
+    process::open_standard_streams();
+    const ReadConfig read = [argc, argv] {
+        return config::parse_command_line(argc, argv, config::process_environment(), LOGSTREAM_VERSION);
+    };
+    auto start = read();
     if (!start) {
         std::fputs(start.error().text.c_str(), start.error().exit_code == 0 ? stdout : stderr);
-        return start.error().exit_code;
+        return process::finish_output("logstream", start.error().exit_code);
     }
-    return run(std::move(start->config), start->warnings);
+    return run(std::move(start->config), start->warnings, read);
 }

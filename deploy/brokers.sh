@@ -10,9 +10,9 @@ die() {
     exit "${2:-1}"
 }
 
-# The value of the flag that the arguments begin with.
+# The value of the flag that the arguments begin with; an empty one is that of a variable that was not set.
 flag_value() {
-    (($# > 1)) || die "$1 expects a value" 2
+    (($# > 1)) && [[ -n $2 ]] || die "$1 expects a value" 2
     printf '%s' "$2"
 }
 

@@ -2,9 +2,13 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "cmd/bench/interruption.h"
 #include "cmd/bench/limits.h"
 #include "cmd/bench/worker.h"
+#include "cmd/runtime/values.h"
 #include "internal/client/owner_call.h"
+#include "internal/process/standard_streams.h"
+#include "internal/text/json.h"
 
 namespace {
 
@@ -29,12 +33,12 @@ protocol::Result<Response> ask_leader(runtime::Session& session, protocol::Messa
     return *std::move(answer);
 }
 
-// Creates or deletes all topics of the run, some at a time. The first failure, which stops it.
+// Creates or deletes all topics of the run, some at a time. The first failure stops it.
 protocol::Result<void> change_topics(runtime::Session& session, const bench::Options& options,
-                                     proto::Topics::Action action) {
+                                     proto::Topics::Action action, const std::function<bool()>& stop) {
     constexpr std::uint32_t kAtATime = 100;
     protocol::Result<void> result;
-    for (std::uint32_t next = 0; next < options.topics && result;) {
+    for (std::uint32_t next = 0; next < options.topics && result && !stop();) {
         std::vector<std::unique_ptr<client::OwnerCall>> calls;
         std::size_t answered = 0;
         for (; next < options.topics && calls.size() < kAtATime; ++next) {
@@ -46,8 +50,12 @@ protocol::Result<void> change_topics(runtime::Session& session, const bench::Opt
                 session.router(), protocol::kMetadataStream, protocol::MessageType::kTopics, change,
                 std::chrono::seconds(10), [&](const protocol::Result<proto::TopicsResponse>& done, int) {
                     ++answered;
-                    if (!done && done.error().code != protocol::ErrorCode::kExists && result)
-                        result = std::unexpected(done.error());
+                    // One that exists when it is to be made, or is gone when it is to be deleted, is as it should be.
+                    const auto code = done ? protocol::ErrorCode::kNone : done.error().code;
+                    const bool as_it_should = code == protocol::ErrorCode::kNone ||
+                                              code == protocol::ErrorCode::kExists ||
+                                              code == protocol::ErrorCode::kUnknownTopic;
+                    if (!as_it_should && result) result = std::unexpected(done.error());
                 }));
         }
         while (answered < calls.size())
@@ -56,7 +64,7 @@ protocol::Result<void> change_topics(runtime::Session& session, const bench::Opt
     return result;
 }
 
-protocol::Result<Setting> prepare(bench::Options& options) {
+protocol::Result<Setting> prepare(bench::Options& options, const bench::Interruption& interruption) {
     auto session = runtime::Session::open("logstream-bench", options.client);
     if (!session) return std::unexpected(session.error());
     (*session)->router().want_topic(options.topic(0), client::AutoCreate::kNo);
@@ -64,25 +72,33 @@ protocol::Result<Setting> prepare(bench::Options& options) {
     const client::ClusterView& view = (*session)->router().view();
     const auto known = view.topic(options.topic(0));
     if (known) options.partitions = known->partitions;
-    if (!known || options.topics > 1)
-        if (auto made = change_topics(**session, options, proto::Topics::CREATE); !made)
+    options.topics_tried = !known || options.topics > 1;
+    if (options.topics_tried)
+        if (auto made = change_topics(**session, options, proto::Topics::CREATE,
+                                      [&interruption] { return interruption.happened(); });
+            !made)
             return std::unexpected(made.error());
     Setting setting{view.members.size(), "?"};
     if (const auto status =
             ask_leader<proto::StatusResponse>(**session, protocol::MessageType::kStatus, proto::Status{})) {
         const json told = json::parse(status->json(), nullptr, false);
-        if (told.is_object()) setting.fsync = told.value("fsync", "?");
+        setting.fsync = text::string_at(told, "fsync", "?");
     }
     return setting;
 }
 
+void say_that_it_stays(const bench::Options& options, const protocol::Error& why) {
+    std::fprintf(stderr, "logstream-bench: the topic %s stays (%s); delete it with logstreamctl topics delete\n",
+                 options.producer.topic.c_str(), why.message.c_str());
+}
+
 void clean_up(const bench::Options& options) {
-    if (!options.own_topic) return;
+    if (!options.own_topic || !options.topics_tried) return;
     auto session = runtime::Session::open("logstream-bench", options.client);
-    if (!session || !(*session)->connect()) return;
-    if (auto gone = change_topics(**session, options, proto::Topics::DELETE); !gone)
-        std::fprintf(stderr, "logstream-bench: the topic %s stays: %s\n", options.producer.topic.c_str(),
-                     gone.error().message.c_str());
+    if (!session) return;
+    if (auto connected = (*session)->connect(); !connected) return say_that_it_stays(options, connected.error());
+    if (auto gone = change_topics(**session, options, proto::Topics::DELETE, [] { return false; }); !gone)
+        say_that_it_stays(options, gone.error());
 }
 
 // What all workers counted.
@@ -93,9 +109,8 @@ struct Outcome {
     bool started{};
 };
 
-Outcome run_all(const bench::Options& options) {
+Outcome run_all(const bench::Options& options, bench::Schedule& schedule) {
     Outcome outcome;
-    bench::Schedule schedule;
     outcome.producers.resize(options.producers);
     outcome.consumers.resize(options.consumers);
     std::vector<std::jthread> threads;
@@ -149,7 +164,7 @@ json report(const bench::Options& options, const Setting& setting, const Outcome
             {"ack_us", latency_json(produced->latency_us)},
             {"record_bytes", options.record_bytes},
             {"replicas", setting.replicas},
-            {"acks", options.acks},
+            {"acks", runtime::to_string(options.producer.acks)},
             {"fsync", setting.fsync},
             {"producers", options.producers},
             {"consumers", options.consumers},
@@ -196,16 +211,22 @@ void print_text(const json& r) {
                                           .c_str());
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
     auto options = bench::parse_options(argc, argv);
     if (!options) return options.error();
     if (options->limits) return bench::show_limits(*options);
-    const auto setting = prepare(*options);
-    if (!setting) return runtime::complain("logstream-bench", setting.error());
-    const Outcome outcome = run_all(*options);
+    bench::Schedule schedule;
+    bench::Interruption interruption;
+    interruption.watch([&schedule] { schedule.fail(); });
+    const auto setting = prepare(*options, interruption);
+    Outcome outcome;
+    if (setting && !interruption.happened()) outcome = run_all(*options, schedule);
     clean_up(*options);
+    if (interruption.happened()) {
+        std::fprintf(stderr, "logstream-bench: interrupted\n");
+        return runtime::kFailed;
+    }
+    if (!setting) return runtime::complain("logstream-bench", setting.error());
     std::optional<protocol::Error> error;
     for (const auto* tallies : {&outcome.producers, &outcome.consumers})
         for (const bench::Tally& tally : *tallies)
@@ -215,10 +236,17 @@ int main(int argc, char** argv) {
                                                                                    "the workers did not get ready"}));
     const json result = report(*options, *setting, outcome);
     if (options->json) {
-        std::printf("%s\n", result.dump().c_str());
+        std::printf("%s\n", text::dump(result).c_str());
     } else {
         print_text(result);
     }
     if (error) return runtime::complain("logstream-bench", *error);
     return runtime::kDone;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    process::open_standard_streams();
+    return process::finish_output("logstream-bench", run(argc, argv));
 }

@@ -1,7 +1,8 @@
 #include "cmd/bench/options.h"
 
-#include <map>
 #include <random>
+
+#include "cmd/runtime/values.h"
 
 namespace logstream::bench {
 
@@ -10,6 +11,9 @@ std::string Options::topic(std::uint32_t index) const {
 }
 
 namespace {
+
+constexpr protocol::Duration kMillisecond = std::chrono::milliseconds(1);
+constexpr protocol::Duration kSecond = std::chrono::seconds(1);
 
 constexpr const char* kExamples = R"(Examples:
   logstream-bench                                       one producer, 100-byte records, as fast as it goes
@@ -30,67 +34,59 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
     options.client.add_to(app);
     app.add_option("-t,--topic", options.producer.topic,
                    "Topic; without it one is made for the run and deleted after it");
-    app.add_option("--partitions", options.partitions, "Partitions of the topic that is made")
-        ->check(CLI::Range(1, 10'000).description(""))
-        ->capture_default_str();
-    app.add_option("--topics", options.topics,
-                   "Topics, with 0, 1, 2 and so on behind the name; producers share them out")
-        ->check(CLI::Range(1, 100'000).description(""))
-        ->capture_default_str();
-    app.add_option("--active", options.active, "Only so many of the topics are written to; 0: all")
-        ->type_name("N")
-        ->capture_default_str();
-    app.add_option("--producers", options.producers, "Threads that append")
-        ->check(CLI::Range(0, 256).description(""))
-        ->capture_default_str();
-    app.add_option("--consumers", options.consumers, "Threads that read, each the whole topic")
-        ->check(CLI::Range(0, 256).description(""))
-        ->capture_default_str();
-    app.add_option("--record-bytes", options.record_bytes, "Size of a record's value")
-        ->transform(CLI::AsSizeValue(false).description(""))
-        ->check(CLI::Range(8, 1 << 20).description(""))
+    runtime::add_value(app, "--partitions", options.partitions, "Partitions of the topic that is made",
+                       runtime::count_from<std::uint32_t>(1, 10'000))
+        ->default_str("1");
+    runtime::add_value(app, "--topics", options.topics,
+                       "Topics, with 0, 1, 2 and so on behind the name; producers share them out",
+                       runtime::count_from<std::uint32_t>(1, 100'000))
+        ->default_str("1");
+    runtime::add_value(app, "--active", options.active, "Only so many of the topics are written to; 0: all",
+                       runtime::count_from<std::uint32_t>(0))
+        ->default_str("0");
+    runtime::add_value(app, "--producers", options.producers, "Threads that append",
+                       runtime::count_from<std::uint32_t>(0, 256))
+        ->default_str("1");
+    runtime::add_value(app, "--consumers", options.consumers, "Threads that read, each the whole topic",
+                       runtime::count_from<std::uint32_t>(0, 256))
+        ->default_str("0");
+    runtime::add_value(app, "--record-bytes", options.record_bytes, "Size of a record's value",
+                       runtime::size_between(8, 1 << 20))
         ->type_name("BYTES")
-        ->capture_default_str();
-    const std::map<std::string, proto::Acks> acks{
-        {"none", proto::NONE}, {"owner", proto::OWNER}, {"quorum", proto::QUORUM}, {"all", proto::ALL}};
-    app.add_option("--acks", options.acks, "none, owner, quorum or all")
-        ->check(CLI::IsMember({"none", "owner", "quorum", "all"}).description(""))
+        ->default_str("100");
+    runtime::add_value(app, "--acks", options.producer.acks, "none, owner, quorum or all; Kafka's 0, 1 and -1",
+                       runtime::one_of(runtime::kAcks))
         ->type_name("WHO")
-        ->capture_default_str();
-    app.add_option("--in-flight", options.producer.max_in_flight,
-                   "Batches under way per partition and producer, up to 5")
-        ->check(CLI::Range(1, 5).description(""))
-        ->capture_default_str();
-    app.add_option("--window", options.window, "Records under way per producer; 0: what the batches in flight hold")
-        ->type_name("N")
-        ->capture_default_str();
-    app.add_option("--batch-bytes", options.producer.batch_bytes, "Close a batch at this size (256KiB)")
-        ->transform(CLI::AsSizeValue(false).description(""))
-        ->check(CLI::Range(std::size_t{1}, std::size_t{1} << 30).description(""))
+        ->default_str("quorum");
+    runtime::add_value(app, "--in-flight", options.producer.max_in_flight,
+                       "Batches under way per partition and producer, up to 5", runtime::count_from<std::size_t>(1, 5))
+        ->default_str(std::to_string(options.producer.max_in_flight));
+    runtime::add_value(app, "--window", options.window,
+                       "Records under way per producer; 0: what the batches in flight hold",
+                       runtime::count_from<std::uint64_t>(0))
+        ->default_str("0");
+    runtime::add_value(app, "--batch-bytes", options.producer.batch_bytes, "Close a batch at this size (256KiB)",
+                       runtime::size_between(1, 1u << 30))
         ->type_name("BYTES");
-    double linger_ms = 1;
-    app.add_option("--linger", linger_ms, "Wait so long for a batch to fill")
+    options.producer.linger = kMillisecond;
+    runtime::add_value(app, "--linger", options.producer.linger, "Wait so long for a batch to fill",
+                       runtime::wait_in(kMillisecond))
         ->type_name("MS")
-        ->check(CLI::NonNegativeNumber)
-        ->capture_default_str();
+        ->default_str("1");
     app.add_option("--compression", options.compression, "none, lz4, zstd, snappy or gzip")
         ->check(CLI::IsMember({"none", "lz4", "zstd", "snappy", "gzip"}).description(""))
         ->type_name("CODEC")
         ->capture_default_str();
-    app.add_option("--rate", options.rate, "Records per second of all producers together; 0: as fast as it goes")
-        ->type_name("N")
-        ->check(CLI::NonNegativeNumber)
-        ->capture_default_str();
-    double duration_s = 10;
-    app.add_option("--duration", duration_s, "Measure for so long")
+    runtime::add_value(app, "--rate", options.rate,
+                       "Records per second of all producers together; 0: as fast as it goes", runtime::rate(0))
+        ->default_str("0");
+    runtime::add_value(app, "--duration", options.duration, "Measure for so long",
+                       runtime::wait_in(kSecond, kMillisecond))
         ->type_name("S")
-        ->check(CLI::PositiveNumber)
-        ->capture_default_str();
-    double warm_up_s = 2;
-    app.add_option("--warmup", warm_up_s, "Run for so long before")
+        ->default_str("10");
+    runtime::add_value(app, "--warmup", options.warm_up, "Run for so long before", runtime::wait_in(kSecond))
         ->type_name("S")
-        ->check(CLI::NonNegativeNumber)
-        ->capture_default_str();
+        ->default_str("2");
     app.add_flag("--json", options.json, "Print one JSON object");
     auto* limits = app.add_flag("--limits", options.limits, "Measure this machine, in place of a cluster");
     app.add_option("--network", options.network,
@@ -103,12 +99,8 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
         ->capture_default_str();
     if (const auto code = runtime::parse(app, argc, argv)) return std::unexpected(*code);
 
-    options.producer.acks = acks.at(options.acks);
     options.producer.compression = *protocol::parse_codec(options.compression);
-    options.producer.linger = std::chrono::nanoseconds(static_cast<std::int64_t>(linger_ms * 1e6));
     options.producer.auto_create = client::AutoCreate::kNo;
-    options.duration = std::chrono::nanoseconds(static_cast<std::int64_t>(duration_s * 1e9));
-    options.warm_up = std::chrono::nanoseconds(static_cast<std::int64_t>(warm_up_s * 1e9));
     if (options.producer.topic.empty()) {
         options.own_topic = true;
         options.producer.topic = fmt::format("bench-{:08x}", std::random_device{}());

@@ -14,9 +14,9 @@ namespace logstream::bench {
 struct Options {
     runtime::ClientFlags client;
     client::ProducerOptions producer;  // topic, acks, batches, in flight
-    std::string acks = "quorum";
     std::string compression = "none";
-    bool own_topic{};  // made for this run, deleted after it
+    bool own_topic{};     // made for this run, deleted after it
+    bool topics_tried{};  // to make: some may be there
     std::uint32_t topics = 1;
     std::uint32_t active = 0;  // topics that are written to; 0: all
     std::uint32_t partitions = 1;
@@ -25,8 +25,8 @@ struct Options {
     std::uint32_t record_bytes = 100;
     std::uint64_t window = 0;  // records under way per producer; 0: what the batches in flight hold
     double rate = 0;           // records per second of all producers; 0: as fast as it goes
-    protocol::Duration warm_up{};
-    protocol::Duration duration{};
+    protocol::Duration warm_up = std::chrono::seconds(2);
+    protocol::Duration duration = std::chrono::seconds(10);
     bool json{};
     bool limits{};        // what the machine could do, in place of what the brokers do
     std::string network;  // of deploy/netns, for the limits; empty: loopback

@@ -47,6 +47,7 @@ public:
             producer->start([this](const protocol::Result<void>& ready) { on_ready(ready); });
             producer->on_progress([this] { feed(); });
         }
+        watch_start();
         session_.loop().run();
         session_.env().cancel_timer(timer_);
         return std::move(tally_);
@@ -73,6 +74,13 @@ private:
         for (std::uint64_t i = 0; i < payloads_.size(); ++i) payloads_[i] = make_payload(options_.record_bytes, i);
         started_ = session_.loop().now();
         feed();
+    }
+
+    // Until all are ready another worker may fail, or the run be interrupted.
+    void watch_start() {
+        if (ready_ == producers_.size()) return;
+        if (schedule_.failed) return session_.loop().stop();
+        timer_ = session_.env().set_timer(kIdle, [this] { watch_start(); });
     }
 
     // Topics take turns; one whose buffer is full is passed over. Null when all are.

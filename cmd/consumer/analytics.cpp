@@ -5,8 +5,12 @@
 namespace logstream::consumer {
 
 namespace {
-constexpr protocol::Duration kSlice = std::chrono::milliseconds(100);
-}
+constexpr protocol::Duration kLeastSlice = std::chrono::milliseconds(100);
+constexpr int kMostSlices = 1000;
+}  // namespace
+
+Analytics::Analytics(protocol::Duration window)
+    : window_(window), slice_(std::max(kLeastSlice, window / kMostSlices)) {}
 
 void Analytics::forget(protocol::TimePoint now) {
     while (!slices_.empty() && now - slices_.front().begin > window_) slices_.pop_front();
@@ -14,7 +18,7 @@ void Analytics::forget(protocol::TimePoint now) {
 
 void Analytics::add(protocol::TimePoint now, const client::ConsumedRecord& consumed) {
     if (first_ == protocol::TimePoint{}) first_ = now;
-    if (slices_.empty() || now - slices_.back().begin >= kSlice) {
+    if (slices_.empty() || now - slices_.back().begin >= slice_) {
         forget(now);
         slices_.push_back({now, 0, 0, {}});
     }

@@ -10,10 +10,11 @@
 
 namespace logstream::consumer {
 
-// Counts by slices of a tenth of a second, so that memory does not grow with the rate.
+// Counts by slices of a tenth of a second, or of a thousandth of a long window, so that memory grows neither with the
+// rate nor with the window.
 class Analytics {
 public:
-    explicit Analytics(protocol::Duration window) : window_(window) {}
+    explicit Analytics(protocol::Duration window);
 
     void add(protocol::TimePoint now, const client::ConsumedRecord& record);
     // One line about the window that ends now, and all since the start.
@@ -29,6 +30,7 @@ private:
     void forget(protocol::TimePoint now);
 
     protocol::Duration window_;
+    protocol::Duration slice_;
     std::deque<Slice> slices_;
     protocol::TimePoint first_{};
     std::uint64_t total_records_{};

@@ -1,8 +1,12 @@
 // consumer: records of a topic, to standard output.
 #include "cmd/consumer/run.h"
+#include "internal/process/standard_streams.h"
 
-int main(int argc, char** argv) {
-    using namespace logstream;
+namespace {
+
+using namespace logstream;
+
+int run(int argc, char** argv) {
     auto options = consumer::parse_options(argc, argv);
     if (!options) return options.error();
     auto session = runtime::Session::open("consumer", options->client);
@@ -14,4 +18,11 @@ int main(int argc, char** argv) {
     }
     (*session)->drain(std::chrono::milliseconds(200));
     return code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    process::open_standard_streams();
+    return process::finish_output("consumer", run(argc, argv));
 }

@@ -1,12 +1,17 @@
 #include "cmd/consumer/options.h"
 
-#include <charconv>
+#include <limits>
 
 #include "cmd/consumer/format.h"
+#include "cmd/runtime/values.h"
+#include "internal/text/utf8.h"
 
 namespace logstream::consumer {
 
 namespace {
+
+constexpr protocol::Duration kMillisecond = std::chrono::milliseconds(1);
+constexpr protocol::Duration kSecond = std::chrono::seconds(1);
 
 constexpr const char* kExamples = R"(Examples:
   consumer --topic app                        all records, to the end that stands now
@@ -17,10 +22,15 @@ constexpr const char* kExamples = R"(Examples:
 Format: %t topic, %p partition, %o offset, %T timestamp (ms since 1970), %k key, %v value, %h headers, %% a percent sign;
 \n \t \\ as usual. A newline is added to each record.)";
 
-int usage(std::string_view what) {
-    std::fprintf(stderr, "consumer: %.*s\nTry consumer --help.\n", static_cast<int>(what.size()), what.data());
-    return runtime::kUsage;
+runtime::Parse<protocol::Duration> session_timeout() {
+    return [](std::string_view text) -> config::Parsed<protocol::Duration> {
+        auto value = config::parse_wait(text, kSecond);
+        if (value && (*value < kSecond || *value > 300 * kSecond)) return std::unexpected("1 to 300 seconds");
+        return value;
+    };
 }
+
+int usage(std::string_view what) { return runtime::wrong_usage("consumer", what); }
 
 }  // namespace
 
@@ -30,10 +40,9 @@ std::optional<client::StartAt> parse_start(std::string_view text) {
     if (text == "latest") return client::StartAt{Kind::kLatest};
     const bool tail = text.starts_with('-');
     if (tail) text.remove_prefix(1);
-    std::int64_t number = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-    if (error != std::errc{} || end != text.data() + text.size() || number < 0) return std::nullopt;
-    return client::StartAt{tail ? Kind::kTail : Kind::kOffset, number};
+    const auto number = config::parse_count_between<std::uint64_t>(text, 0, std::numeric_limits<std::int64_t>::max());
+    if (!number) return std::nullopt;
+    return client::StartAt{tail ? Kind::kTail : Kind::kOffset, static_cast<std::int64_t>(*number)};
 }
 
 std::expected<Options, int> parse_options(int argc, char** argv) {
@@ -48,44 +57,41 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
         ->capture_default_str();
     app.add_flag("-f,--follow", options.consumer.follow,
                  "Go on with what comes; else stop at the end that stands at the start");
-    std::uint64_t count = 0;
-    auto* limited = app.add_option("--count", count, "Stop after N records")->type_name("N");
-    std::uint32_t partition = 0;
-    auto* fixed = app.add_option("--partition", partition, "Read this partition alone")->type_name("N");
+    runtime::add_value(app, "--count", options.count, "Stop after N records", runtime::count_from<std::uint64_t>(0));
+    auto* fixed = runtime::add_value(app, "--partition", options.consumer.partition, "Read this partition alone",
+                                     runtime::count_from<std::uint32_t>(0));
     app.add_option("--group", options.consumer.group,
                    "Share the partitions with the other consumers of G; resume at, and commit, its offsets")
         ->type_name("G")
         ->excludes(fixed);
-    double session_s = 6;
-    app.add_option("--session-timeout", session_s, "With --group: a consumer that is silent for so long is given up")
+    options.consumer.session_timeout = 6 * kSecond;
+    runtime::add_value(app, "--session-timeout", options.consumer.session_timeout,
+                       "With --group: a consumer that is silent for so long is given up, 1 to 300", session_timeout())
         ->type_name("S")
-        ->check(CLI::Range(1.0, 300.0).description(""))
-        ->capture_default_str();
+        ->default_str("6");
     auto* formatted = app.add_option("--format", options.format, "How to write a record, see below")
                           ->type_name("FORMAT")
                           ->capture_default_str();
     auto* analytics =
         app.add_flag("--analytics", options.analytics, "Print rate, bytes and counts in place of the records")
             ->excludes(formatted);
-    app.add_option("--window", options.window_s, "With --analytics: the window that is summed up")
+    runtime::add_value(app, "--window", options.window, "With --analytics: the window that is summed up",
+                       runtime::wait_in(kSecond, 100 * kMillisecond))
         ->type_name("S")
-        ->check(CLI::PositiveNumber)
         ->needs(analytics)
-        ->capture_default_str();
-    app.add_option("--interval", options.interval_ms, "With --analytics: how often to print")
+        ->default_str("10");
+    runtime::add_value(app, "--interval", options.interval, "With --analytics: how often to print",
+                       runtime::wait_in(kMillisecond, kMillisecond))
         ->type_name("MS")
-        ->check(CLI::PositiveNumber)
         ->needs(analytics)
-        ->capture_default_str();
+        ->default_str("1000");
     if (const auto code = runtime::parse(app, argc, argv)) return std::unexpected(*code);
 
     const auto start = parse_start(from);
     if (!start) return std::unexpected(usage("--from takes earliest, latest, an offset, or -N"));
     options.consumer.start = *start;
+    if (!text::is_utf8(options.consumer.group)) return std::unexpected(usage("--group takes a name in UTF-8"));
     if (const auto wrong = Formatter::check(options.format)) return std::unexpected(usage(*wrong));
-    if (limited->count() > 0) options.count = count;
-    if (fixed->count() > 0) options.consumer.partition = partition;
-    options.consumer.session_timeout = std::chrono::milliseconds(static_cast<std::int64_t>(session_s * 1000));
     return options;
 }
 

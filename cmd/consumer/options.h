@@ -17,8 +17,8 @@ struct Options {
     std::optional<std::uint64_t> count;  // records at most
     std::string format = "%v";
     bool analytics{};
-    double window_s = 10;
-    double interval_ms = 1000;
+    protocol::Duration window = std::chrono::seconds(10);
+    protocol::Duration interval = std::chrono::seconds(1);
 };
 
 // earliest, latest, OFFSET, or -N for the last N records of each partition.

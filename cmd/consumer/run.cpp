@@ -6,6 +6,8 @@
 #include <csignal>
 #include <cstring>
 
+#include "internal/process/standard_streams.h"
+
 namespace logstream::consumer {
 
 namespace {
@@ -16,7 +18,7 @@ Run::Run(Options options, runtime::Session& session)
     : options_(std::move(options)),
       session_(session),
       formatter_(options_.consumer.topic, options_.format),
-      analytics_(std::chrono::nanoseconds(static_cast<std::int64_t>(options_.window_s * 1e9))),
+      analytics_(options_.window),
       writer_(session.loop(), STDOUT_FILENO, [this](int errno_value) { on_output_failure(errno_value); }),
       consumer_(
           session.router(), options_.consumer,
@@ -28,6 +30,8 @@ Run::Run(Options options, runtime::Session& session)
             begin_end();
         });
     }
+    // A terminal that closes may send it twice: it never counts as the second signal.
+    if (!process::ignores(SIGHUP)) session_.loop().on_signal(SIGHUP, [this](int) { begin_end(); });
 }
 
 Run::~Run() {
@@ -98,16 +102,15 @@ void Run::on_finish(protocol::Result<void> result) {
 }
 
 void Run::print_analytics() {
-    analytics_timer_ = session_.env().set_timer(
-        std::chrono::nanoseconds(static_cast<std::int64_t>(options_.interval_ms * 1e6)), [this] {
-            buffer_ += analytics_.line(session_.loop().now());
-            ++pieces_out_;
-            writer_.write(std::exchange(buffer_, {}), [this] {
-                --pieces_out_;
-                check_end();
-            });
-            if (!ending_) print_analytics();
+    analytics_timer_ = session_.env().set_timer(options_.interval, [this] {
+        buffer_ += analytics_.line(session_.loop().now());
+        ++pieces_out_;
+        writer_.write(std::exchange(buffer_, {}), [this] {
+            --pieces_out_;
+            check_end();
         });
+        if (!ending_) print_analytics();
+    });
 }
 
 void Run::begin_end() {

@@ -103,12 +103,12 @@ Result<Survivor> look_at_survivor(runtime::Session& session, const std::string& 
     const auto response = ask<proto::StatusResponse>(session, *endpoint, MessageType::kStatus, proto::Status{});
     if (!response) return protocol::fail(response.error().code, "{}: {}", address, response.error().message);
     json status = json::parse(response->json(), nullptr, false);
-    if (!status.is_object() || !status.contains("node"))
-        return protocol::fail(ErrorCode::kInvalid, "{} sent no usable status", address);
-    if (status.value("quorum", false))
+    const std::string node = text::string_at(status, "node");
+    if (node.empty()) return protocol::fail(ErrorCode::kInvalid, "{} sent no usable status", address);
+    if (text::bool_at(status, "quorum"))
         return protocol::fail(ErrorCode::kInvalid, "{} is in a working view: there is nothing to recover from",
                               address);
-    return Survivor{*endpoint, status.value("node", ""), status.value("cluster_id", ""), std::move(status)};
+    return Survivor{*endpoint, node, text::string_at(status, "cluster_id"), std::move(status)};
 }
 
 // The same survivors of the same lineage always make the same new one: a recovery that was cut short goes on when it is
@@ -137,10 +137,10 @@ Result<std::uint64_t> common_lineage(const std::vector<Survivor>& survivors, con
 void say_what_recovery_means(const std::vector<Survivor>& survivors) {
     std::fprintf(stderr, "A new lineage will be started from what these brokers hold, and from nothing else:\n");
     for (const Survivor& survivor : survivors) {
-        std::fprintf(stderr, "  %s at %s, view %llu, %s\n", survivor.status.value("name", "?").c_str(),
+        std::fprintf(stderr, "  %s at %s, view %llu, %s\n", text::string_at(survivor.status, "name", "?").c_str(),
                      env::to_string(survivor.endpoint).c_str(),
-                     static_cast<unsigned long long>(survivor.status.value("view", std::uint64_t{0})),
-                     survivor.status.value("reason", "no reason given").c_str());
+                     static_cast<unsigned long long>(text::count_at(survivor.status, "view")),
+                     text::string_at(survivor.status, "reason", "no reason given").c_str());
     }
     std::fprintf(stderr,
                  "Records that only other members hold are lost to it, acknowledged ones too, and those members can't "

@@ -11,6 +11,7 @@
 
 #include "cmd/runtime/session.h"
 #include "internal/client/owner_call.h"
+#include "internal/text/json.h"
 
 namespace logstream::ctl {
 
@@ -34,11 +35,7 @@ struct Common {
 
 inline int complain(const Error& error) { return runtime::complain("logstreamctl", error); }
 
-// Text that may hold any bytes, as JSON takes it.
-inline std::string dump(const json& value, int indent = -1) {
-    return value.dump(indent, ' ', false, json::error_handler_t::replace);
-}
-inline void print(const json& value) { std::printf("%s\n", dump(value, 2).c_str()); }
+inline void print(const json& value) { std::printf("%s\n", text::dump(value, 2).c_str()); }
 
 // A table with aligned columns on stdout; the first row is the head.
 void print_table(const std::vector<std::vector<std::string>>& rows);
@@ -113,7 +110,7 @@ struct AppendOptions {
     std::string content;
     std::optional<std::string> key;
     std::optional<std::uint32_t> partition;
-    Duration timeout{};
+    Duration timeout = std::chrono::seconds(10);
 };
 int append(const Common& common, const AppendOptions& options);
 

@@ -1,5 +1,7 @@
 // logstreamctl: asks and steers a running cluster.
 #include "cmd/logstreamctl/command.h"
+#include "cmd/runtime/values.h"
+#include "internal/process/standard_streams.h"
 
 namespace {
 
@@ -16,9 +18,19 @@ constexpr const char* kExamples = R"(Examples:
   logstreamctl merge --from 10.0.0.9:8001 --brokers 10.0.0.1:8001
 )";
 
-}  // namespace
+constexpr std::uint64_t kMostOffset = std::numeric_limits<std::int64_t>::max();
 
-int main(int argc, char** argv) {
+// -1 for no limit.
+runtime::Parse<std::int64_t> retention() {
+    return [](std::string_view text) -> config::Parsed<std::int64_t> {
+        if (text == "-1") return -1;
+        const auto limit = config::parse_count_between<std::uint64_t>(text, 1, kMostOffset);
+        if (!limit) return std::unexpected("a whole number from 1, or -1");
+        return static_cast<std::int64_t>(*limit);
+    };
+}
+
+int command(int argc, char** argv) {
     CLI::App app{"Shows and steers a LogStream cluster.", "logstreamctl"};
     app.footer(kExamples);
     app.require_subcommand(1);
@@ -47,12 +59,12 @@ int main(int argc, char** argv) {
     topics->add_subcommand("list", "All topics")->callback([&] { run = [&] { return ctl::topics_list(common); }; });
     auto* create = topics->add_subcommand("create", "Make a topic");
     create->add_option("name", topic.name, "Its name")->required();
-    create->add_option("--partitions", topic.partitions, "Number of partitions (the brokers' default)")
-        ->check(CLI::PositiveNumber);
-    create->add_option("--retention-ms", topic.retention_ms,
-                       "Keep records so long; -1: for ever (the brokers' default)");
-    create->add_option("--retention-bytes", topic.retention_bytes,
-                       "Keep so much of a partition; -1: no limit (the brokers' default)");
+    runtime::add_value(*create, "--partitions", topic.partitions, "Number of partitions (the brokers' default)",
+                       runtime::count_from<std::uint32_t>(1));
+    runtime::add_value(*create, "--retention-ms", topic.retention_ms,
+                       "Keep records so long; -1: for ever (the brokers' default)", retention());
+    runtime::add_value(*create, "--retention-bytes", topic.retention_bytes,
+                       "Keep so much of a partition; -1: no limit (the brokers' default)", retention());
     create->add_flag("--compact", topic.compact, "Keep the last record of each key");
     create->callback([&] { run = [&] { return ctl::topics_create(common, topic); }; });
     auto* erase = topics->add_subcommand("delete", "Delete a topic and its records");
@@ -64,40 +76,34 @@ int main(int argc, char** argv) {
 
     ctl::AppendOptions append_options;
     std::string key;
-    std::uint32_t partition = 0;
-    double append_timeout_ms = 10'000;
     auto* append = app.add_subcommand("append", "Append one record");
     append->add_option("-t,--topic", append_options.topic, "Topic")->required();
-    append->add_option("-c,--content", append_options.content, "The record's value")->required();
+    auto* content = append->add_option("-c,--content", append_options.content, "The record's value")->required();
     auto* append_key = append->add_option("--key", key, "Its key");
-    auto* append_partition = append->add_option("--partition", partition, "Partition, in place of one by key");
-    append->add_option("--timeout", append_timeout_ms, "Retry so long; 0: one try")
+    runtime::add_value(*append, "--partition", append_options.partition, "Partition, in place of one by key",
+                       runtime::count_from<std::uint32_t>(0));
+    runtime::add_value(*append, "--timeout", append_options.timeout, "Retry so long; 0: one try",
+                       runtime::wait_in(std::chrono::milliseconds(1)))
         ->type_name("MS")
-        ->check(CLI::NonNegativeNumber)
-        ->capture_default_str();
+        ->default_str("10000");
     append->callback([&] {
         if (append_key->count() > 0) append_options.key = key;
-        if (append_partition->count() > 0) append_options.partition = partition;
-        append_options.timeout = std::chrono::milliseconds(static_cast<std::int64_t>(append_timeout_ms));
         run = [&] { return ctl::append(common, append_options); };
     });
 
     ctl::QueryOptions query_options;
-    std::uint64_t count = 0;
     auto* query = app.add_subcommand("query", "Print records with offset, view and whether they are committed");
     query->add_option("-t,--topic", query_options.topic, "Topic")->required();
-    auto* query_partition = query->add_option("--partition", partition, "Only this partition");
-    query->add_option("--from", query_options.from, "First offset")
-        ->check(CLI::NonNegativeNumber)
-        ->capture_default_str();
-    auto* query_count = query->add_option("--count", count, "Records at most")->type_name("N");
+    runtime::add_value(*query, "--partition", query_options.partition, "Only this partition",
+                       runtime::count_from<std::uint32_t>(0));
+    runtime::add_value(*query, "--from", query_options.from, "First offset",
+                       runtime::count_from<std::uint64_t>(0, kMostOffset))
+        ->default_str("0");
+    runtime::add_value(*query, "--count", query_options.count, "Records at most",
+                       runtime::count_from<std::uint64_t>(0));
     query->add_option("--at", query_options.at,
                       "Ask this broker (HOST:PORT, name or id) what it holds, in place of the owner");
-    query->callback([&] {
-        if (query_partition->count() > 0) query_options.partition = partition;
-        if (query_count->count() > 0) query_options.count = count;
-        run = [&] { return ctl::query(common, query_options); };
-    });
+    query->callback([&] { run = [&] { return ctl::query(common, query_options); }; });
 
     app.add_subcommand("elect", "Run an election now")->callback([&] { run = [&] { return ctl::elect(common); }; });
     std::string who;
@@ -111,21 +117,25 @@ int main(int argc, char** argv) {
     ctl::MergeOptions merge_options;
     auto* merge =
         app.add_subcommand("merge", "Append every record of a cluster that was started apart, then retire its brokers");
-    merge->add_option("--from", merge_options.from, "Brokers of the other cluster")
-        ->delimiter(',')
-        ->required()
-        ->type_name("HOST:PORT,…");
+    runtime::add_host_ports(*merge, "--from", merge_options.from, "Brokers of the other cluster")->required();
     merge->add_flag("--keep", merge_options.keep, "Do not retire the other cluster's brokers");
     merge->callback([&] { run = [&] { return ctl::merge(common, merge_options); }; });
     ctl::RecoverOptions recover_options;
     auto* recover =
         app.add_subcommand("recover", "Start a new lineage from survivors, when the others are gone for good");
-    recover->add_option("survivors", recover_options.survivors, "HOST:PORT of each")
+    runtime::add_host_ports(*recover, "survivors", recover_options.survivors, "HOST:PORT of each")
         ->required()
-        ->type_name("HOST:PORT");
+        ->expected(-1);
     recover->add_flag("--yes", recover_options.yes, "Do not ask");
     recover->callback([&] { run = [&] { return ctl::recover(common, recover_options); }; });
 
-    if (const auto code = runtime::parse(app, argc, argv)) return *code;
+    if (const auto code = runtime::parse(app, argc, argv, {content, append_key})) return *code;
     return run();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    process::open_standard_streams();
+    return process::finish_output("logstreamctl", command(argc, argv));
 }

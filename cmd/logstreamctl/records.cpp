@@ -2,6 +2,7 @@
 #include "cmd/logstreamctl/command.h"
 #include "internal/client/producer.h"
 #include "internal/client/topic_name.h"
+#include "internal/text/utf8.h"
 
 namespace logstream::ctl {
 
@@ -9,6 +10,23 @@ namespace {
 
 constexpr std::size_t kMaxDecompressedBytes = 256u << 20;
 constexpr std::uint32_t kQueryBytes = 4u << 20;
+
+// By name; as a list of what is in base64 where a JSON object would lose something: a name that comes twice, or bytes
+// that are not UTF-8.
+void put_headers(json& out, const std::vector<protocol::Header>& headers) {
+    if (headers.empty()) return;
+    json by_name = json::object();
+    json listed = json::array();
+    bool lossless = true;
+    for (const protocol::Header& header : headers) {
+        lossless &= text::is_utf8(header.key) && text::is_utf8(header.value.value_or("")) &&
+                    !by_name.contains(std::string(header.key));
+        by_name[std::string(header.key)] = header.value ? json(std::string(*header.value)) : json(nullptr);
+        listed.push_back({{"key", text::base64(header.key)},
+                          {"value", header.value ? json(text::base64(*header.value)) : json(nullptr)}});
+    }
+    out[lossless ? "headers" : "headers_base64"] = lossless ? by_name : listed;
+}
 
 // Reads what one broker holds of a stream, committed or not.
 class StreamQuery {
@@ -79,6 +97,7 @@ private:
             if (record.offset.value < next_) return true;
             --left;
             print_record(record, batch.leader_epoch().value);
+            if (std::ferror(stdout) != 0) left = 0;  // nobody would read the rest
             return true;
         });
     }
@@ -91,16 +110,15 @@ private:
             std::fwrite(line.data(), 1, line.size(), stdout);
             return;
         }
-        const auto text = [](const std::optional<std::string_view>& value) {
-            return value ? json(*value) : json(nullptr);
-        };
-        json out{{"offset", record.offset.value}, {"view", view},
-                 {"committed", committed},        {"timestamp", record.timestamp_ms},
-                 {"key", text(record.key)},       {"value", text(record.value)},
+        json out{{"offset", record.offset.value},
+                 {"view", view},
+                 {"committed", committed},
+                 {"timestamp", record.timestamp_ms},
                  {"partition", partition_}};
-        for (const protocol::Header& header : record.headers)
-            out["headers"][std::string(header.key)] = text(header.value);
-        std::printf("%s\n", dump(out).c_str());
+        text::put(out, "key", record.key);
+        text::put(out, "value", record.value);
+        put_headers(out, record.headers);
+        std::printf("%s\n", text::dump(out).c_str());
     }
 
     runtime::Session& session_;
@@ -140,10 +158,10 @@ int append(const Common& common, const AppendOptions& options) {
     if (!error && !report->outcome) error = report->outcome.error();
     if (error) return complain(*error);
     if (common.json) {
-        std::printf(
-            "%s\n",
-            dump(json{{"topic", options.topic}, {"partition", report->partition}, {"offset", report->outcome->value}})
-                .c_str());
+        std::printf("%s\n", text::dump(json{{"topic", options.topic},
+                                            {"partition", report->partition},
+                                            {"offset", report->outcome->value}})
+                                .c_str());
     } else {
         std::printf("appended to %s/%u at offset %lld\n", options.topic.c_str(), report->partition,
                     static_cast<long long>(report->outcome->value));

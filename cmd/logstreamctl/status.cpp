@@ -39,7 +39,7 @@ Result<Told> find_status(runtime::Session& session, const Common& common) {
     std::optional<Told> frozen;
     for (const Endpoint broker : order) {
         auto told = ask_status(session, broker);
-        if (told && told->status.value("quorum", false)) return told;
+        if (told && text::bool_at(told->status, "quorum")) return told;
         if (told) frozen = *told;
         if (!told) last = told.error();
     }
@@ -51,15 +51,16 @@ Result<Told> find_status(runtime::Session& session, const Common& common) {
 void add_disks(runtime::Session& session, json& status) {
     std::vector<Endpoint> brokers;
     for (const json& member : status["members"])
-        if (const auto endpoint = env::parse_endpoint(member.value("address", ""))) brokers.push_back(*endpoint);
+        if (const auto endpoint = env::parse_endpoint(text::string_at(member, "address"))) brokers.push_back(*endpoint);
     std::ranges::sort(brokers);
     const auto repeated = std::ranges::unique(brokers);
     brokers.erase(repeated.begin(), repeated.end());
     const auto answers = ask_all<proto::StatusResponse, proto::Status>(
         session, brokers, MessageType::kStatus, [](Endpoint) { return proto::Status{}; }, std::chrono::seconds(1));
     for (json& member : status["members"]) {
+        if (!member.is_object()) continue;
         member["reachable"] = false;
-        const auto endpoint = env::parse_endpoint(member.value("address", ""));
+        const auto endpoint = env::parse_endpoint(text::string_at(member, "address"));
         const auto found = endpoint ? answers.find(*endpoint) : answers.end();
         if (found == answers.end() || !found->second) continue;
         const json theirs = json::parse(found->second->json(), nullptr, false);
@@ -77,34 +78,46 @@ std::string size_text(std::uint64_t bytes) {
     return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.1f} {}", value, kUnits[unit]);
 }
 
-void print_status(const json& status, Endpoint by) {
-    const std::string leader =
-        status.contains("leader") && status["leader"].is_string() ? status["leader"].get<std::string>() : "";
-    std::string leader_name = leader.empty() ? "none" : leader;
+std::string disk_text(const json& member) {
+    if (!member.contains("disk")) return "?";
+    const json& disk = member["disk"];
+    return size_text(text::count_at(disk, "bytes")) + (text::bool_at(disk, "full") ? " FULL" : "");
+}
+
+void print_members(const json& status) {
     std::vector<std::vector<std::string>> rows{{"NAME", "ADDRESS", "ROLE", "PHI", "LAG", "DISK", "ID"}};
     for (const json& member : status["members"]) {
-        if (member.value("id", "") == leader) leader_name = member.value("name", leader);
-        std::string disk = "?";
-        if (member.contains("disk")) {
-            disk = size_text(member["disk"].value("bytes", std::uint64_t{0}));
-            if (member["disk"].value("full", false)) disk += " FULL";
-        }
-        rows.push_back({member.value("name", "?"), member.value("address", "?"),
-                        member.value("role", "?") + (member.value("reachable", true) ? "" : " (out of reach)"),
-                        fmt::format("{:.1f}", member.value("phi", 0.0)), std::to_string(member.value("lag_records", 0)),
-                        disk, member.value("id", "?")});
+        if (!member.is_object()) continue;
+        rows.push_back(
+            {text::string_at(member, "name", "?"), text::string_at(member, "address", "?"),
+             text::string_at(member, "role", "?") + (text::bool_at(member, "reachable", true) ? "" : " (out of reach)"),
+             fmt::format("{:.1f}", text::number_at(member, "phi")),
+             std::to_string(text::count_at(member, "lag_records")), disk_text(member),
+             text::string_at(member, "id", "?")});
     }
-    std::printf("cluster  %s (lineage %s)\n", status.value("cluster", "?").c_str(),
-                status.value("cluster_id", "?").c_str());
-    std::printf("view     %llu\n", static_cast<unsigned long long>(status.value("view", std::uint64_t{0})));
-    std::printf("leader   %s\n", leader_name.c_str());
-    const bool quorum = status.value("quorum", false);
-    std::printf("quorum   %s%s\n", quorum ? "yes" : "NO",
-                quorum ? "" : (": " + status.value("reason", "reason unknown")).c_str());
-    if (status.contains("transport")) std::printf("transport %s\n", status.value("transport", "?").c_str());
-    if (status.contains("apart")) std::printf("APART    %s\n", dump(status["apart"]).c_str());
-    std::printf("told by  %s\n\n", env::to_string(by).c_str());
     print_table(rows);
+}
+
+void print_status(const json& status, Endpoint by) {
+    const std::string leader = text::string_at(status, "leader");
+    std::string leader_name = leader.empty() ? "none" : leader;
+    for (const json& member : status["members"])
+        if (!leader.empty() && text::string_at(member, "id") == leader)
+            leader_name = text::string_at(member, "name", leader);
+    std::printf("cluster  %s (lineage %s)\n", text::string_at(status, "cluster", "?").c_str(),
+                text::string_at(status, "cluster_id", "?").c_str());
+    std::printf("view     %llu\n", static_cast<unsigned long long>(text::count_at(status, "view")));
+    std::printf("leader   %s\n", leader_name.c_str());
+    const bool quorum = text::bool_at(status, "quorum");
+    std::printf("quorum   %s%s\n", quorum ? "yes" : "NO",
+                quorum ? "" : (": " + text::string_at(status, "reason", "reason unknown")).c_str());
+    if (status.contains("transport")) std::printf("transport %s\n", text::string_at(status, "transport", "?").c_str());
+    if (status.contains("apart")) std::printf("APART    %s\n", text::dump(status["apart"]).c_str());
+    if (status.contains("warnings"))
+        for (const json& warning : status["warnings"])
+            if (warning.is_string()) std::printf("WARNING  %s\n", warning.get<std::string>().c_str());
+    std::printf("told by  %s\n\n", env::to_string(by).c_str());
+    print_members(status);
 }
 
 }  // namespace

@@ -8,6 +8,8 @@
 
 #include "cmd/netdiag/checks.h"
 #include "cmd/runtime/client_flags.h"
+#include "cmd/runtime/values.h"
+#include "internal/process/standard_streams.h"
 
 namespace {
 
@@ -22,10 +24,7 @@ constexpr const char* kExamples = R"(Examples:
 Run it on two machines at once to see whether multicast passes between them.
 Exits 1 if a broker could not work here, 0 if it could, with warnings or without.)";
 
-int usage(const std::string& what) {
-    std::fprintf(stderr, "netdiag: %s\nTry netdiag --help.\n", what.c_str());
-    return runtime::kUsage;
-}
+int usage(const std::string& what) { return runtime::wrong_usage("netdiag", what); }
 
 std::optional<int> parse_options(int argc, char** argv, Options& options) {
     CLI::App app{"Says whether a LogStream broker would work on this machine, and what to fix.", "netdiag"};
@@ -36,34 +35,23 @@ std::optional<int> parse_options(int argc, char** argv, Options& options) {
     app.add_option("--address", options.address, "Address of the broker to be (first interface, port 8001)")
         ->envname("NODE_ADDRESS")
         ->type_name("[IP:]PORT");
-    app.add_option("--peer", options.peer, "Test TCP and UDP to a broker there")->type_name("HOST:PORT");
-    std::string multicast;
-    app.add_option("--multicast", multicast, "Multicast group (239.0.0.1:9999)")
+    runtime::add_value(app, "--peer", options.peer, "Test TCP and UDP to a broker there", runtime::host_port())
+        ->type_name("HOST:PORT");
+    runtime::add_value(app, "--multicast", options.multicast, "Multicast group (239.0.0.1:9999)",
+                       runtime::Parse<env::Endpoint>(config::parse_multicast))
         ->envname("MULTICAST_GROUP")
         ->type_name("GROUP:PORT");
-    app.add_option("--broadcast-port", options.broadcast_port, "UDP port of discovery")
+    runtime::add_value(app, "--broadcast-port", options.broadcast_port, "UDP port of discovery", runtime::port())
         ->envname("BROADCAST_PORT")
-        ->check(CLI::Range(1, 65535).description(""))
         ->type_name("PORT")
-        ->capture_default_str();
+        ->default_str(std::to_string(options.broadcast_port));
     app.add_option("--cluster", options.cluster, "Cluster whose brokers are asked to answer")
         ->envname("CLUSTER_NAME")
         ->capture_default_str();
     app.add_flag("--json", options.json, "Print JSON");
     if (const auto code = runtime::parse(app, argc, argv)) return code;
-    if (!multicast.empty()) {
-        const auto group = env::parse_endpoint(multicast);
-        if (!group || group->port == 0 || group->ip >> 28 != 0xe)
-            return usage(
-                fmt::format("--multicast expects a group from 224.0.0.0 to 239.255.255.255 and a port, like "
-                            "239.0.0.1:9999, not '{}'",
-                            multicast));
-        options.multicast = *group;
-    }
     if (!options.address.empty() && !parse_address(options.address))
         return usage(fmt::format("--address expects IP:PORT of this machine, or PORT, not '{}'", options.address));
-    if (!options.peer.empty() && options.peer.find(':') == std::string::npos)
-        return usage(fmt::format("--peer expects HOST:PORT, like 10.0.0.2:8001, not '{}'", options.peer));
     return std::nullopt;
 }
 
@@ -90,15 +78,15 @@ Findings diagnose(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    process::open_standard_streams();
     Options options;
-    if (const auto code = parse_options(argc, argv, options)) return *code;
+    if (const auto code = parse_options(argc, argv, options)) return process::finish_output("netdiag", *code);
     const Findings findings = diagnose(options);
     if (options.json) {
         print_json(findings);
     } else {
         print_text(findings);
     }
-    std::fflush(stdout);
     // A thread may still wait for the name service: it must not meet destructors.
-    std::_Exit(any_failed(findings) ? runtime::kFailed : runtime::kDone);
+    std::_Exit(process::finish_output("netdiag", any_failed(findings) ? runtime::kFailed : runtime::kDone));
 }

@@ -2,10 +2,11 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <charconv>
 
 #include "cmd/netdiag/checks.h"
 #include "cmd/netdiag/socket.h"
+#include "internal/config/value.h"
+#include "internal/text/json.h"
 
 namespace logstream::netdiag {
 
@@ -26,15 +27,17 @@ std::string describe(const net::Interface& i) {
 }
 
 nlohmann::json to_json(const net::Interface& i) {
-    return {{"name", i.name},
-            {"ip", net::to_string_ip(i.ip)},
-            {"netmask", net::to_string_ip(i.netmask)},
-            {"broadcast", i.broadcast == 0 ? nlohmann::json(nullptr) : nlohmann::json(net::to_string_ip(i.broadcast))},
-            {"mtu", i.mtu_bytes},
-            {"up", i.up},
-            {"carrier", i.carrier},
-            {"loopback", i.loopback},
-            {"multicast", i.multicast}};
+    nlohmann::json out{
+        {"ip", net::to_string_ip(i.ip)},
+        {"netmask", net::to_string_ip(i.netmask)},
+        {"broadcast", i.broadcast == 0 ? nlohmann::json(nullptr) : nlohmann::json(net::to_string_ip(i.broadcast))},
+        {"mtu", i.mtu_bytes},
+        {"up", i.up},
+        {"carrier", i.carrier},
+        {"loopback", i.loopback},
+        {"multicast", i.multicast}};
+    text::put(out, "name", i.name);
+    return out;
 }
 
 Finding choose(const Options& options, std::span<const net::Interface> all, std::optional<Place>& place) {
@@ -84,10 +87,7 @@ Finding choose(const Options& options, std::span<const net::Interface> all, std:
 
 std::optional<env::Endpoint> parse_address(const std::string& text) {
     if (text.empty()) return env::Endpoint{0, kDefaultPort};
-    std::uint16_t port = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
-    if (error == std::errc{} && port != 0 && end == text.data() + text.size()) return env::Endpoint{0, port};
-    const auto parsed = env::parse_endpoint(text);
+    const auto parsed = config::parse_node_address(text);
     return parsed ? std::optional(*parsed) : std::nullopt;
 }
 

@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <string_view>
 
+#include "internal/text/json.h"
+
 namespace logstream::netdiag {
 
 namespace {
@@ -52,7 +54,7 @@ void print_json(const Findings& findings) {
         checks.push_back(std::move(check));
     }
     const nlohmann::json out{{"ok", !any_failed(findings)}, {"checks", std::move(checks)}};
-    std::printf("%s\n", out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+    std::printf("%s\n", text::dump(out).c_str());
 }
 
 }  // namespace logstream::netdiag

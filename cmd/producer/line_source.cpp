@@ -6,8 +6,9 @@
 
 namespace logstream::producer {
 
-InputLines::InputLines(net::Loop& loop, int fd, std::function<void()> on_more)
-    : on_more_(std::move(on_more)),
+InputLines::InputLines(net::Loop& loop, int fd, std::size_t max_line_bytes, std::function<void()> on_more)
+    : max_line_bytes_(max_line_bytes),
+      on_more_(std::move(on_more)),
       reader_(loop, fd, [this](std::string chunk, int errno_value) { on_chunk(std::move(chunk), errno_value); }) {}
 
 void InputLines::on_chunk(std::string chunk, int errno_value) {
@@ -31,6 +32,11 @@ void InputLines::drop_front_chunk() {
     reader_.release();
 }
 
+LineSource::Next InputLines::end_line(std::string_view line) {
+    const bool was_in_pieces = std::exchange(in_pieces_, false);
+    return {was_in_pieces || line.size() > max_line_bytes_ ? State::kLastPiece : State::kLine, line};
+}
+
 LineSource::Next InputLines::next() {
     if (std::exchange(partial_given_, false)) partial_.clear();
     // The chunk of the line given last is dropped only now.
@@ -45,19 +51,26 @@ LineSource::Next InputLines::next() {
         if (newline == std::string_view::npos) {
             partial_.append(rest);
             drop_front_chunk();
-            continue;
+            if (partial_.size() <= max_line_bytes_) continue;
+            in_pieces_ = true;
+            partial_given_ = true;
+            return {State::kPiece, partial_};
         }
         at_ += newline + 1;
-        if (partial_.empty()) return {State::kLine, rest.substr(0, newline)};
+        if (partial_.empty()) return end_line(rest.substr(0, newline));
         partial_.append(rest.substr(0, newline));
         partial_given_ = true;
-        return {State::kLine, partial_};
+        return end_line(partial_);
     }
-    if (!ended_) return {State::kWait, {}};
+    return ended_ ? end_of_input() : Next{State::kWait, {}};
+}
+
+LineSource::Next InputLines::end_of_input() {
     // Half a line that an interrupt cut off is not one.
-    if (partial_.empty() || interrupted_) return {State::kEnd, {}};
+    if (interrupted_) cut_off_bytes_ += std::exchange(partial_, {}).size();
+    if (partial_.empty() && !in_pieces_) return {State::kEnd, {}};
     partial_given_ = true;
-    return {State::kLine, partial_};
+    return end_line(partial_);
 }
 
 void InputLines::stop() { reader_.stop(); }

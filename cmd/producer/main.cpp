@@ -1,8 +1,12 @@
 // producer: lines in, records out.
 #include "cmd/producer/run.h"
+#include "internal/process/standard_streams.h"
 
-int main(int argc, char** argv) {
-    using namespace logstream;
+namespace {
+
+using namespace logstream;
+
+int run(int argc, char** argv) {
     auto options = producer::parse_options(argc, argv);
     if (!options) return options.error();
     // With --timeout 0 the user wants to hear soon.
@@ -17,4 +21,11 @@ int main(int argc, char** argv) {
     }
     (*session)->drain(std::chrono::milliseconds(200));
     return code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    process::open_standard_streams();
+    return process::finish_output("producer", run(argc, argv));
 }

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "internal/client/partitioner.h"
+#include "internal/process/standard_streams.h"
 
 namespace logstream::producer {
 
@@ -24,12 +25,16 @@ Run::Run(Options options, runtime::Session& session)
       producer_(session.router(), options_.producer, [this](const client::BatchReport& report) { on_report(report); }) {
     producer_.on_progress([this] { phase_ == Phase::kFeeding ? feed() : check_done(); });
     for (const int signal : {SIGINT, SIGTERM}) session_.loop().on_signal(signal, [this](int) { on_signal(); });
+    // A terminal that closes may send it twice, by itself and by its shell: it never counts as the second Ctrl-C.
+    if (!process::ignores(SIGHUP))
+        session_.loop().on_signal(SIGHUP, [this](int) {
+            if (signals_ == 0) on_signal();
+        });
 }
 
 Run::~Run() {
     if (source_) source_.reset();
     if (input_fd_ > STDIN_FILENO) close(input_fd_);
-    if (failed_file_ != nullptr) std::fclose(failed_file_);
 }
 
 int Run::execute() {
@@ -37,6 +42,7 @@ int Run::execute() {
     session_.router().start();
     producer_.start([this](const protocol::Result<void>& ready) { on_ready(ready); });
     if (phase_ != Phase::kDone) session_.loop().run();
+    if (lines_ > 0 || !fatal_) finish_failed_file();
     if (fatal_) {
         runtime::complain("producer", *fatal_);
         if (lines_ == 0) return runtime::kFailed;
@@ -53,13 +59,19 @@ bool Run::open_source() {
             fatal_ = {protocol::ErrorCode::kConfig,
                       fmt::format("can't read {}: {}", options_.file, std::strerror(errno))};
     }
-    if (!options_.failed.empty()) {
-        failed_file_ = std::fopen(options_.failed.c_str(), "we");
-        if (failed_file_ == nullptr)
-            fatal_ = {protocol::ErrorCode::kConfig,
-                      fmt::format("can't write {}: {}", options_.failed, std::strerror(errno))};
+    if (!fatal_ && !options_.failed.empty()) {
+        auto file = FailedFile::open(options_.failed);
+        if (file)
+            failed_file_ = *std::move(file);
+        else
+            fatal_ = file.error();
     }
     return !fatal_;
+}
+
+void Run::finish_failed_file() {
+    if (!failed_file_) return;
+    if (auto finished = failed_file_->finish(); !finished && !fatal_) fatal_ = finished.error();
 }
 
 void Run::on_ready(const protocol::Result<void>& ready) {
@@ -84,7 +96,9 @@ void Run::on_ready(const protocol::Result<void>& ready) {
     if (options_.message) {
         source_ = std::make_unique<RepeatedMessage>(*options_.message);
     } else {
-        source_ = std::make_unique<InputLines>(session_.loop(), input_fd_, [this] { feed(); });
+        // One byte of a line may separate key and value.
+        source_ = std::make_unique<InputLines>(session_.loop(), input_fd_, producer_.max_record_bytes() + 1,
+                                               [this] { feed(); });
     }
     feed();
 }
@@ -103,6 +117,11 @@ void Run::feed() {
         const LineSource::Next next = source_->next();
         if (next.state == LineSource::State::kWait) return;
         if (next.state == LineSource::State::kEnd) return end_of_input();
+        if (next.state != LineSource::State::kLine) {
+            fail_piece(next);
+            if (phase_ != Phase::kFeeding) return;
+            continue;
+        }
         ++lines_;
         if (!send_line(next.line)) continue;
         if (phase_ != Phase::kFeeding) return;
@@ -150,13 +169,9 @@ bool Run::send_line(std::string_view line) {
     }
     const std::size_t bytes = record.value->size() + record.key.value_or("").size();
     if (auto sent = producer_.send(record); !sent) {
-        // --resume takes the cluster's count of records for one of lines.
-        const bool stops = !options_.producer.name.empty() && !options_.file.empty();
-        fail_record(record.key, *record.value,
-                    {sent.error().code, fmt::format("line {}: {}{}", lines_, sent.error().message,
-                                                    stops ? "; the lines behind it are not sent" : "")});
+        fail_record(record.key, *record.value, about_line(sent.error()));
         ++failed_;
-        if (stops) end_of_input();
+        if (stops_at_failure()) end_of_input();
         return true;
     }
     sent_bytes_ += bytes;
@@ -214,18 +229,44 @@ void Run::on_report(const client::BatchReport& report) {
     }
 }
 
+protocol::Error Run::about_line(const protocol::Error& error) const {
+    return {error.code, fmt::format("line {}: {}{}", lines_, error.message,
+                                    stops_at_failure() ? "; the lines behind it are not sent" : "")};
+}
+
+void Run::note_error(const protocol::Error& error) {
+    if (first_error_) return;
+    first_error_ = error;
+    session_.log().error("{}", error.message);
+}
+
 void Run::fail_record(std::optional<std::string_view> key, std::string_view value, const protocol::Error& error) {
-    if (!first_error_) {
-        first_error_ = error;
-        session_.log().error("{}", error.message);
-    }
-    if (failed_file_ == nullptr) return;
+    note_error(error);
+    if (!failed_file_) return;
     if (key && options_.key_separator) {
-        std::fwrite(key->data(), 1, key->size(), failed_file_);
-        std::fputc(*options_.key_separator, failed_file_);
+        failed_file_->write(*key);
+        failed_file_->write({&*options_.key_separator, 1});
     }
-    std::fwrite(value.data(), 1, value.size(), failed_file_);
-    std::fputc('\n', failed_file_);
+    failed_file_->write(value);
+    failed_file_->write("\n");
+}
+
+// A line that no record can hold is not held in memory either: it fails piece by piece.
+void Run::fail_piece(const LineSource::Next& piece) {
+    if (!std::exchange(in_pieces_, true)) {
+        ++lines_;
+        ++failed_;
+        note_error(about_line(
+            {protocol::ErrorCode::kTooLarge,
+             fmt::format("it is over the cluster's limit of {} bytes: split it, or raise limits.record_bytes of the "
+                         "brokers",
+                         producer_.max_record_bytes())}));
+    }
+    if (failed_file_) failed_file_->write(piece.line);
+    if (piece.state == LineSource::State::kPiece) return;
+    in_pieces_ = false;
+    if (failed_file_) failed_file_->write("\n");
+    if (stops_at_failure()) end_of_input();
 }
 
 // The first one ends the input and waits for what is under way; the second one does not wait.
@@ -254,6 +295,9 @@ void Run::print_summary() const {
         acknowledged_, sent_bytes_ - failed_bytes_, seconds, static_cast<double>(acknowledged_) / seconds,
         bytes / seconds / 1e6, ms(0.5), ms(0.99), static_cast<double>(latency_us_.max()) / 1000);
     if (skipped_ > 0) text += fmt::format("; {} lines were there already", skipped_);
+    if (source_ && source_->cut_off_bytes() > 0)
+        text +=
+            fmt::format("; {} bytes of a line that was not read to its end were not sent", source_->cut_off_bytes());
     if (failed_ > 0) text += fmt::format("; {} NOT ACKNOWLEDGED ({})", failed_, first_error_->message);
     std::fprintf(stderr, "%s\n", text.c_str());
 }

@@ -2,11 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdio>
 #include <memory>
 #include <optional>
 #include <vector>
 
+#include "cmd/producer/failed_file.h"
 #include "cmd/producer/line_source.h"
 #include "cmd/producer/options.h"
 #include "cmd/runtime/session.h"
@@ -39,7 +39,14 @@ private:
     void check_done();
     void on_report(const client::BatchReport& report);
     void fail_record(std::optional<std::string_view> key, std::string_view value, const protocol::Error& error);
+    void fail_piece(const LineSource::Next& piece);
+    void note_error(const protocol::Error& error);
+    // What is known of the failure of the line taken last.
+    protocol::Error about_line(const protocol::Error& error) const;
+    // --resume takes the cluster's count of records for one of lines: none may be missing in between.
+    bool stops_at_failure() const { return !options_.producer.name.empty() && !options_.file.empty(); }
     void on_signal();
+    void finish_failed_file();
     void schedule_feed(protocol::Duration after);
     void print_summary() const;
 
@@ -48,7 +55,8 @@ private:
     std::optional<protocol::Error> fatal_;
     Phase phase_{Phase::kStarting};
     int input_fd_{-1};
-    std::FILE* failed_file_{};
+    std::unique_ptr<FailedFile> failed_file_;
+    bool in_pieces_{};  // a line that no record can hold is being read
     std::unique_ptr<LineSource> source_;
     client::Producer producer_;
     env::TimerId feed_timer_;

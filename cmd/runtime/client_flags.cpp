@@ -3,32 +3,47 @@
 #include <netdb.h>
 #include <netinet/in.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
+
+#include "cmd/runtime/values.h"
+#include "internal/config/arguments.h"
 
 namespace logstream::runtime {
 
 void ClientFlags::add_to(CLI::App& app) {
-    app.add_option("--brokers", brokers, "Brokers to ask first; without it they are found by broadcast")
-        ->delimiter(',')
-        ->type_name("HOST:PORT,…")
+    add_host_ports(app, "--brokers", brokers, "Brokers to ask first; without it they are found by broadcast")
         ->envname("BROKERS");
     app.add_option("--cluster", cluster, "Name of the cluster (default: logstream, or any with --brokers)")
         ->envname("CLUSTER_NAME");
-    app.add_option("--broadcast-port", broadcast_port, "UDP port of discovery")
+    add_value(app, "--broadcast-port", broadcast_port, "UDP port of discovery", port())
         ->envname("BROADCAST_PORT")
-        ->check(CLI::Range(1, 65535))
-        ->capture_default_str();
+        ->type_name("PORT")
+        ->default_str(std::to_string(broadcast_port));
     app.add_option("--interface", interface, "Network interface to broadcast on; without it on all")->type_name("NAME");
     app.add_flag("--verbose", verbose, "Say on stderr what happens");
 }
 
-std::optional<int> parse(CLI::App& app, int argc, char** argv) {
+namespace {
+
+void refuse_empty_values(CLI::App& app, std::initializer_list<const CLI::Option*> may_be_empty) {
+    const auto check = [](const std::string& text) { return text.empty() ? "expected a value, got ''" : ""; };
+    for (CLI::Option* option : app.get_options())
+        if (option->get_items_expected_max() > 0 && std::ranges::find(may_be_empty, option) == may_be_empty.end())
+            option->check(CLI::Validator(check, ""));
+    for (CLI::App* command : app.get_subcommands({})) refuse_empty_values(*command, may_be_empty);
+}
+
+}  // namespace
+
+std::optional<int> parse(CLI::App& app, int argc, char** argv, std::initializer_list<const CLI::Option*> may_be_empty) {
+    refuse_empty_values(app, may_be_empty);
     app.set_version_flag("--version", fmt::format("{} {}", app.get_name(), LOGSTREAM_VERSION),
                          "Print the version and exit");
     app.get_formatter()->column_width(34);
     try {  // CLI11's way to report; nothing of ours throws
-        app.parse(argc, argv);
+        app.parse(config::arguments_for_parser(argc, argv));
     } catch (const CLI::ParseError& error) {
         if (error.get_exit_code() == 0) {
             app.exit(error);
@@ -39,10 +54,14 @@ std::optional<int> parse(CLI::App& app, int argc, char** argv) {
         if (const auto unknown = app.remaining();
             !unknown.empty() && app.get_require_subcommand_min() > 0 && app.get_subcommands().empty())
             what = fmt::format("there is no subcommand or flag '{}'", unknown.front());
-        std::fprintf(stderr, "%s: %s\nTry %s --help.\n", app.get_name().c_str(), what.c_str(), app.get_name().c_str());
-        return kUsage;
+        return wrong_usage(app.get_name(), what);
     }
     return std::nullopt;
+}
+
+int wrong_usage(std::string_view program, std::string_view message) {
+    std::fprintf(stderr, "%s\n", fmt::format("{0}: {1}\nTry {0} --help.", program, message).c_str());
+    return kUsage;
 }
 
 protocol::Result<env::Endpoint> resolve(const std::string& host_and_port) {

@@ -27,8 +27,13 @@ struct ClientFlags {
 };
 
 // Parses the command line. nullopt: go on; else the exit code (help and version are printed to stdout, mistakes to
-// stderr).
-std::optional<int> parse(CLI::App& app, int argc, char** argv);
+// stderr). A flag's value that is empty is one that a script's variable did not have, and refused but for the flags in
+// `may_be_empty`.
+std::optional<int> parse(CLI::App& app, int argc, char** argv,
+                         std::initializer_list<const CLI::Option*> may_be_empty = {});
+
+// "name: message, Try name --help." on stderr; returns kUsage.
+int wrong_usage(std::string_view program, std::string_view message);
 
 // HOST:PORT to an address; asks the name service, which may block.
 protocol::Result<env::Endpoint> resolve(const std::string& host_and_port);

@@ -17,6 +17,7 @@ inline constexpr const char* kPage = R"html(<!doctype html>
 </style></head><body>
 <h1>LogStream <small id="cluster"></small></h1>
 <p id="state"></p>
+<p id="warnings" class="bad"></p>
 <table><thead><tr><th>member</th><th>address</th><th>role</th><th>phi</th><th>lag (records)</th></tr></thead>
 <tbody id="members"></tbody></table>
 <p><a href="/status">status</a> · <a href="/metrics">metrics</a></p>
@@ -30,6 +31,7 @@ async function show() {
     state.className = s.quorum ? 'ok' : 'bad';
     state.textContent = `view ${s.view}, ${s.quorum ? 'writes are accepted' : s.reason}; ` +
       `${s.topics} topics, ${(s.disk.bytes / 1048576).toFixed(1)} MiB, replication by ${s.transport}`;
+    document.getElementById('warnings').textContent = (s.warnings || []).join(' ');
     document.getElementById('members').replaceChildren(...s.members.map(m => {
       const row = document.createElement('tr');
       row.append(text('td', m.name), text('td', m.address), text('td', m.role + (m.failed ? ' (failed)' : '')),

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "internal/config/arguments.h"
 #include "internal/config/config.h"
 #include "internal/config/nearest.h"
 #include "internal/config/setting.h"
@@ -62,7 +63,7 @@ public:
     // What --help and --version print comes back as a Stop, too.
     std::expected<void, Stop> parse(int argc, const char* const* argv) {
         try {
-            app_.parse(argc, argv);
+            app_.parse(arguments_for_parser(argc, argv));
         } catch (const CLI::CallForHelp&) {
             return std::unexpected(Stop{0, app_.help()});
         } catch (const CLI::CallForVersion& version) {
@@ -77,17 +78,20 @@ public:
 
     const std::string& config_file() const { return config_file_; }
 
-    // In the order of the command line.
+    // In the order of the command line. An empty value is one that a script's variable did not have: it is refused, and
+    // not taken for a flag that was not given.
     std::expected<std::vector<Given>, Stop> values() const {
         std::vector<Given> given;
         std::map<const CLI::Option*, std::size_t> seen;
         for (const CLI::Option* option : app_.parse_order()) {
             const auto& results = option->results();
             const auto index = seen[option]++;
+            if (results.at(index).empty())
+                return std::unexpected(wrong_usage(fmt::format("{}: expected a value, got ''", option->get_name())));
             if (option == set_option_) {
                 const auto& text = results.at(index);
                 const auto equals = text.find('=');
-                if (equals == text.npos)
+                if (equals == text.npos || equals + 1 == text.size())
                     return std::unexpected(wrong_usage(fmt::format("--set: expected KEY=VALUE, got '{}'", text)));
                 given.push_back({text.substr(0, equals), text.substr(equals + 1), kSetFlag});
             } else if (const auto found = std::ranges::find(options_, option, &Bound::option);

@@ -6,6 +6,9 @@
 #include <algorithm>
 #include <cctype>
 
+#include "internal/config/data_folder.h"
+#include "internal/config/setting.h"
+
 namespace logstream::config {
 
 namespace {
@@ -22,16 +25,31 @@ std::string as_name(std::string_view host) {
 
 }  // namespace
 
-void complete(Config& config, std::string_view host_name) {
+protocol::Result<void> complete(Config& config, std::string_view host_name,
+                                const std::vector<std::string>& data_folders) {
     const auto& address = config.node.address;
     LS_ASSERT(address.ip != 0 && address.port != 0);
-    if (config.node.name.empty()) config.node.name = fmt::format("{}-{}", as_name(host_name), address.port);
-    if (config.storage.dir.empty()) config.storage.dir = fmt::format("./data/{}", config.node.name);
+    const bool named = !config.node.name.empty();
+    if (!named) config.node.name = fmt::format("{}-{}", as_name(host_name), address.port);
+    if (config.storage.dir.empty()) {
+        const auto folder = named ? protocol::Result<std::string>(config.node.name)
+                                  : data_folder_of(address.port, config.node.name, data_folders);
+        if (!folder) return std::unexpected(folder.error());
+        config.storage.dir = fmt::format("{}/{}", kDataParent, *folder);
+    }
     auto& http = config.admin.http;
     if (http.mode == HttpAddress::Mode::kDefault) {
         // A rule of the settings' table keeps the sum below 65536.
         http = {HttpAddress::Mode::kAt, {address.ip, static_cast<std::uint16_t>(address.port + kHttpPortDistance)}};
     }
+    return {};
+}
+
+std::vector<std::string_view> changed_settings(const Config& before, const Config& after) {
+    std::vector<std::string_view> keys;
+    for (const Setting& setting : settings())
+        if (setting.show(before) != setting.show(after)) keys.push_back(setting.key);
+    return keys;
 }
 
 Environment process_environment() {

@@ -105,7 +105,7 @@ struct RetentionConfig {
 };
 
 struct StorageConfig {
-    std::string dir;  // empty until `complete`: ./data/<name>
+    std::string dir;  // empty until `complete`: ./data/<name>, or ./data/<port> when no name was given
     FsyncPolicy fsync = FsyncPolicy::kGroup;
     Duration fsync_interval = std::chrono::seconds(1);
     std::size_t segment_bytes = std::size_t{64} << 20;
@@ -160,9 +160,17 @@ struct Config {
     bool operator==(const Config&) const = default;
 };
 
-// Fills in what is left open until the machine is known: the name from the host's, the data folder from the name, and
-// admin.http from the address. `node.address.ip` must be known by now.
-void complete(Config& config, std::string_view host_name);
+// Folders of brokers that were not told where to keep their data are in here.
+inline constexpr std::string_view kDataParent = "./data";
+
+// Fills in what is left open until the machine is known: the name from the host's, the data folder from a name that was
+// given, else from the port (data_folder.h, with the folders in kDataParent), and admin.http from the address.
+// `node.address.ip` must be known by now. kConfig: it can't be told which data folder is meant.
+protocol::Result<void> complete(Config& config, std::string_view host_name,
+                                const std::vector<std::string>& data_folders);
+
+// The keys of the settings that differ.
+std::vector<std::string_view> changed_settings(const Config& before, const Config& after);
 
 // "group", "interval", "never"; "auto", …: as in the file.
 std::string_view to_string(FsyncPolicy policy);

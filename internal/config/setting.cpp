@@ -41,23 +41,13 @@ Kind<Duration> duration_between(Duration least, Duration most) {
 }
 
 Kind<std::size_t> size_between(std::uint64_t least, std::uint64_t most) {
-    return {[=](std::string_view text) -> Parsed<std::size_t> {
-                auto value = parse_size(text);
-                if (value && (*value < least || *value > most))
-                    return std::unexpected(fmt::format("{} to {}", show_size(least), show_size(most)));
-                return value;
-            },
+    return {[=](std::string_view text) -> Parsed<std::size_t> { return parse_size_between(text, least, most); },
             show_size};
 }
 
 template <std::unsigned_integral T>
 Kind<T> count_between(T least, T most) {
-    return {[=](std::string_view text) -> Parsed<T> {
-                const auto value = parse_count(text);
-                if (!value || *value < least || *value > most)
-                    return std::unexpected(fmt::format("a whole number from {} to {}", least, most));
-                return static_cast<T>(*value);
-            },
+    return {[=](std::string_view text) { return parse_count_between<T>(text, least, most); },
             [](const T& value) { return fmt::format("{}", value); }};
 }
 
@@ -209,8 +199,8 @@ std::vector<Setting> make_settings() {
         setting<std::vector<HostPort>>({"discovery.seeds", "SEEDS", "--seeds", "HOST:PORT,...",
                                         "brokers to ask by TCP, for networks without broadcast", "none", true},
                                        LS_FIELD(discovery.seeds), {parse_seeds, show_seeds}),
-        setting({"storage.dir", "DATA_DIR", "--data", "DIR", "data folder", "./data/<name>"}, LS_FIELD(storage.dir),
-                or_empty(parse_path)),
+        setting({"storage.dir", "DATA_DIR", "--data", "DIR", "data folder", "./data/<name given>, else ./data/<port>"},
+                LS_FIELD(storage.dir), or_empty(parse_path)),
         setting({"node.name", "NODE_NAME", "--name", "NAME", "what people call this broker", "<host name>-<port>"},
                 LS_FIELD(node.name), or_empty(parse_name)),
         setting({"cluster.name", "CLUSTER_NAME", "--cluster", "NAME", "brokers of one name form one cluster"},

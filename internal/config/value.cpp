@@ -94,6 +94,22 @@ Parsed<Duration> parse_duration(std::string_view text) {
     return std::unexpected(kExpected);
 }
 
+Parsed<Duration> parse_wait(std::string_view text, Duration unit, Duration least) {
+    Duration wait = kLongestWait;
+    if (const auto number = parse_number(text); number && *number >= 0) {
+        // As far as a double goes: a conversion of more would overflow.
+        const double units = static_cast<double>(kLongestWait.count()) / static_cast<double>(unit.count());
+        if (*number < units) wait = Duration(static_cast<Duration::rep>(*number * static_cast<double>(unit.count())));
+    } else if (const auto with_unit = parse_duration(text)) {
+        wait = std::min(*with_unit, kLongestWait);
+    } else {
+        return std::unexpected(fmt::format("a number of {}, or a time with its unit like 500ms, 15s, 5m, 2h or 7d",
+                                           show_duration(unit).substr(1)));
+    }
+    if (wait < least) return std::unexpected(fmt::format("at least {}", show_duration(least)));
+    return wait;
+}
+
 std::string show_duration(Duration duration) {
     if (duration == Duration::zero()) return "0s";
     return show_in_greatest_unit(static_cast<std::uint64_t>(duration.count()), kDurations);
@@ -111,6 +127,13 @@ Parsed<std::uint64_t> parse_size(std::string_view text) {
         return *bytes;
     }
     return std::unexpected(kExpected);
+}
+
+Parsed<std::uint64_t> parse_size_between(std::string_view text, std::uint64_t least, std::uint64_t most) {
+    const auto bytes = parse_size(text);
+    if (bytes && (*bytes < least || *bytes > most))
+        return std::unexpected(fmt::format("{} to {}", show_size(least), show_size(most)));
+    return bytes;
 }
 
 std::string show_size(std::uint64_t bytes) {
@@ -208,21 +231,24 @@ std::string show_http(const HttpAddress& http) {
     return to_string(http.at);
 }
 
+Parsed<HostPort> parse_host_port(std::string_view text) {
+    const auto colon = text.rfind(':');
+    const auto host = text.substr(0, colon);
+    const auto port = parse_port(colon == std::string_view::npos ? std::string_view() : text.substr(colon + 1));
+    if (!port || host.empty() || host.size() > kMaxHostBytes || !std::ranges::all_of(host, is_host_character))
+        return std::unexpected("HOST:PORT, like 10.0.0.1:8001 or broker2:8001");
+    return HostPort{std::string(host), *port};
+}
+
 Parsed<std::vector<HostPort>> parse_seeds(std::string_view text) {
-    static constexpr auto kExpected = "HOST:PORT,HOST:PORT,… like 10.0.0.1:8001,broker2:8001";
     std::vector<HostPort> seeds;
     if (trimmed(text).empty()) return seeds;
     while (true) {
         const auto comma = text.find(',');
-        const auto item = trimmed(text.substr(0, comma));
-        const auto colon = item.rfind(':');
-        if (colon == std::string_view::npos) return std::unexpected(kExpected);
-        const auto host = item.substr(0, colon);
-        const auto port = parse_port(item.substr(colon + 1));
-        if (!port || host.empty() || host.size() > kMaxHostBytes || !std::ranges::all_of(host, is_host_character))
-            return std::unexpected(kExpected);
+        auto seed = parse_host_port(trimmed(text.substr(0, comma)));
+        if (!seed) return std::unexpected("HOST:PORT,HOST:PORT,… like 10.0.0.1:8001,broker2:8001");
         if (seeds.size() == kMaxSeeds) return std::unexpected(fmt::format("at most {} of HOST:PORT", kMaxSeeds));
-        seeds.push_back({std::string(host), *port});
+        seeds.push_back(*std::move(seed));
         if (comma == std::string_view::npos) return seeds;
         text.remove_prefix(comma + 1);
     }

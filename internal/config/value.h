@@ -1,10 +1,14 @@
 // Values as people write them: 15s, 64MiB, 10.0.0.1:8001. What can't be read gives the text of what was expected.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <charconv>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <expected>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,13 +30,29 @@ std::string show_duration(Duration duration);
 Parsed<std::uint64_t> parse_size(std::string_view text);
 std::string show_size(std::uint64_t bytes);
 
+// As long as anybody waits: added to a clock, or to itself a few times, it does not overflow.
+inline constexpr Duration kLongestWait = std::chrono::hours(24 * 365 * 30);
+// How long to wait: a number of `unit`, which may have a fraction, or a whole number with its own unit. What is longer
+// than kLongestWait is that.
+Parsed<Duration> parse_wait(std::string_view text, Duration unit, Duration least = Duration::zero());
+
 Parsed<bool> parse_bool(std::string_view text);
+// Neither infinite nor NaN, and without an exponent.
 Parsed<double> parse_number(std::string_view text);
 // Without an exponent, which parse_number does not read.
 std::string show_number(double value);
 
 // A whole number without sign and nothing after it.
 Parsed<std::uint64_t> parse_count(std::string_view text);
+
+template <std::unsigned_integral T>
+Parsed<T> parse_count_between(std::string_view text, T least, T most) {
+    const auto count = parse_count(text);
+    if (count && *count >= least && *count <= most) return static_cast<T>(*count);
+    if (most == std::numeric_limits<T>::max()) return std::unexpected(fmt::format("a whole number from {}", least));
+    return std::unexpected(fmt::format("a whole number from {} to {}", least, most));
+}
+Parsed<std::uint64_t> parse_size_between(std::string_view text, std::uint64_t least, std::uint64_t most);
 
 // A port, 1 to 65535.
 Parsed<std::uint16_t> parse_port(std::string_view text);
@@ -45,6 +65,8 @@ std::string show_node_address(env::Endpoint address);
 Parsed<env::Endpoint> parse_multicast(std::string_view text);
 Parsed<HttpAddress> parse_http(std::string_view text);
 std::string show_http(const HttpAddress& http);
+// A host name or IPv4 address, and a port.
+Parsed<HostPort> parse_host_port(std::string_view text);
 // HOST:PORT,HOST:PORT,…; spaces around the commas do not matter; empty text is an empty list. At most 64.
 Parsed<std::vector<HostPort>> parse_seeds(std::string_view text);
 std::string show_seeds(const std::vector<HostPort>& seeds);

@@ -264,6 +264,7 @@ void Node::on_chosen(const view::View& view) {
     elector_.stop();
     learner_.stop();  // the leader may have been found before the news that its view is chosen came
     const bool told = serving_ && !serving_->multicast && serving_->members.size() > 1;
+    const bool shrank = serving_ && serving_->members.size() > 1;
     serving_ = view;
     ring_ = ring::HashRing(view.ids());
     no_quorum_.clear();
@@ -287,6 +288,8 @@ void Node::on_chosen(const view::View& view) {
     core_.env.log().info("ClusterState view={} leader={} members={} role={} transport={}", view.number,
                          hex(view.coordinator.value), view.members.size(), is_leader() ? "leader" : "follower",
                          view.multicast ? "multicast" : "tcp");
+    if (shrank && view.members.size() == 1 && settings_.min_in_sync < 2)
+        core_.env.log().warn("ClusterState view={} has {}", view.number, kOneCopy);
     if (!view.multicast && view.members.size() > 1 && settings_.transport == Transport::kAuto && is_leader() && !told)
         core_.env.log().warn(
             "REPLICATE multicast does not reach every member: replication goes by TCP. Allow UDP multicast "

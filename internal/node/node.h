@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <set>
 #include <string>
 
@@ -33,6 +34,9 @@
 namespace logstream::node {
 
 inline constexpr Duration kOutsiderMemory = std::chrono::seconds(2);  // of a learner that was not heard since
+inline constexpr std::string_view kOneCopy =
+    "1 copy: the view has one member, and what it acknowledges is on its disk alone. Start the other brokers; "
+    "replication.min_in_sync: 2 refuses writes in such a view";
 
 class Node {
 public:
@@ -161,6 +165,8 @@ private:
     std::vector<view::Member> repair_peers() const;
     std::vector<NodeId> multicast_heard() const;
     std::string_view role_of(NodeId member) const;
+    bool outside() const;
+    nlohmann::json members_json() const;
 
     Settings settings_;
     PeerLinks links_;

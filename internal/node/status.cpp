@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "internal/node/node.h"
+#include "internal/text/json.h"
 
 namespace logstream::node {
 
@@ -14,6 +15,45 @@ std::string_view Node::role_of(NodeId member) const {
     return "learner";
 }
 
+// The cluster is known to have gone on without this broker: what it served before is over.
+bool Node::outside() const { return !serving() && core_.record.chosen && !core_.record.chosen->has(core_.self.id); }
+
+json Node::members_json() const {
+    json out = json::array();
+    const auto total_of = [&](NodeId id) {
+        const auto found = log_end_totals_.find(id);
+        return found == log_end_totals_.end() ? std::int64_t{0} : found->second;
+    };
+    std::int64_t most = streams_.log_end_total();
+    for (const auto& [id, total] : log_end_totals_) most = std::max(most, total);
+    const auto add = [&](const view::Member& member, std::string_view role) {
+        const bool self = member.id == core_.self.id;
+        // Who is outside the view hears its members no more, which says nothing of them.
+        const bool watched = !self && !outside();
+        const std::int64_t own = self ? streams_.log_end_total() : total_of(member.id);
+        out.push_back({{"id", hex(member.id.value)},
+                       {"name", member.name},
+                       {"address", env::to_string(address_of(member))},
+                       {"http_port", member.http_port},
+                       {"role", role},
+                       {"phi", watched ? watch_.phi(member.id) : 0.0},
+                       {"failed", watched && watch_.failed(member.id)},
+                       {"lag_records", std::max<std::int64_t>(0, most - own)}});
+    };
+    if (outside()) {
+        for (const view::Member& member : core_.record.chosen->members)
+            add(member, core_.record.chosen->coordinator == member.id ? "leader" : "follower");
+        add(core_.self, "learner");
+        return out;
+    }
+    if (const auto& view = serving_ ? serving_ : core_.record.chosen)
+        for (const view::Member& member : view->members) add(member, role_of(member.id));
+    for (const auto& [id, learner] : learners_)
+        if ((!serving_ || !serving_->has(id)) && core_.env.now() - learner.heard < std::chrono::seconds(3))
+            add(learner.member, "learner");
+    return out;
+}
+
 std::string Node::status_json() const {
     const auto refused = refusal();
     json out;
@@ -23,38 +63,23 @@ std::string Node::status_json() const {
     out["name"] = settings_.name;
     out["view"] = core_.record.chosen_number().value;
     out["promised"] = core_.record.promised.value;
-    out["leader"] = serving_ ? json(hex(serving_->coordinator.value)) : json(nullptr);
+    out["leader"] = serving_ && !outside() ? json(hex(serving_->coordinator.value)) : json(nullptr);
     out["quorum"] = !refused.has_value();
     if (refused) out["reason"] = refused->message;
+    out["in_view"] = serving_ && !outside();
+    if (outside()) {
+        out["leader"] = hex(core_.record.chosen->coordinator.value);
+        out["reason"] = fmt::format("this broker is outside view {}: ask its members", core_.record.chosen_number());
+    }
+    out["warnings"] = json::array();
+    if (!refused && serving_->members.size() == 1) out["warnings"].push_back(kOneCopy);
     if (!apart_.empty()) out["apart"] = apart_;
     out["role"] = !serving() ? (learner_.running() ? "learner" : "seeking") : role_of(core_.self.id);
     out["transport"] = serving_ && serving_->multicast ? "multicast" : "tcp";
     out["fsync"] = settings_.fsync;
-    out["members"] = json::array();
-    const auto total_of = [&](NodeId id) {
-        const auto found = log_end_totals_.find(id);
-        return found == log_end_totals_.end() ? std::int64_t{0} : found->second;
-    };
-    std::int64_t most = streams_.log_end_total();
-    for (const auto& [id, total] : log_end_totals_) most = std::max(most, total);
-    const auto add = [&](const view::Member& member, std::string_view role) {
-        const bool self = member.id == core_.self.id;
-        const std::int64_t own = self ? streams_.log_end_total() : total_of(member.id);
-        out["members"].push_back({{"id", hex(member.id.value)},
-                                  {"name", member.name},
-                                  {"address", env::to_string(address_of(member))},
-                                  {"http_port", member.http_port},
-                                  {"role", role},
-                                  {"phi", self ? 0.0 : watch_.phi(member.id)},
-                                  {"failed", watch_.failed(member.id)},
-                                  {"lag_records", std::max<std::int64_t>(0, most - own)}});
-    };
-    if (const auto& view = serving_ ? serving_ : core_.record.chosen)
-        for (const view::Member& member : view->members) add(member, role_of(member.id));
-    for (const auto& [id, learner] : learners_)
-        if ((!serving_ || !serving_->has(id)) && core_.env.now() - learner.heard < std::chrono::seconds(3))
-            add(learner.member, "learner");
-    out["disk"] = {{"dir", settings_.data_dir}, {"bytes", core_.store.size_bytes()}, {"full", core_.store.disk_full()}};
+    out["members"] = members_json();
+    out["disk"] = {{"bytes", core_.store.size_bytes()}, {"full", core_.store.disk_full()}};
+    text::put(out["disk"], "dir", settings_.data_dir);
     out["streams"] = streams_.all().size();
     out["topics"] = topics_.all().size();
     out["clients"] = {{"connections", service_.connections()},
@@ -68,7 +93,7 @@ std::string Node::status_json() const {
                           {"frames_dropped", counters.frames_dropped}, {"orphans_returned", orphans_.returned()}};
     json& network = out["network"] = json::object();
     for (const env::Counter& counted : core_.env.counted()) network[std::string(counted.name)] = counted.value;
-    return out.dump();
+    return text::dump(out);
 }
 
 // In Prometheus' text format, version 0.0.4.

@@ -1,20 +1,23 @@
 // logstream-sim: the real broker and client code, whole clusters of it, in one process, on virtual time, from a seed.
-#include <CLI/CLI.hpp>
 #include <cstdio>
 
+#include "cmd/runtime/client_flags.h"
+#include "cmd/runtime/values.h"
+#include "internal/process/standard_streams.h"
 #include "tests/sim/many.h"
 #include "tests/sim/planted.h"
 #include "tests/sim/simulation.h"
 
 namespace {
 
+using namespace logstream;
 using namespace logstream::sim;
-using logstream::protocol::Duration;
+using protocol::Duration;
 
 struct Arguments {
     std::optional<std::uint64_t> seed;
     std::string seeds;
-    std::string time = "60s";
+    Duration time = std::chrono::seconds(60);
     std::size_t nodes{};
     std::string faults;
     unsigned jobs{};
@@ -25,40 +28,24 @@ struct Arguments {
     std::optional<std::string> prove;
 };
 
-[[noreturn]] void wrong_usage(const std::string& text) {
-    std::fprintf(stderr, "logstream-sim: %s\n", text.c_str());
-    std::exit(2);
-}
+[[noreturn]] void wrong_usage(const std::string& text) { std::exit(runtime::wrong_usage("logstream-sim", text)); }
 
-Duration parse_time(const std::string& text) {
-    std::size_t end = 0;
-    double value = 0;
-    try {
-        value = std::stod(text, &end);
-    } catch (const std::exception&) {
-        end = 0;
-    }
-    const std::string unit = text.substr(end);
-    const double scale = unit == "ms"                   ? 1e6
-                         : unit == "s" || unit.empty()  ? 1e9
-                         : unit == "m" || unit == "min" ? 60e9
-                                                        : 0;
-    if (end == 0 || scale == 0 || value * scale < 1e9 || value * scale > 1e15)
-        wrong_usage("--time expects a duration from 1s on, such as 60s or 5m, not '" + text + "'");
-    return Duration(static_cast<std::int64_t>(value * scale));
+// How long a run lasts: as a wait of any length, and not as long as none of them.
+runtime::Parse<Duration> run_time() {
+    return [](std::string_view text) -> config::Parsed<Duration> {
+        constexpr Duration kMost = std::chrono::hours(240);
+        auto time = config::parse_wait(text, std::chrono::seconds(1), std::chrono::seconds(1));
+        if (time && *time > kMost) return std::unexpected("at most 240h");
+        return time;
+    };
 }
 
 std::pair<std::uint64_t, std::uint64_t> parse_seeds(const std::string& text) {
-    const std::size_t dots = text.find("..");
-    const auto number = [&](const std::string& part) {
-        if (part.empty() || part.find_first_not_of("0123456789") != std::string::npos || part.size() > 18)
-            wrong_usage("--seeds expects A..B, not '" + text + "'");
-        return std::stoull(part);
-    };
-    if (dots == std::string::npos) wrong_usage("--seeds expects A..B, not '" + text + "'");
-    const auto out = std::pair(number(text.substr(0, dots)), number(text.substr(dots + 2)));
-    if (out.first > out.second) wrong_usage("--seeds expects A..B with A <= B, not '" + text + "'");
-    return out;
+    const std::size_t dots = std::min(text.find(".."), text.size());
+    const auto first = config::parse_count(std::string_view(text).substr(0, dots));
+    const auto last = config::parse_count(std::string_view(text).substr(std::min(dots + 2, text.size())));
+    if (!first || !last || *first > *last) wrong_usage("--seeds expects A..B with A <= B, not '" + text + "'");
+    return {*first, *last};
 }
 
 std::set<Fault> parse_faults(const std::string& text) {
@@ -86,10 +73,9 @@ std::string names_of_bugs() {
     return out;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-    CLI::App app{"Runs whole LogStream clusters in a virtual world of faults, and checks the promises from outside."};
+int run(int argc, char** argv) {
+    CLI::App app{"Runs whole LogStream clusters in a virtual world of faults, and checks the promises from outside.",
+                 "logstream-sim"};
     app.footer(
         "Examples:\n"
         "  logstream-sim --seeds 1..300             300 runs, and what happened in them, counted\n"
@@ -97,29 +83,29 @@ int main(int argc, char** argv) {
         "  logstream-sim --seed 7 --minimize        the least that still fails\n"
         "  logstream-sim --prove-checkers           each planted bug is found by the checker meant for it");
     Arguments arguments;
-    auto* seed = app.add_option("--seed", arguments.seed, "Run this seed");
+    auto* seed =
+        runtime::add_value(app, "--seed", arguments.seed, "Run this seed", runtime::count_from<std::uint64_t>(0));
     auto* seeds = app.add_option("--seeds", arguments.seeds, "Run the seeds A..B and count");
     seed->excludes(seeds);
-    app.add_option("--time", arguments.time, "Virtual time of a run")->capture_default_str();
-    app.add_option("--nodes", arguments.nodes, "Brokers, 1 to 7; else the seed draws them")->check(CLI::Range(1, 7));
+    runtime::add_value(app, "--time", arguments.time, "Virtual time of a run, in seconds or with its unit", run_time())
+        ->type_name("S")
+        ->default_str("60");
+    runtime::add_value(app, "--nodes", arguments.nodes, "Brokers, 1 to 7; else the seed draws them",
+                       runtime::count_from<std::size_t>(1, 7));
     app.add_option("--faults", arguments.faults, "Fault kinds, by comma; all; none; else the seed draws them");
-    app.add_option("--jobs", arguments.jobs, "Seeds at a time; by default one a processor")->check(CLI::Range(1, 256));
+    runtime::add_value(app, "--jobs", arguments.jobs, "Seeds at a time; by default one a processor",
+                       runtime::count_from<unsigned>(1, 256));
     app.add_flag("--trace", arguments.trace, "Print what happens, by virtual time");
     app.add_flag("--debug", arguments.debug, "With --trace: more of it");
     app.add_flag("--minimize", arguments.minimize, "Drop fault kinds and brokers while the seed still fails");
     app.add_option("--planted", arguments.planted, "Run with this bug planted");
     app.add_option("--prove-checkers", arguments.prove, "See each planted bug (or the one named) found")
         ->expected(0, 1);
-    try {
-        app.parse(argc, argv);
-    } catch (const CLI::ParseError& error) {
-        const int code = app.exit(error);
-        return code == 0 ? 0 : 2;
-    }
+    if (const auto code = runtime::parse(app, argc, argv)) return *code;
     if (!arguments.seed && !arguments.prove && arguments.seeds.empty()) wrong_usage("give --seed N or --seeds A..B");
 
     Options options;
-    options.time = parse_time(arguments.time);
+    options.time = arguments.time;
     if (arguments.nodes > 0) options.nodes = arguments.nodes;
     if (!arguments.faults.empty()) options.faults = parse_faults(arguments.faults);
     if (!arguments.planted.empty()) {
@@ -141,4 +127,11 @@ int main(int argc, char** argv) {
     return run_one(options, !arguments.trace  ? Transcript::Detail::kNone
                             : arguments.debug ? Transcript::Detail::kDebug
                                               : Transcript::Detail::kInfo);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    logstream::process::open_standard_streams();
+    return logstream::process::finish_output("logstream-sim", run(argc, argv));
 }

@@ -6,11 +6,13 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <map>
 #include <set>
 
+#include "internal/config/data_folder.h"
 #include "internal/config/setting.h"
 #include "internal/config/sources.h"
 #include "internal/config/yaml_file.h"
@@ -309,13 +311,47 @@ TEST(CommandLine, Version) {
     EXPECT_EQ(version.error().text, "logstream 1.2.3\n");
 }
 
+TEST(CommandLine, AnEmptyValueIsWrongUsage) {
+    for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{{"--config", ""},
+                                                                                           {"--config="},
+                                                                                           {"--data", ""},
+                                                                                           {"--data=", "--name", "x"},
+                                                                                           {"--name", ""},
+                                                                                           {"--interface", ""},
+                                                                                           {"--seeds", ""},
+                                                                                           {"--http="},
+                                                                                           {""},
+                                                                                           {"--set", ""},
+                                                                                           {"--set", "storage.dir="}}) {
+        const auto started = start(arguments);
+        ASSERT_FALSE(started) << arguments.front();
+        EXPECT_EQ(started.error().exit_code, 2) << started.error().text;
+    }
+}
+
+TEST(ChangedSettings, AreNamed) {
+    Config after;
+    EXPECT_TRUE(changed_settings(Config{}, after).empty());
+    after.log.level = spdlog::level::debug;
+    after.topics.partitions = 3;
+    EXPECT_THAT(changed_settings(Config{}, after), ::testing::ElementsAre("log.level", "topics.partitions"));
+}
+
 TEST(Complete, FillsInWhatDependsOnTheMachine) {
     Config config;
     config.node.address = {0x7f000001, 8002};
-    complete(config, "my host");
+    ASSERT_TRUE(complete(config, "my host", {}));
     EXPECT_EQ(config.node.name, "my-host-8002");
-    EXPECT_EQ(config.storage.dir, "./data/my-host-8002");
+    EXPECT_EQ(config.storage.dir, "./data/8002");
     EXPECT_EQ(config.admin.http, (HttpAddress{HttpAddress::Mode::kAt, {0x7f000001, 9002}}));
+}
+
+TEST(Complete, KeepsTheDataOfABrokerWithANameUnderIt) {
+    Config config;
+    config.node.address = {0x7f000001, 8002};
+    config.node.name = "n1";
+    ASSERT_TRUE(complete(config, "host", {"8002", "host-8002"}));
+    EXPECT_EQ(config.storage.dir, "./data/n1");
 }
 
 TEST(Complete, LeavesWhatWasGiven) {
@@ -325,8 +361,34 @@ TEST(Complete, LeavesWhatWasGiven) {
     config.storage.dir = "d";
     config.admin.http.mode = HttpAddress::Mode::kOff;
     const Config before = config;
-    complete(config, "host");
+    ASSERT_TRUE(complete(config, "host", {}));
     EXPECT_EQ(config, before);
+}
+
+// The host's name changes by itself (DHCP, a cloud, a container): the data stay where they are.
+TEST(DataFolder, IsFoundWhateverTheHostIsCalledToday) {
+    const std::vector<std::string> old{"db1-8001", "db1-8002", "n3"};
+    EXPECT_EQ(*data_folder_of(8001, "db1-8001", {}), "8001");
+    EXPECT_EQ(*data_folder_of(8001, "db1-8001", old), "db1-8001");
+    EXPECT_EQ(*data_folder_of(8001, "other-8001", old), "db1-8001");
+    EXPECT_EQ(*data_folder_of(8003, "other-8003", old), "8003");
+    EXPECT_EQ(*data_folder_of(8001, "other-8001", {"8001", "db1-8001"}), "8001");
+    EXPECT_EQ(*data_folder_of(8001, "a-8001", {"a-8001", "b-8001"}), "a-8001");
+    const auto several = data_folder_of(8001, "c-8001", {"a-8001", "b-8001"});
+    ASSERT_FALSE(several);
+    EXPECT_THAT(several.error().message, HasSubstr("a-8001, b-8001"));
+}
+
+TEST(DataFolder, IsOneThatABrokerHasUsed) {
+    const std::string parent = ::testing::TempDir() + "config_test_data";
+    std::filesystem::create_directories(parent + "/db1-8001");
+    std::filesystem::create_directories(parent + "/caf\xe9-8001");
+    std::filesystem::create_directories(parent + "/other-8001");
+    std::ofstream(parent + "/db1-8001/lock");
+    std::ofstream(parent + "/caf\xe9-8001/lock");
+    EXPECT_THAT(data_folders(parent), ::testing::ElementsAre("caf\xe9-8001", "db1-8001"));
+    std::filesystem::remove_all(parent);
+    EXPECT_TRUE(data_folders(parent).empty());
 }
 
 // deploy/logstream.yaml is what users start from: it names every setting once, explains it, and changes nothing.

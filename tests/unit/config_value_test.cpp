@@ -35,6 +35,46 @@ TEST(Durations, AreShownAsTheyCanBeRead) {
         EXPECT_EQ(parse_duration(show_duration(each)), each);
 }
 
+TEST(Waits, InTheUnitAskedForOrTheirOwn) {
+    EXPECT_EQ(parse_wait("0", 1ms), 0ms);
+    EXPECT_EQ(parse_wait("1500", 1ms), 1500ms);
+    EXPECT_EQ(parse_wait("0.5", 1ms), 500us);
+    EXPECT_EQ(parse_wait("0.4", 1s), 400ms);
+    EXPECT_EQ(parse_wait("30s", 1ms), 30s);
+    EXPECT_EQ(parse_wait("7d", 1ms), 168h);
+}
+
+TEST(Waits, AreNeverLongerThanAClockCanCount) {
+    for (const auto text : {"9223372036854", "9223372036855", "99999999999999", "18446744073709551616", "106751d",
+                            "99999999999999999999999999999999999999999999"}) {
+        EXPECT_EQ(parse_wait(text, 1ms), kLongestWait) << text;
+        EXPECT_GT(Duration(std::chrono::hours(24 * 365 * 30)) + *parse_wait(text, 1s), 0s) << text;
+    }
+}
+
+TEST(Waits, OfNoNumberNegativeOrShorterThanTheLeastAreRefused) {
+    for (const auto text : {"", "-1", "-0.5", "nan", "inf", "1e13", "5 s", "s", "0x10", "1.5s"})
+        EXPECT_FALSE(parse_wait(text, 1ms)) << text;
+    EXPECT_FALSE(parse_wait("0.5", 1ms, 1ms));
+    EXPECT_EQ(parse_wait("-1", 1ms).error(), "a number of ms, or a time with its unit like 500ms, 15s, 5m, 2h or 7d");
+    EXPECT_EQ(parse_wait("0", 1s, 100ms).error(), "at least 100ms");
+}
+
+TEST(Counts, BetweenTheirBounds) {
+    EXPECT_EQ(parse_count_between<std::uint32_t>("4294967295", 0, 4294967295), 4294967295u);
+    EXPECT_EQ(parse_count_between<std::uint32_t>("5", 5, 5), 5u);
+    for (const auto text : {"", "-1", "1.0", "4294967296", "18446744073709551616", "0x1", "1 "})
+        EXPECT_FALSE(parse_count_between<std::uint32_t>(text, 0, 4294967295)) << text;
+    EXPECT_EQ(parse_count_between<std::uint32_t>("0", 1, 9).error(), "a whole number from 1 to 9");
+    EXPECT_EQ((parse_count_between<std::uint8_t>("256", 1, 255).error()), "a whole number from 1");
+}
+
+TEST(HostsAndPorts, AreBothThere) {
+    EXPECT_EQ(parse_host_port("broker-2.lan:8001"), (HostPort{"broker-2.lan", 8001}));
+    for (const auto text : {"", "a", "a:", ":1", "a:0", "a:65536", "a:-1", "a b:1", "a:1:"})
+        EXPECT_FALSE(parse_host_port(text)) << text;
+}
+
 TEST(Sizes, InEveryUnit) {
     EXPECT_EQ(parse_size("0"), 0u);
     EXPECT_EQ(parse_size("4096"), 4096u);

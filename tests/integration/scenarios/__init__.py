@@ -11,6 +11,7 @@ from . import flags
 from . import flags_broker
 from . import flags_tools
 from . import bad_input
+from . import surroundings
 from . import loopback
 from . import split_start
 from . import idle

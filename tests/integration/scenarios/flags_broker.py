@@ -220,7 +220,7 @@ def check_flag_precedence_of_all_settings(ground):
             "replication.multicast": "239.0.0.1:9999",
             "discovery.broadcast_port": "8888",
             "discovery.seeds": "",
-            "storage.dir": f"./data/{DEFAULT_NAME}",
+            "storage.dir": "./data/8001",
             "admin.http": f"{ground.place(1).ip}:9001",
             "log.level": "info",
         },

@@ -42,11 +42,14 @@ def check_flag_brokers_cluster_broadcast_port_interface(cluster):
         (r"no interface 'eth9'.*eth0", [*name, "--interface", "eth9"]),
         (r"no broker answered at 10\.77\.0\.1:8123 .* --brokers", ["--brokers", nowhere]),
         (r"no broker answered at", ["--brokers", broker, "--cluster", "other"]),
-        (r"'n1' is not an address", ["--brokers", "n1"]),
     ]
     started = [(pattern, _start_all(cluster, way)) for pattern, way in refused]
+    wrong = _start_all(cluster, ["--brokers", "n1"], ["--brokers", "n1:65536"], ["--brokers", ""])
     for process in found:
         process.succeed(20)
+    for process in wrong:
+        check_equal((process.wait(20), process.output()), (2, b""), f"exit code and stdout of {process.argv[-2:]}")
+        check("--brokers: expected HOST:PORT" in process.errors(), f"{process.name} says {process.errors()}")
     for pattern, processes in started:
         for process in processes:
             check_refused(process, 20, pattern)

@@ -175,9 +175,9 @@ def check_flag_help_and_wrong_usage(cluster):
         check(flag in said, f"netdiag --help does not tell of {flag}")
     check(_start(cluster, "--version").succeed(10).output().strip(), "no version")
     for flags, pattern in (
-        (["--multicast", "10.0.0.1:9999"], "--multicast expects a group"),
+        (["--multicast", "10.0.0.1:9999"], "--multicast: expected GROUP:PORT"),
         (["--address", "here"], "--address expects IP:PORT"),
-        (["--peer", "n1"], "--peer expects HOST:PORT"),
+        (["--peer", "n1"], "--peer: expected HOST:PORT"),
         (["--broadcast-port", "0"], "--broadcast-port"),
         (["--nonsense"], "--nonsense"),
     ):

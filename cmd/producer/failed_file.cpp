@@ -1,0 +1,84 @@
+#include "cmd/producer/failed_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+namespace logstream::producer {
+
+namespace {
+
+std::unexpected<protocol::Error> cannot_write(const std::string& path, int errno_value) {
+    return protocol::fail(protocol::ErrorCode::kConfig, "can't write {}: {}", path, std::strerror(errno_value));
+}
+
+mode_t usual_mode() {
+    const mode_t masked = umask(0);
+    umask(masked);
+    return 0666 & ~masked;
+}
+
+}  // namespace
+
+bool is_input(const std::string& path, const std::string& input) {
+    struct stat output{};
+    struct stat read{};
+    if (stat(path.c_str(), &output) != 0 || !S_ISREG(output.st_mode)) return false;
+    if ((input.empty() ? fstat(STDIN_FILENO, &read) : stat(input.c_str(), &read)) != 0) return false;
+    return output.st_dev == read.st_dev && output.st_ino == read.st_ino;
+}
+
+protocol::Result<std::unique_ptr<FailedFile>> FailedFile::open(const std::string& path) {
+    struct stat there{};
+    const bool exists = stat(path.c_str(), &there) == 0;
+    if (exists && !S_ISREG(there.st_mode)) {
+        std::FILE* const file = std::fopen(path.c_str(), "ae");
+        if (file == nullptr) return cannot_write(path, errno);
+        return std::unique_ptr<FailedFile>(new FailedFile(path, file, ""));
+    }
+    if (exists && access(path.c_str(), W_OK) != 0) return cannot_write(path, errno);
+    // A link stays one: what it leads to is replaced.
+    std::error_code unresolved;
+    const auto resolved = std::filesystem::weakly_canonical(path, unresolved);
+    const std::string target = unresolved ? path : resolved.string();
+    std::string draft = target + ".XXXXXX";
+    const int fd = mkostemp(draft.data(), O_CLOEXEC);
+    if (fd < 0) return cannot_write(path, errno);
+    std::FILE* const file = fdopen(fd, "w");
+    if (file == nullptr || fchmod(fd, exists ? there.st_mode & 07777 : usual_mode()) != 0) {
+        const int failed = errno;
+        file != nullptr ? std::fclose(file) : close(fd);
+        unlink(draft.c_str());
+        return cannot_write(path, failed);
+    }
+    return std::unique_ptr<FailedFile>(new FailedFile(target, file, std::move(draft)));
+}
+
+FailedFile::~FailedFile() {
+    if (file_ != nullptr) std::fclose(file_);
+    if (!draft_.empty()) unlink(draft_.c_str());
+}
+
+protocol::Result<void> FailedFile::finish() {
+    std::FILE* const file = std::exchange(file_, nullptr);
+    const bool failed_before = std::ferror(file) != 0;
+    errno = 0;
+    bool written = std::fflush(file) == 0 && !failed_before;
+    if (written && !draft_.empty()) written = fsync(fileno(file)) == 0;
+    const int failed = errno;
+    if (std::fclose(file) != 0 || !written) return cannot_write(path_, failed != 0 ? failed : EIO);
+    if (draft_.empty()) return {};
+    if (std::rename(draft_.c_str(), path_.c_str()) != 0) return cannot_write(path_, errno);
+    draft_.clear();
+    return {};
+}
+
+}  // namespace logstream::producer

@@ -1,0 +1,141 @@
+// Flags of the tools: numbers, words and addresses are taken as they are meant, or not at all.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cmd/runtime/client_flags.h"
+#include "cmd/runtime/values.h"
+
+namespace logstream::runtime {
+namespace {
+
+using namespace std::chrono_literals;
+
+// Parses as a program does that has these flags: the exit code, or nullopt to go on.
+class Flags : public ::testing::Test {
+protected:
+    Flags() {
+        add_value(app_, "--count", count_, "", count_from<std::uint64_t>(0));
+        add_value(app_, "--partition", partition_, "", count_from<std::uint32_t>(0));
+        add_value(app_, "--rate", rate_, "", runtime::rate(0.5));
+        add_value(app_, "--timeout", timeout_, "", wait_in(1ms));
+        add_value(app_, "--acks", acks_, "", one_of(kAcks));
+        add_value(app_, "--bytes", bytes_, "", size_between(1, 1 << 20));
+        add_value(app_, "--peer", peer_, "", host_port());
+        add_host_ports(app_, "--brokers", brokers_, "");
+        app_.add_option("--file", file_);
+        message_option_ = app_.add_option("--message", message_);
+        auto* command = app_.add_subcommand("delete");
+        command->add_option("name", name_);
+    }
+
+    std::optional<int> parse_words(std::vector<std::string> words) {
+        words.insert(words.begin(), "test");
+        std::vector<char*> argv;
+        for (std::string& word : words) argv.push_back(word.data());
+        return parse(app_, static_cast<int>(argv.size()), argv.data(), {message_option_});
+    }
+
+    CLI::App app_{"", "test"};
+    std::optional<std::uint64_t> count_;
+    std::optional<std::uint32_t> partition_;
+    std::optional<double> rate_;
+    protocol::Duration timeout_{};
+    proto::Acks acks_ = proto::ALL;
+    std::size_t bytes_{};
+    std::string peer_;
+    std::vector<std::string> brokers_;
+    std::string file_;
+    std::string message_;
+    CLI::Option* message_option_{};
+    std::string name_;
+};
+
+struct Refused {
+    std::vector<std::string> words;
+};
+void PrintTo(const Refused& refused, std::ostream* out) {
+    for (const std::string& word : refused.words) *out << word.substr(0, 20) << ' ';
+}
+class WrongUsage : public Flags, public ::testing::WithParamInterface<Refused> {};
+
+TEST_P(WrongUsage, IsRefused) { EXPECT_EQ(parse_words(GetParam().words), kUsage); }
+
+INSTANTIATE_TEST_SUITE_P(
+    Numbers, WrongUsage,
+    ::testing::Values(Refused{{"--count", "-1"}}, Refused{{"--count", "1.5"}}, Refused{{"--count", "1e3"}},
+                      Refused{{"--count", "0x10"}}, Refused{{"--count", "+1"}}, Refused{{"--count", " 1"}},
+                      Refused{{"--count", "18446744073709551616"}}, Refused{{"--partition", "4294967296"}},
+                      Refused{{"--partition", "-1"}}, Refused{{"--rate", "nan"}}, Refused{{"--rate", "inf"}},
+                      Refused{{"--rate", "0"}}, Refused{{"--rate", "-5"}}, Refused{{"--rate", "1e300"}},
+                      Refused{{"--rate", std::string(300, '9')}}, Refused{{"--timeout", "-1"}},
+                      Refused{{"--timeout", "1e13"}}, Refused{{"--timeout", "nan"}}, Refused{{"--timeout", "5 s"}},
+                      Refused{{"--bytes", "0"}}, Refused{{"--bytes", "2MiB"}}, Refused{{"--bytes", "-1"}}));
+
+// The numbers that the enum has inside are no way to name its values: 2 and 3 are none of Kafka's either.
+INSTANTIATE_TEST_SUITE_P(Acks, WrongUsage,
+                         ::testing::Values(Refused{{"--acks", "2"}}, Refused{{"--acks", "3"}},
+                                           Refused{{"--acks", "ALL"}}, Refused{{"--acks", "-2"}}));
+
+INSTANTIATE_TEST_SUITE_P(Addresses, WrongUsage,
+                         ::testing::Values(Refused{{"--peer", "n1"}}, Refused{{"--peer", "n1:65536"}},
+                                           Refused{{"--peer", ":8001"}}, Refused{{"--brokers", "n1:8001,"}},
+                                           Refused{{"--brokers", ","}}, Refused{{"--brokers", "n1:0"}}));
+
+INSTANTIATE_TEST_SUITE_P(Empty, WrongUsage,
+                         ::testing::Values(Refused{{"--file", ""}}, Refused{{"--file="}}, Refused{{"--count", ""}},
+                                           Refused{{"--brokers", ""}}, Refused{{"--acks="}}, Refused{{"delete", ""}}));
+
+TEST_F(Flags, AreTakenAsTheyAreMeant) {
+    const std::vector<std::string> words{
+        "--count", "18446744073709551615", "--partition", "3", "--rate", "0.5", "--bytes", "64KiB", "--peer",
+        "n1:8001"};
+    EXPECT_EQ(parse_words(words), std::nullopt);
+    EXPECT_EQ(count_, std::numeric_limits<std::uint64_t>::max());
+    EXPECT_EQ(partition_, 3u);
+    EXPECT_EQ(rate_, 0.5);
+    EXPECT_EQ(bytes_, 64u << 10);
+    EXPECT_EQ(peer_, "n1:8001");
+}
+
+TEST_F(Flags, TakeAListOfBrokersOnceOrSeveralTimes) {
+    EXPECT_EQ(parse_words({"--brokers", "a:1,b:2", "--brokers=c:3"}), std::nullopt);
+    EXPECT_EQ(brokers_, (std::vector<std::string>{"a:1", "b:2", "c:3"}));
+}
+
+TEST_F(Flags, MayHaveAnEmptyTextWhereThatIsOne) {
+    message_ = "before";
+    EXPECT_EQ(parse_words({"--message=", "--file", "x"}), std::nullopt);
+    EXPECT_EQ(message_, "");
+    EXPECT_EQ(file_, "x");
+}
+
+// CLI11 takes `--file=` for a flag without its value, and the next word for that.
+TEST_F(Flags, WithNothingBehindTheEqualsSignSwallowNothing) {
+    EXPECT_EQ(parse_words({"--file=", "--message", "x"}), kUsage);
+    EXPECT_EQ(file_, "");
+}
+
+class KafkaAcks : public Flags, public ::testing::WithParamInterface<std::pair<std::string, proto::Acks>> {};
+
+TEST_P(KafkaAcks, MeanWhatTheyMeanThere) {
+    EXPECT_EQ(parse_words({"--acks", GetParam().first}), std::nullopt);
+    EXPECT_EQ(acks_, GetParam().second);
+}
+
+INSTANTIATE_TEST_SUITE_P(Acks, KafkaAcks,
+                         ::testing::Values(std::pair("none", proto::NONE), std::pair("owner", proto::OWNER),
+                                           std::pair("quorum", proto::QUORUM), std::pair("all", proto::ALL),
+                                           std::pair("0", proto::NONE), std::pair("1", proto::OWNER),
+                                           std::pair("-1", proto::QUORUM)));
+
+TEST_F(Flags, WaitAsLongAsCanBe) {
+    EXPECT_EQ(parse_words({"--timeout", "99999999999999"}), std::nullopt);
+    EXPECT_EQ(timeout_, config::kLongestWait);
+}
+
+}  // namespace
+}  // namespace logstream::runtime
