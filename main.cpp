@@ -165,6 +165,7 @@ protocol::Result<node::Settings> node_settings(const config::Config& config) {
     out.batch_bytes = config.limits.batch_bytes;
     out.max_streams = config.limits.streams;
     out.max_groups = config.limits.groups;
+    out.group_retention = config.groups.retention;
     out.max_pending_bytes = config.limits.pending_bytes;
     if (config.storage.retention.time) out.retention_ms = config.storage.retention.time->count();
     if (config.storage.retention.bytes)

@@ -105,6 +105,10 @@ int topics_create(const Common& common, const TopicOptions& options);
 int topics_delete(const Common& common, const std::string& name);
 int topics_describe(const Common& common, const std::string& name);
 
+int groups_list(const Common& common);
+int groups_describe(const Common& common, const std::string& name);
+int groups_delete(const Common& common, const std::string& name);
+
 struct AppendOptions {
     std::string topic;
     std::string content;

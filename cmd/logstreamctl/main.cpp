@@ -10,6 +10,7 @@ using namespace logstream;
 constexpr const char* kExamples = R"(Examples:
   logstreamctl status
   logstreamctl topics create app --partitions 4
+  logstreamctl groups describe index         who reads what, and how far
   logstreamctl ring app --json
   logstreamctl append -t app -c "hello"
   logstreamctl query -t app --from 100 --count 10
@@ -73,6 +74,20 @@ int command(int argc, char** argv) {
     auto* describe = topics->add_subcommand("describe", "Settings, owners and offsets of a topic");
     describe->add_option("name", topic.name, "Its name")->required();
     describe->callback([&] { run = [&] { return ctl::topics_describe(common, topic.name); }; });
+
+    auto* groups = app.add_subcommand("groups", "List, describe or delete consumer groups");
+    groups->require_subcommand(0, 1);
+    std::string group;
+    groups->callback([&] {
+        if (!run) run = [&] { return ctl::groups_list(common); };
+    });
+    groups->add_subcommand("list", "All groups")->callback([&] { run = [&] { return ctl::groups_list(common); }; });
+    auto* describe_group = groups->add_subcommand("describe", "Members of a group, and how far it is");
+    describe_group->add_option("name", group, "Its name")->required();
+    describe_group->callback([&] { run = [&] { return ctl::groups_describe(common, group); }; });
+    auto* delete_group = groups->add_subcommand("delete", "Forget a group that has no members, and its offsets");
+    delete_group->add_option("name", group, "Its name")->required();
+    delete_group->callback([&] { run = [&] { return ctl::groups_delete(common, group); }; });
 
     ctl::AppendOptions append_options;
     std::string key;

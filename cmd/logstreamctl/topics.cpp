@@ -93,11 +93,12 @@ int topics_delete(const Common& common, const std::string& name) {
     if (auto valid = client::check_topic_name(name); !valid) return complain(valid.error());
     auto session = connect_for(common, name);
     if (!session) return complain(session.error());
-    if (!(*session)->router().view().topic(name))
-        return complain({ErrorCode::kUnknownTopic, fmt::format("there is no topic '{}'", name)});
+    const auto topic = (*session)->router().view().topic(name);
+    if (!topic) return complain({ErrorCode::kUnknownTopic, fmt::format("there is no topic '{}'", name)});
     proto::Topics request;
     request.set_action(proto::Topics::DELETE);
     request.set_name(name);
+    request.set_topic(topic->id.value);
     const auto response =
         ask_owner<proto::TopicsResponse>(**session, protocol::kMetadataStream, MessageType::kTopics, request);
     // It was there when we began; a repeated try may find it gone.

@@ -52,18 +52,25 @@ void Consumer::on_view() {
     opened_ = true;
     router_.env().cancel_timer(topic_timer_);
     if (!options_.group.empty()) {
-        member_ = std::make_unique<GroupMember>(
-            router_, GroupMember::Options{options_.group, options_.topic, options_.session_timeout},
-            [this](const GroupMember::Offsets& assigned) { on_assignment(assigned); },
-            [this](const Error& error) { finish(std::unexpected(error)); });
-        member_->start();
+        join_group();
         return schedule_check();
     }
     if (options_.partition && *options_.partition >= topic->partitions)
         return finish(protocol::fail(ErrorCode::kInvalid, "topic '{}' has the partitions 0 to {}, not {}",
                                      options_.topic, topic->partitions - 1, *options_.partition));
     for (std::uint32_t partition = 0; partition < topic->partitions; ++partition)
-        if (options_.partition.value_or(partition) == partition) open(partition, options_.start);
+        if (options_.partition.value_or(partition) == partition) open({topic->id, partition}, options_.start);
+}
+
+void Consumer::join_group() {
+    member_ = std::make_unique<GroupMember>(
+        router_, GroupMember::Options{options_.group, options_.topic, options_.session_timeout},
+        GroupMember::Handlers{.assigned = [this](const GroupMember::Offsets& assigned) { on_assignment(assigned); },
+                              .failed = [this](const Error& error) { finish(std::unexpected(error)); },
+                              .lives_again = [this] { resume(); }});
+    reader_options_.on_located = [this](StreamId stream, Offset begin) { member_->begins(stream, begin); };
+    reader_options_.may_emit = [this] { return member_->lives(); };
+    member_->start();
 }
 
 void Consumer::on_topic_timeout() {
@@ -75,14 +82,14 @@ void Consumer::on_topic_timeout() {
                           options_.topic));
 }
 
-void Consumer::open(std::uint32_t partition, StartAt start) {
-    auto& reader = readers_[partition];
-    reader = std::make_unique<PartitionReader>(router_, reader_options_, partition, start, on_record_, on_reader_end_);
+void Consumer::open(StreamId stream, StartAt start) {
+    auto& reader = readers_[stream.partition];
+    reader = std::make_unique<PartitionReader>(router_, reader_options_, stream, start, on_record_, on_reader_end_);
     reader->start();
 }
 
 bool Consumer::on_record(const ConsumedRecord& record) {
-    emitted_[record.partition] = record.offset.value + 1;
+    if (member_) emitted_[readers_.at(record.partition)->stream()] = record.offset.value + 1;
     return record_handler_(record) && !stopped_;
 }
 
@@ -92,9 +99,13 @@ void Consumer::resume() {
 }
 
 void Consumer::written(std::uint32_t partition, Offset next) {
-    written_[partition] = next.value;
     if (!member_ || stopped_) return;
-    member_->written({{partition, next.value}});
+    // Of a partition that was lost the reader is gone, and a new one is not opened before all of it is written.
+    const auto of_it = [partition](const auto& emitted) { return emitted.first.partition == partition; };
+    const auto emitted = std::ranges::find_if(emitted_, of_it);
+    if (emitted == emitted_.end()) return;
+    written_[emitted->first] = next.value;
+    member_->written(emitted->first, next);
     hand_over();
 }
 
@@ -122,35 +133,44 @@ void Consumer::check_end() {
     check_timer_ = router_.env().set_timer(kCheckEvery, [this] { check_end(); });
 }
 
-// Stops what is lost at once; the rest waits until everything lost has been written.
+// Stops what is lost at once; the rest waits until everything lost has been written. Where another member went on,
+// while this one was not heard of, reading begins anew.
 void Consumer::on_assignment(const GroupMember::Offsets& assigned) {
     if (stopped_) return;
-    std::erase_if(readers_, [&assigned](const auto& entry) { return !assigned.contains(entry.first); });
+    std::erase_if(readers_, [&assigned](const auto& entry) {
+        const auto kept = assigned.find(entry.second->stream());
+        return kept == assigned.end() || entry.second->next().value < kept->second;
+    });
     next_assignment_ = assigned;
     hand_over();
     if (!options_.follow) schedule_check();
 }
 
+StartAt Consumer::start_in_group(std::int64_t position) const {
+    if (position == GroupMember::kNewTopic) return {StartAt::Kind::kEarliest};
+    if (position < 0) return options_.start;
+    return {StartAt::Kind::kOffset, position, options_.start.kind == StartAt::Kind::kEarliest};
+}
+
 void Consumer::hand_over() {
     if (!next_assignment_) return;
-    for (const auto& [partition, offset] : emitted_) {
-        const auto found = written_.find(partition);
+    const auto is_read = [this](StreamId stream) {
+        const auto reader = readers_.find(stream.partition);
+        return reader != readers_.end() && reader->second->stream() == stream;
+    };
+    for (const auto& [stream, offset] : emitted_) {
+        const auto found = written_.find(stream);
         const bool all_written = found != written_.end() && found->second >= offset;
-        if (!readers_.contains(partition) && !all_written) return;
+        if (!is_read(stream) && !all_written) return;
     }
     const GroupMember::Offsets assigned = *std::exchange(next_assignment_, std::nullopt);
-    GroupMember::Offsets progress(written_.begin(), written_.end());
-    for (const auto& [partition, committed] : assigned) {
-        if (readers_.contains(partition)) continue;
-        StartAt start = options_.start;
-        if (committed >= 0)
-            start = {StartAt::Kind::kOffset, committed, options_.start.kind == StartAt::Kind::kEarliest};
-        open(partition, start);
-    }
-    // What is gone is others' from now on.
-    const auto not_ours = [&assigned](const auto& entry) { return !assigned.contains(entry.first); };
-    std::erase_if(emitted_, not_ours);
-    std::erase_if(written_, not_ours);
+    const GroupMember::Offsets progress = written_;
+    // What is read by others from now on, or anew.
+    const auto is_not_read = [&is_read](const auto& entry) { return !is_read(entry.first); };
+    std::erase_if(emitted_, is_not_read);
+    std::erase_if(written_, is_not_read);
+    for (const auto& [stream, position] : assigned)
+        if (!is_read(stream)) open(stream, start_in_group(position));
     if (!member_->stable()) member_->confirm(progress);
 }
 

@@ -49,12 +49,14 @@ public:
 private:
     void on_view();
     void on_topic_timeout();
-    void open(std::uint32_t partition, StartAt start);
+    void open(StreamId stream, StartAt start);
     bool on_record(const ConsumedRecord& record);
     void on_reader_end();
     void schedule_check();
     void check_end();
+    void join_group();
     void on_assignment(const GroupMember::Offsets& assigned);
+    StartAt start_in_group(std::int64_t position) const;
     void hand_over();
     void finish(Result<void> result);
 
@@ -71,8 +73,8 @@ private:
     bool opened_{};
     bool stopped_{};
     std::map<std::uint32_t, std::unique_ptr<PartitionReader>> readers_;
-    std::map<std::uint32_t, std::int64_t> emitted_;  // the offset after the last record given out
-    std::map<std::uint32_t, std::int64_t> written_;  // the same, written
+    std::map<StreamId, std::int64_t> emitted_;  // the offset after the last record given out
+    std::map<StreamId, std::int64_t> written_;  // the same, written
     // With a group.
     std::unique_ptr<GroupMember> member_;
     std::optional<GroupMember::Offsets> next_assignment_;  // waits until what is lost has been written

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "internal/client/retry.h"
+
 namespace logstream::client {
 
 namespace {
@@ -10,22 +12,23 @@ namespace {
 constexpr Duration kSettlingInterval = std::chrono::milliseconds(250);
 constexpr Duration kRebalanceRetry = std::chrono::milliseconds(100);
 constexpr Duration kLastWords = std::chrono::seconds(3);
+// An answer that has not come by then is asked for anew, with what has changed meanwhile.
+constexpr Duration kPatience = std::chrono::seconds(3);
 }  // namespace
 
-GroupMember::GroupMember(Router& router, Options options, AssignmentHandler on_assignment, FailureHandler on_failure)
+GroupMember::GroupMember(Router& router, Options options, Handlers handlers)
     : router_(router),
       options_(std::move(options)),
-      on_assignment_(std::move(on_assignment)),
-      on_failure_(std::move(on_failure)),
+      handlers_(std::move(handlers)),
       member_("consumer-" + protocol::hex(router.env().random())) {}
 
 GroupMember::~GroupMember() {
-    router_.env().cancel_timer(subscribe_timer_);
-    router_.env().cancel_timer(commit_timer_);
+    for (const env::TimerId timer : {subscribe_timer_, confirm_timer_, commit_timer_})
+        router_.env().cancel_timer(timer);
 }
 
 void GroupMember::start() {
-    changed_at_ = router_.env().now();
+    changed_at_ = heard_at_ = router_.env().now();
     subscribe();
 }
 
@@ -39,115 +42,158 @@ void GroupMember::schedule_subscribe(Duration after) {
 void GroupMember::subscribe() {
     if (leaving_) return;
     proto::Subscribe ask;
+    ask.set_cluster_id(router_.view().cluster_id.value);
     ask.set_group(options_.group);
     ask.set_member(member_);
     ask.add_topics(options_.topic);
     ask.set_session_timeout_ms(static_cast<std::uint32_t>(
         std::chrono::duration_cast<std::chrono::milliseconds>(options_.session_timeout).count()));
-    ask.set_generation(generation_);
+    ask.set_generation(confirmed_generation_);
     subscribe_call_ = call_owner<proto::SubscribeResponse>(
-        router_, protocol::kGroupsStream, MessageType::kSubscribe, ask, options_.session_timeout,
-        [this](Result<proto::SubscribeResponse> response, int /*tries*/) { on_subscribed(std::move(response)); });
+        router_, protocol::kGroupsStream, MessageType::kSubscribe, ask, std::min(options_.session_timeout, kPatience),
+        [this, at = router_.env().now()](Result<proto::SubscribeResponse> response, int /*tries*/) {
+            on_subscribed(std::move(response), at);
+        });
 }
 
-void GroupMember::on_subscribed(Result<proto::SubscribeResponse> response) {
+void GroupMember::on_subscribed(Result<proto::SubscribeResponse> response, TimePoint asked_at) {
     if (leaving_) return;
-    if (!response) {
-        const ErrorCode code = response.error().code;
-        if (code == ErrorCode::kInvalid || code == ErrorCode::kWrongCluster || router_.failure())
-            return on_failure_(response.error());
-        // Our session ended while we were cut off: we come back as a new member and keep what we have until told
-        // otherwise.
-        if (code == ErrorCode::kFenced) generation_ = 0;
-        return schedule_subscribe(kRebalanceRetry);
-    }
+    if (!response) return on_refused(response.error());
+    trouble_.clear();
     Offsets assigned;
     for (const proto::PartitionOffset& part : response->assigned())
-        if (part.topic() == options_.topic) assigned[part.partition()] = part.offset();
+        if (part.topic() == options_.topic) assigned[{TopicId{part.topic_id()}, part.partition()}] = part.offset();
+    const bool lived = lives();
+    heard_at_ = asked_at;
     const bool other_generation = response->generation() != generation_;
     const auto same_partitions = [](const auto& a, const auto& b) { return a.first == b.first; };
     const bool other_partitions = !std::ranges::equal(assigned, assigned_, same_partitions);
+    const bool changed = other_generation || other_partitions;
     generation_ = response->generation();
-    if (other_generation || other_partitions) {
+    if (changed) {
         changed_at_ = router_.env().now();
         assigned_ = std::move(assigned);
-        confirmed_ = !other_generation;
-        on_assignment_(assigned_);
-        if (!confirmed_) return;  // confirm() goes on
     }
     schedule_subscribe(unchanged_for() < options_.session_timeout ? kSettlingInterval : options_.session_timeout / 3);
+    if (changed) handlers_.assigned(assigned_);
+    if (!lived) handlers_.lives_again();
 }
 
+void GroupMember::on_refused(const Error& error) {
+    if (disposition(error.code) == Disposition::kDefinite || router_.failure()) return handlers_.failed(error);
+    trouble_ = error.message;
+    schedule_subscribe(kRebalanceRetry);
+}
+
+// Nobody else begins to read what was lost before it is confirmed; so what was written of it is committed first.
 void GroupMember::confirm(const Offsets& written_offsets) {
     if (leaving_) return;
-    for (const auto& [partition, offset] : written_offsets) uncommitted_[partition] = offset;
-    commit([this] {
-        // What is lost can't be committed any more, should it not have been.
+    for (const auto& [stream, offset] : written_offsets) uncommitted_[stream] = offset;
+    // Another member has come further while this one was not heard of.
+    std::erase_if(uncommitted_, [this](const auto& offset) {
+        const auto assigned = assigned_.find(offset.first);
+        return assigned != assigned_.end() && assigned->second > offset.second;
+    });
+    confirm_generation(generation_);
+}
+
+void GroupMember::confirm_generation(std::uint64_t generation) {
+    commit([this, generation](const Result<void>& committed) {
+        if (!committed && committed.error().code != ErrorCode::kRebalance) {
+            router_.env().cancel_timer(confirm_timer_);
+            confirm_timer_ =
+                router_.env().set_timer(kRebalanceRetry, [this, generation] { confirm_generation(generation); });
+            return;
+        }
         std::erase_if(uncommitted_, [this](const auto& offset) { return !assigned_.contains(offset.first); });
-        confirmed_ = true;
-        subscribe();
+        confirmed_generation_ = generation;
+        schedule_subscribe(Duration{0});
     });
 }
 
-void GroupMember::written(const Offsets& offsets) {
-    for (const auto& [partition, offset] : offsets) uncommitted_[partition] = offset;
-    schedule_commit();
+void GroupMember::begins(StreamId stream, Offset at) {
+    const auto assigned = assigned_.find(stream);
+    if (assigned == assigned_.end() || assigned->second >= 0) return;
+    assigned->second = at.value;
+    uncommitted_[stream] = at.value;
+    schedule_commit(Duration{0});
 }
 
-void GroupMember::schedule_commit() {
-    if (commit_scheduled_ || leaving_) return;
+void GroupMember::written(StreamId stream, Offset next) {
+    uncommitted_[stream] = next.value;
+    if (!commit_scheduled_) schedule_commit(kCommitEvery);
+}
+
+void GroupMember::schedule_commit(Duration after) {
+    if (leaving_) return;
     commit_scheduled_ = true;
-    commit_timer_ = router_.env().set_timer(kCommitEvery, [this] {
-        commit_scheduled_ = false;
-        if (committing_) return schedule_commit();
-        commit([] {});
+    router_.env().cancel_timer(commit_timer_);
+    commit_timer_ = router_.env().set_timer(after, [this] { commit_progress(); });
+}
+
+void GroupMember::commit_progress() {
+    commit_scheduled_ = false;
+    if (committing_) return schedule_commit(kRebalanceRetry);
+    commit([this](const Result<void>& committed) {
+        if (committed) return;
+        schedule_commit(kCommitEvery);
+        schedule_subscribe(Duration{0});
     });
 }
 
-void GroupMember::commit(std::move_only_function<void()> then) {
-    if (uncommitted_.empty()) return then();
-    if (generation_ == 0 && !leaving_) return schedule_commit();  // not a member now
+void GroupMember::commit(CommitHandler then) {
+    if (uncommitted_.empty()) return then({});
     proto::CommitOffsets ask;
+    ask.set_cluster_id(router_.view().cluster_id.value);
     ask.set_group(options_.group);
     ask.set_member(member_);
     ask.set_generation(generation_);
-    for (const auto& [partition, offset] : uncommitted_) {
+    for (const auto& [stream, offset] : uncommitted_) {
         auto* part = ask.add_offsets();
         part->set_topic(options_.topic);
-        part->set_partition(partition);
+        part->set_topic_id(stream.topic.value);
+        part->set_partition(stream.partition);
         part->set_offset(offset);
     }
     committing_ = true;
     commit_call_ = call_owner<proto::CommitOffsetsResponse>(
         router_, protocol::kGroupsStream, MessageType::kCommitOffsets, ask,
-        leaving_ ? kLastWords : options_.session_timeout,
+        leaving_ ? kLastWords : std::min(options_.session_timeout, kPatience),
         [this, sent = uncommitted_, then = std::move(then)](const Result<proto::CommitOffsetsResponse>& response,
                                                             int /*tries*/) mutable {
             committing_ = false;
-            if (response) {
-                std::erase_if(uncommitted_, [&sent](const auto& offset) {
-                    const auto found = sent.find(offset.first);
-                    return found != sent.end() && found->second == offset.second;
-                });
-            } else {
-                router_.env().log().warn("COMMIT group={} failed: {}", options_.group, response.error().message);
-                if (!leaving_ && confirmed_) schedule_subscribe(Duration{0});
+            if (!response) {
+                if (response.error().code != ErrorCode::kRebalance) trouble_ = response.error().message;
+                return then(std::unexpected(response.error()));
             }
-            then();
+            trouble_.clear();
+            std::erase_if(uncommitted_, [&sent](const auto& offset) {
+                const auto found = sent.find(offset.first);
+                return found != sent.end() && found->second == offset.second;
+            });
+            then({});
         });
 }
 
 void GroupMember::leave(std::move_only_function<void()> done) {
     leaving_ = true;
     left_ = std::move(done);
-    router_.env().cancel_timer(subscribe_timer_);
-    router_.env().cancel_timer(commit_timer_);
+    for (const env::TimerId timer : {subscribe_timer_, confirm_timer_, commit_timer_})
+        router_.env().cancel_timer(timer);
     subscribe_call_.reset();
-    commit([this] { send_leave(); });
+    commit([this](const Result<void>& committed) {
+        if (!committed)
+            router_.env().log().warn(
+                "group {}: how far this consumer came is not committed: {}; what it wrote last will "
+                "be read again",
+                options_.group, committed.error().message);
+        send_leave();
+    });
 }
 
 void GroupMember::send_leave() {
     proto::Subscribe ask;
+    ask.set_cluster_id(router_.view().cluster_id.value);
     ask.set_group(options_.group);
     ask.set_member(member_);
     ask.set_generation(generation_);

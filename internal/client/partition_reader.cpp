@@ -19,14 +19,9 @@ constexpr std::size_t kMaxDecompressedBytes = 256u << 20;
 constexpr Duration kCorruptFor = std::chrono::seconds(30);
 }  // namespace
 
-PartitionReader::PartitionReader(Router& router, const ReaderOptions& options, std::uint32_t partition, StartAt start,
+PartitionReader::PartitionReader(Router& router, const ReaderOptions& options, StreamId stream, StartAt start,
                                  const RecordHandler& on_record, const EndHandler& on_end)
-    : router_(router),
-      options_(options),
-      partition_(partition),
-      start_(start),
-      on_record_(on_record),
-      on_end_(on_end) {}
+    : router_(router), options_(options), stream_(stream), start_(start), on_record_(on_record), on_end_(on_end) {}
 
 PartitionReader::~PartitionReader() {
     router_.env().cancel_timer(retry_timer_);
@@ -52,8 +47,7 @@ void PartitionReader::on_view() {
         return;
     }
     // A question that stands at a broker that does not own the partition any more would wait in vain.
-    const auto topic = router_.view().topic(options_.topic);
-    const Broker* owner = topic ? router_.view().owner({topic->id, partition_}) : nullptr;
+    const Broker* owner = router_.view().owner(stream_);
     if (owner == nullptr || owner->endpoint == target_.endpoint || (target_.any_replica && !other_view)) return;
     router_.requests().cancel(std::exchange(asked_, RequestId{}));
     ask();
@@ -64,7 +58,7 @@ std::optional<PartitionReader::Target> PartitionReader::choose_target() {
     const auto topic = view.topic(options_.topic);
     if (!topic) return std::nullopt;
     const TimePoint now = router_.env().now();
-    const Broker* owner = view.owner({topic->id, partition_});
+    const Broker* owner = view.owner(stream_);
     const bool stay_with_replica = now < replica_mode_until_ && view.number == replica_mode_view_;
     if (stay_with_replica && timeouts_ == 0 && !backoff_.in_trouble()) return target_;
     const bool owner_lives = owner != nullptr && router_.heard_of_late(owner->endpoint);
@@ -91,16 +85,15 @@ void PartitionReader::ask() {
     }
     target_ = *target;
     asked_view_ = router_.view().number;
-    const TopicId topic = router_.view().topic(options_.topic)->id;
-    if (phase_ == Phase::kLocating) return ask_offsets(target_, topic);
-    ask_records(target_, topic);
+    if (phase_ == Phase::kLocating) return ask_offsets(target_);
+    ask_records(target_);
 }
 
-void PartitionReader::ask_offsets(const Target& target, TopicId topic) {
+void PartitionReader::ask_offsets(const Target& target) {
     proto::ListOffsets header;
     header.set_cluster_id(router_.view().cluster_id.value);
-    header.set_topic(topic.value);
-    header.set_partition(partition_);
+    header.set_topic(stream_.topic.value);
+    header.set_partition(stream_.partition);
     header.set_timestamp_ms(-1);
     header.set_any_replica(target.any_replica);
     asked_ = router_.requests().send(target.endpoint, MessageType::kListOffsets, header.SerializeAsString(), {},
@@ -111,11 +104,11 @@ void PartitionReader::ask_offsets(const Target& target, TopicId topic) {
                                      });
 }
 
-void PartitionReader::ask_records(const Target& target, TopicId topic) {
+void PartitionReader::ask_records(const Target& target) {
     proto::Fetch header;
     header.set_cluster_id(router_.view().cluster_id.value);
-    header.set_topic(topic.value);
-    header.set_partition(partition_);
+    header.set_topic(stream_.topic.value);
+    header.set_partition(stream_.partition);
     header.set_offset(next_.value);
     header.set_max_bytes(options_.max_bytes);
     header.set_max_wait_ms(
@@ -179,7 +172,7 @@ void PartitionReader::on_records(const Result<Message>& answer) {
 void PartitionReader::below_log_start(Offset log_start) {
     if (start_.kind == StartAt::Kind::kEarliest || start_.earliest_if_gone) {
         router_.env().log().warn("{}/{}: the records {} to {} are gone (retention); going on at {}", options_.topic,
-                                 partition_, next_.value, log_start.value - 1, log_start.value);
+                                 stream_.partition, next_.value, log_start.value - 1, log_start.value);
         next_ = log_start;
         return emit();
     }
@@ -187,14 +180,19 @@ void PartitionReader::below_log_start(Offset log_start) {
           fmt::format(
               "offset {} of {}/{} is gone: the log starts at {} (retention). Begin there with --from {}, or with "
               "--from earliest",
-              next_.value, options_.topic, partition_, log_start.value, log_start.value)});
+              next_.value, options_.topic, stream_.partition, log_start.value, log_start.value)});
 }
 
 // Gives out what is pending, then ends or asks for more.
 void PartitionReader::emit() {
+    if (!std::exchange(begun_, true)) options_.on_located(stream_, next_);
     while (phase_ == Phase::kReading && !paused_) {
         if (!options_.follow && next_ >= end_) return end();
         if (pending_.empty()) return ask();
+        if (!options_.may_emit()) {
+            paused_ = true;
+            return;
+        }
         const auto size = protocol::peek_batch_bytes(pending_.span());
         if (!size || *size > pending_.size()) return corrupt("an answer that ends within a batch");
         const auto batch = protocol::BatchView::parse(pending_.slice(0, *size));
@@ -223,7 +221,7 @@ bool PartitionReader::emit_batch(const protocol::BatchView& batch) {
             if (record.offset < next_) return true;
             if (!options_.follow && record.offset >= end_) return false;
             next_ = record.offset + 1;
-            if (on_record_({partition_, record.offset, record})) return true;
+            if (on_record_({stream_.partition, record.offset, record})) return true;
             stopped = true;
             return false;
         });
@@ -245,8 +243,8 @@ bool PartitionReader::emit_batch(const protocol::BatchView& batch) {
 // What one broker holds damaged, another one may hold whole.
 void PartitionReader::corrupt(std::string_view what) {
     pending_ = {};
-    trouble({ErrorCode::kCorrupt,
-             fmt::format("{} sent {} of {}/{}", env::to_string(target_.endpoint), what, options_.topic, partition_)});
+    trouble({ErrorCode::kCorrupt, fmt::format("{} sent {} of {}/{}", env::to_string(target_.endpoint), what,
+                                              options_.topic, stream_.partition)});
 }
 
 void PartitionReader::answered_well() {
@@ -257,7 +255,7 @@ void PartitionReader::answered_well() {
         if (replica_mode_until_ == TimePoint{})
             router_.env().log().warn(
                 "{}/{}: {}; reading what {} knows to be committed, which may lack the newest records", options_.topic,
-                partition_,
+                stream_.partition,
                 router_.no_quorum_reason().empty() ? "the owner does not answer" : router_.no_quorum_reason(),
                 env::to_string(target_.endpoint));
         replica_mode_until_ = now + kReplicaMode;

@@ -33,6 +33,10 @@ struct ReaderOptions {
     bool follow{};  // else ends at the high watermark that stood at the beginning
     Duration max_wait = std::chrono::milliseconds(500);
     std::uint32_t max_bytes = 4u << 20;  // of one answer
+    // Where reading begins, before the first record of it.
+    std::function<void(StreamId stream, Offset begin)> on_located = [](StreamId, Offset) {};
+    // Asked before records are given out; when it says no, the reader pauses until `resume`.
+    std::function<bool()> may_emit = [] { return true; };
 };
 
 struct ConsumedRecord {
@@ -54,7 +58,7 @@ public:
     // The reader ended or failed.
     using EndHandler = std::function<void()>;
 
-    PartitionReader(Router& router, const ReaderOptions& options, std::uint32_t partition, StartAt start,
+    PartitionReader(Router& router, const ReaderOptions& options, StreamId stream, StartAt start,
                     const RecordHandler& on_record, const EndHandler& on_end);
     ~PartitionReader();
     PartitionReader(const PartitionReader&) = delete;
@@ -65,7 +69,7 @@ public:
     void resume();
     void on_view();
 
-    std::uint32_t partition() const { return partition_; }
+    StreamId stream() const { return stream_; }
     // The offset after the last record emitted (or where reading begins, once that is known).
     Offset next() const { return next_; }
     bool ended() const { return phase_ == Phase::kEnded; }
@@ -87,8 +91,8 @@ private:
 
     std::optional<Target> choose_target();
     void ask();
-    void ask_offsets(const Target& target, TopicId topic);
-    void ask_records(const Target& target, TopicId topic);
+    void ask_offsets(const Target& target);
+    void ask_records(const Target& target);
     void on_offsets(const Result<Message>& answer);
     void on_records(const Result<Message>& answer);
     void below_log_start(Offset log_start);
@@ -104,13 +108,14 @@ private:
 
     Router& router_;
     const ReaderOptions& options_;
-    std::uint32_t partition_;
+    StreamId stream_;
     StartAt start_;
     const RecordHandler& on_record_;
     const EndHandler& on_end_;
 
     Phase phase_{Phase::kLocating};
     bool located_{};  // next_ and end_ are known
+    bool begun_{};
     Offset next_;
     Offset end_;  // where to stop unless following
     Offset high_watermark_;

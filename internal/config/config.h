@@ -121,6 +121,12 @@ struct TopicsConfig {
     bool operator==(const TopicsConfig&) const = default;
 };
 
+struct GroupsConfig {
+    // How long a consumer group without members is remembered. nullopt: for ever.
+    std::optional<std::chrono::milliseconds> retention = std::chrono::days(7);
+    bool operator==(const GroupsConfig&) const = default;
+};
+
 // Bounds. What comes beyond one is refused with an error that names it.
 struct LimitsConfig {
     std::size_t connections = 1000;
@@ -154,6 +160,7 @@ struct Config {
     DiscoveryConfig discovery;
     StorageConfig storage;
     TopicsConfig topics;
+    GroupsConfig groups;
     LimitsConfig limits;
     AdminConfig admin;
     LogConfig log;

@@ -237,6 +237,8 @@ std::vector<Setting> make_settings() {
                 or_word<std::uint64_t>("unlimited", size_between(1, kGiB * kGiB))),
         setting({"topics.auto_create"}, LS_FIELD(topics.auto_create), boolean),
         setting({"topics.partitions"}, LS_FIELD(topics.partitions), count_between(1u, 10'000u)),
+        setting({"groups.retention"}, LS_FIELD(groups.retention),
+                or_word<std::chrono::milliseconds>("unlimited", duration_between(1s, 24h * 36500))),
         setting({"limits.connections"}, LS_FIELD(limits.connections), count_between<std::size_t>(1, 100'000)),
         setting({"limits.record_bytes"}, LS_FIELD(limits.record_bytes), size_between(kKiB, 64 * kMiB)),
         setting({"limits.batch_bytes"}, LS_FIELD(limits.batch_bytes), size_between(2 * kKiB, 64 * kMiB)),

@@ -2,24 +2,24 @@
 // record of that stream, so a new owner goes on where the old one stopped.
 //
 // A partition goes to a new reader only after its old one has said that it stopped (it subscribes again under the new
-// generation) or its session ended, so that no record is read twice while both live.
+// generation) or its session ended, so that no record is read twice while both live. A session ends only by silence
+// that this broker was there to hear: who takes over, reads the groups anew, stood still or had no quorum gives every
+// member a whole one.
+//
+// A group that has had no members for Settings::group_retention ends. Every broker counts that time by its own
+// monotonic clock; the owner writes it down now and then, so that a restart costs a part of the count and a wrong wall
+// clock nothing.
 #pragma once
 
 #include <functional>
 #include <map>
-#include <set>
 #include <string>
 
 #include "internal/node/committed_reader.h"
+#include "internal/node/group_state.h"
 #include "internal/node/topics.h"
 
 namespace logstream::node {
-
-struct TopicPartition {
-    std::string topic;
-    std::uint32_t partition{};
-    friend auto operator<=>(const TopicPartition&, const TopicPartition&) = default;
-};
 
 class Groups {
 public:
@@ -28,49 +28,69 @@ public:
     using Append = std::function<void(protocol::Bytes batch, AppendHandler done)>;
     using SubscribeReply = std::function<void(const proto::SubscribeResponse&)>;
     using CommitReply = std::function<void(const proto::CommitOffsetsResponse&)>;
+    using GroupsReply = std::function<void(const proto::GroupsResponse&)>;
 
-    Groups(env::Env& env, const Settings& settings, Streams& streams, const Topics& topics, Append append);
+    // An answer's PartitionOffset::offset where the group has no position in the partition, and where it has one in an
+    // older topic of that name: then it reads the new one from its beginning.
+    static constexpr std::int64_t kNoPosition = -1;
+    static constexpr std::int64_t kNewTopic = -2;
+    // So many groups are remembered beside those that have members (limits.groups).
+    static constexpr std::size_t kMaxEmptyGroups = 100'000;
 
-    // Both are for the owner of the groups stream when its reader has caught up.
+    Groups(env::Env& env, const Settings& settings, Streams& streams, Topics& topics, Append append);
+
+    // What follows is for the owner of the groups stream when it is `ready`.
+    bool ready() const { return reader_.caught_up() && topics_.reader().caught_up(); }
     void on_subscribe(const proto::Subscribe& request, SubscribeReply reply);
     void on_commit(const proto::CommitOffsets& request, CommitReply reply);
-    // Ends sessions that were not kept alive; the owner calls it about every 100 ms.
+    void on_groups(const proto::Groups& request, GroupsReply reply);
+    // Ends sessions that were not kept alive, and groups that stayed empty; the owner calls it about every 100 ms while
+    // it has a quorum.
     void tick();
-    // This node became the owner: every member gets a whole session from now.
+    // Every member gets a whole session from now.
     void take_over();
 
-    CommittedReader& reader() { return reader_; }
     void reset();
     // Groups with members, and these members.
     std::size_t active_groups() const;
     std::size_t members() const;
 
 private:
-    struct Member {
-        std::set<std::string> topics;
-        Duration session{};
-        protocol::TimePoint deadline;
-        std::set<TopicPartition> held;     // it may be reading these
-        std::set<TopicPartition> granted;  // told in the answer of the current generation; a part of `held`
-    };
-    struct Group {
-        std::uint64_t generation{};
-        std::map<std::string, Member> members;
-        std::map<TopicPartition, std::int64_t> offsets;
-    };
-
+    Group& group_named(const std::string& name);
     void apply(const protocol::Record& record);
-    std::map<TopicPartition, std::string> targets(const Group& group) const;
+    void apply_membership(const proto::GroupRecord& record);
+    void forget(const GroupKey& key);
+
+    std::optional<Error> refusal_to_join(const proto::Subscribe& request) const;
+    void leave(const std::string& name, const std::string& member, SubscribeReply reply);
     void grant(Group& group, const std::string& member);
-    proto::SubscribeResponse answer(const Group& group, const std::string& member) const;
+    void answer(const std::string& name, const std::string& member, const SubscribeReply& reply) const;
+    std::int64_t start_of(const Group& group, StreamId stream, const std::string& topic) const;
+
+    void end_sessions(protocol::TimePoint now);
+    void tend_empty_groups();
+    void drop_dead_positions();
+    void end_group(const std::string& name, AppendHandler done);
+
+    proto::GroupInfo describe(const std::string& name, const Group& group) const;
+    void add_details(proto::GroupInfo& info, const Group& group) const;
+    void delete_group(const std::string& name, const GroupsReply& reply);
+
+    Duration empty_for(const Group& group) const {
+        return group.members.empty() ? env_.now() - group.empty_since : Duration{0};
+    }
     void save_membership(const std::string& name, const Group& group, AppendHandler done);
-    void append(std::vector<proto::GroupRecord> records, AppendHandler done);
+    void append(std::span<const GroupEntry> entries, AppendHandler done);
 
     env::Env& env_;
     const Settings& settings_;
-    const Topics& topics_;
+    Streams& streams_;
+    Topics& topics_;
     Append append_;
     std::map<std::string, Group> groups_;
+    protocol::TimePoint last_tick_;
+    protocol::TimePoint next_tending_;
+    protocol::TimePoint next_tidying_;
     CommittedReader reader_;
 };
 

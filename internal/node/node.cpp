@@ -308,8 +308,7 @@ void Node::tick() {
         seek("the leader or a majority is out of reach");
     if (!apart_.empty() && core_.env.now() - apart_heard_ > kApartMemory) apart_.clear();
     const view::Member* groups_owner = owner_of(protocol::kGroupsStream);
-    if (serving() && groups_owner != nullptr && groups_owner->id == core_.self.id && groups_.reader().caught_up())
-        groups_.tick();
+    if (!refusal() && groups_owner != nullptr && groups_owner->id == core_.self.id && groups_.ready()) groups_.tick();
     if (now - last_watermarks_ >= kWatermarksInterval) {
         last_watermarks_ = now;
         core_.store.save_watermarks(streams_.watermarks());

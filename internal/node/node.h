@@ -92,7 +92,8 @@ public:
     // Creates the topic through the leader; the reply comes when it is committed and known here.
     void create_topic(const std::string& name, const proto::TopicSettings& settings,
                       std::function<void(Result<void>)> done);
-    void delete_topic(const std::string& name, std::function<void(Result<void>)> done);
+    // Only the topic of this id, where one is given: the name may be another's by now.
+    void delete_topic(const std::string& name, TopicId id, std::function<void(Result<void>)> done);
 
     // Messages between brokers; each is answered through `reply` exactly once.
     proto::ProbeResponse on_probe(const proto::Probe& probe);

@@ -142,7 +142,8 @@ void Service::on_client(const Caller& caller, Message& message) {
             break;
         case MessageType::kSubscribe:
         case MessageType::kCommitOffsets:
-            on_group(caller, message);
+        case MessageType::kGroups:
+            on_groups_owner(caller, message);
             break;
         case MessageType::kTopics:
             if (proto::Topics m; parsed(m)) on_topics(caller, m);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "internal/node/core.h"
+#include "internal/node/groups.h"
 #include "internal/protocol/record_batch.h"
 
 namespace logstream::node {
@@ -63,7 +64,10 @@ private:
     void on_topics(const Caller& caller, const proto::Topics& request);
     void on_producer_state(const Caller& caller, const proto::ProducerState& request);
     void on_verify(const Caller& caller, const proto::Verify& request);
-    void on_group(const Caller& caller, const Message& message);
+    void on_groups_owner(const Caller& caller, const Message& message);
+    template <class Response, class Request>
+    void on_group(const Caller& caller, const Message& message,
+                  void (Groups::*handle)(const Request&, std::function<void(const Response&)>));
     void content_checksum(StreamId id, Offset to, std::function<void(Result<std::uint64_t>)> done);
 
     // A topic is unknown for certain only when all that is committed of the metadata stream has been applied.

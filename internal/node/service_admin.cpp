@@ -104,7 +104,8 @@ void Service::on_topics(const Caller& caller, const proto::Topics& request) {
         if (const proto::TopicRecord* topic = node_.topics().find(name)) *response.add_topics() = info_of(*topic);
         answer(caller, response);
     };
-    if (request.action() == proto::Topics::DELETE) return node_.delete_topic(request.name(), reply);
+    if (request.action() == proto::Topics::DELETE)
+        return node_.delete_topic(request.name(), TopicId{request.topic()}, reply);
     proto::TopicSettings settings = request.settings();
     if (settings.partitions() == 0) settings.set_partitions(core_.settings.topic_defaults.partitions());
     if (node_.topics().find(request.name()) != nullptr)
@@ -160,12 +161,13 @@ void Node::create_topic(const std::string& name, const proto::TopicSettings& set
     });
 }
 
-void Node::delete_topic(const std::string& name, std::function<void(Result<void>)> done) {
+void Node::delete_topic(const std::string& name, TopicId id, std::function<void(Result<void>)> done) {
     if (const auto error = refusal()) return done(std::unexpected(*error));
     if (!is_leader()) {
         proto::Topics request;
         request.set_action(proto::Topics::DELETE);
         request.set_name(name);
+        request.set_topic(id.value);
         links_.request(address_of(*serving_->find(serving_->coordinator)), MessageType::kTopics, request,
                        std::chrono::seconds(2), [done](Result<Message> reply) {
                            proto::TopicsResponse response;
@@ -178,9 +180,10 @@ void Node::delete_topic(const std::string& name, std::function<void(Result<void>
                        });
         return;
     }
-    topics_.reader().when_caught_up([this, name, done] {
+    topics_.reader().when_caught_up([this, name, id, done] {
         const proto::TopicRecord* topic = topics_.find(name);
-        if (topic == nullptr) return done(protocol::fail(ErrorCode::kUnknownTopic, "there is no topic '{}'", name));
+        if (topic == nullptr || (id.value != 0 && topic->topic() != id.value))
+            return done(protocol::fail(ErrorCode::kUnknownTopic, "there is no topic '{}'", name));
         proto::TopicRecord record = *topic;
         record.set_deleted(true);
         append_topic(record, done);
@@ -198,23 +201,31 @@ void Node::append_topic(const proto::TopicRecord& record, std::function<void(Res
     });
 }
 
-void Service::on_group(const Caller& caller, const Message& message) {
-    const auto refuse_group = [&](const Error& error) {
-        message.type == MessageType::kSubscribe ? refuse<proto::SubscribeResponse>(caller, error)
-                                                : refuse<proto::CommitOffsetsResponse>(caller, error);
-    };
-    if (const auto error = node_.refusal()) return refuse_group(*error);
+// Whatever is asked of the owner of the groups stream.
+template <class Response, class Request>
+void Service::on_group(const Caller& caller, const Message& message,
+                       void (Groups::*handle)(const Request&, std::function<void(const Response&)>)) {
+    Request request;
+    if (!message.parse(request))
+        return refuse<Response>(caller, {ErrorCode::kInvalid, "a request that cannot be read (is a name not UTF-8?)"});
+    if (const auto error = wrong_cluster(request.cluster_id())) return refuse<Response>(caller, *error);
+    if (const auto error = node_.refusal()) return refuse<Response>(caller, *error);
     if (node_.owner_of(protocol::kGroupsStream)->id != core_.self.id) return reassign(caller, protocol::kGroupsStream);
-    if (!node_.groups().reader().caught_up())
-        return refuse_group({ErrorCode::kBusy, "the groups are being read; retry"});
-    if (message.type == MessageType::kSubscribe) {
-        proto::Subscribe request;
-        if (!message.parse(request)) return refuse_group({ErrorCode::kInvalid, "an unreadable request"});
-        node_.groups().on_subscribe(request, [this, caller](const auto& response) { answer(caller, response); });
-    } else {
-        proto::CommitOffsets request;
-        if (!message.parse(request)) return refuse_group({ErrorCode::kInvalid, "an unreadable request"});
-        node_.groups().on_commit(request, [this, caller](const auto& response) { answer(caller, response); });
+    if (!node_.groups().ready())
+        return refuse<Response>(caller, {ErrorCode::kBusy, "the groups are being read; retry"});
+    (node_.groups().*handle)(request, [this, caller, weak = std::weak_ptr<bool>(alive_)](const Response& response) {
+        if (weak.lock()) answer(caller, response);
+    });
+}
+
+void Service::on_groups_owner(const Caller& caller, const Message& message) {
+    switch (message.type) {
+        case MessageType::kSubscribe:
+            return on_group(caller, message, &Groups::on_subscribe);
+        case MessageType::kCommitOffsets:
+            return on_group(caller, message, &Groups::on_commit);
+        default:
+            return on_group(caller, message, &Groups::on_groups);
     }
 }
 

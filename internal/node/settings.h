@@ -1,6 +1,7 @@
 // What a broker's logic is told; `main.cpp` fills it from the configuration, a simulator from its seed.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,7 +45,8 @@ struct Settings {
     std::size_t record_bytes = 1u << 20;
     std::size_t batch_bytes = 4u << 20;
     std::size_t max_streams = 100'000;
-    std::size_t max_groups = 10'000;
+    std::size_t max_groups = 10'000;                                 // that have members
+    std::optional<Duration> group_retention = std::chrono::days(7);  // of groups without members; none: for ever
     std::size_t max_pending_bytes = 64u << 20;  // appended and not yet acknowledged, over all streams
     std::int64_t retention_ms = -1;             // -1: for ever
     std::int64_t retention_bytes = -1;

@@ -29,6 +29,9 @@ enum class Bug : std::uint8_t {
     kRestartedOwner,          // a restarted member goes on in its old view
     kOldViewAckCounted,       // an acknowledgement of an older view counts
     kAckAfterPromise,         // a session goes on after the freeze
+    kMemberExpires,           // a group's members have no session left when another broker takes over
+    kGrantedWhileHeld,        // a partition goes to its new reader before the old one has stopped
+    kHandoverSkips,           // a new reader begins one record behind what was committed
     kCount,
 };
 

@@ -16,6 +16,8 @@ constexpr unsigned kDataGroupsPerBackground = 4;
 constexpr protocol::Duration kSlowGroup = std::chrono::milliseconds(200);
 constexpr protocol::Duration kSaySlowEvery = std::chrono::seconds(10);
 constexpr std::uint64_t kReserveShareOfDisk = 20;  // 1/20 = 5 %
+// What an operation may take beside its bytes: the rest of a block, a directory's entry.
+constexpr std::uint64_t kBlockBytes = 4096;
 
 bool is_below(const std::string& path, const std::string& dir) {
     return path == dir || (path.size() > dir.size() && path.starts_with(dir) && path[dir.size()] == '/');
@@ -50,8 +52,17 @@ GroupCommit::Item& GroupCommit::queue(DiskOp op) {
     Item& item = queue_.emplace_back();
     item.op = std::move(op);
     item.number = next_number_++;
+    const auto* write = std::get_if<WriteOp>(&item.op);
+    claim(item, kBlockBytes + (write == nullptr ? 0 : size_of(write->pieces)));
     return item;
 }
+
+void GroupCommit::claim(Item& item, std::uint64_t bytes) {
+    item.claimed += bytes;
+    claimed_bytes_ += bytes;
+}
+
+void GroupCommit::unclaim(Item& item) { claimed_bytes_ -= std::exchange(item.claimed, 0); }
 
 void GroupCommit::write(const std::shared_ptr<LogSink>& sink, std::uint64_t version, Offset end,
                         const std::string& path, std::uint64_t position, std::vector<Bytes> pieces) {
@@ -67,6 +78,7 @@ void GroupCommit::write(const std::shared_ptr<LogSink>& sink, std::uint64_t vers
                              std::make_move_iterator(pieces.end()));
             item.bytes += bytes;
             item.end = end;
+            claim(item, bytes);
             pump();
             return;
         }
@@ -148,6 +160,7 @@ void GroupCommit::forget(const std::string& dir) {
         if (!concerns(item.op)) continue;
         unwritten_bytes_ -= item.bytes;
         item.bytes = 0;
+        unclaim(item);
         item.op = SyncOp{};
         item.sink.reset();
     }
@@ -299,6 +312,7 @@ void GroupCommit::data_succeeded() {
     std::vector<SyncedMark> synced;
     for (Item& item : group) {
         unwritten_bytes_ -= item.bytes;
+        unclaim(item);
         const std::shared_ptr<LogSink> sink = item.sink.lock();
         if (!sink) continue;
         sink->on_written(item.version, item.end);
@@ -402,13 +416,24 @@ void GroupCommit::tick(TimePoint now) {
     pump();
 }
 
+std::uint64_t GroupCommit::reserve_bytes() const {
+    return std::min(options_.reserve_bytes, disk_.capacity_bytes() / kReserveShareOfDisk);
+}
+
 bool GroupCommit::disk_full() const {
     if (stalled_) return true;
-    const std::uint64_t reserve = std::min(options_.reserve_bytes, disk_.capacity_bytes() / kReserveShareOfDisk);
     // Once full, a little more must be free before it counts as room: no flapping.
-    const std::uint64_t least = reserve + unwritten_bytes_ + (full_ ? reserve / 4 : 0);
+    const std::uint64_t least = reserve_bytes() + claimed_bytes_ + (full_ ? reserve_bytes() / 4 : 0);
     full_ = disk_.free_bytes() < least;
     return full_;
+}
+
+bool GroupCommit::has_room(Claim claim, std::uint64_t bytes) const {
+    if (stalled_ || (claim == Claim::kRecords && disk_full())) return false;
+    const std::uint64_t kept = claim == Claim::kRecords  ? reserve_bytes() / 2
+                               : claim == Claim::kGroups ? reserve_bytes() / 4
+                                                         : reserve_bytes() / 8;
+    return disk_.free_bytes() >= kept + claimed_bytes_ + kBlockBytes + bytes;
 }
 
 bool GroupCommit::idle() const {

@@ -27,6 +27,15 @@ using protocol::Offset;
 using protocol::TimePoint;
 using FlushCallback = std::move_only_function<void(Result<void>)>;
 
+// For whom room is asked. Each keeps more of the reserve (StoreOptions::reserve_bytes) free than the next: a full disk
+// takes no records of users, yet goes on saying who has read what, then takes topics that are made or deleted, and last
+// the node's own state and its orphans, which ask nobody.
+enum class Claim : std::uint8_t { kRecords, kGroups, kMetadata };
+constexpr Claim claim_of(protocol::StreamId stream) {
+    if (stream == protocol::kMetadataStream) return Claim::kMetadata;
+    return protocol::is_internal(stream) ? Claim::kGroups : Claim::kRecords;
+}
+
 // Learns how far its writes have come. `version` is what it gave with the write.
 class LogSink {
 public:
@@ -70,7 +79,10 @@ public:
     void tick(TimePoint now);
     bool failed() const { return failure_.has_value(); }
     const Error& failure() const { return *failure_; }
+    // Records of users are refused.
     bool disk_full() const;
+    // So many bytes may be written for that claim, as far as this program alone uses the disk.
+    bool has_room(Claim claim, std::uint64_t bytes) const;
     std::uint64_t unwritten_bytes() const { return unwritten_bytes_; }
     // Whether anything is queued or under way.
     bool idle() const;
@@ -80,6 +92,7 @@ private:
         DiskOp op;
         std::uint64_t number{};
         std::uint64_t bytes{};
+        std::uint64_t claimed{};  // of the disk, at most
         std::weak_ptr<LogSink> sink;
         std::uint64_t version{};
         Offset end;
@@ -103,6 +116,9 @@ private:
 
     void pump();
     Item& queue(DiskOp op);
+    void claim(Item& item, std::uint64_t bytes);
+    void unclaim(Item& item);
+    std::uint64_t reserve_bytes() const;
     bool data_due() const;
     void form_group();
     void submit_data();
@@ -132,6 +148,7 @@ private:
     std::uint64_t next_number_{1};
     std::uint64_t done_number_{0};
     std::uint64_t unwritten_bytes_{0};
+    std::uint64_t claimed_bytes_{0};  // by what is queued or under way
     std::deque<Waiter> waiters_;
     std::deque<Other> urgent_;
     std::deque<Other> background_;

@@ -50,6 +50,8 @@ void SegmentRewrite::write_next() {
     if (!log) return;
     if (segment(*log) == nullptr) return give_up(protocol::fail(ErrorCode::kBusy, "the log changed meanwhile"));
     if (written_ == content_.size()) return give_name();
+    if (written_ == 0 && !log->context_.commit.has_room(claim_of(log->id_), content_.size()))
+        return give_up(protocol::fail(ErrorCode::kDiskFull, "there is no room to write a segment anew"));
     std::vector<DiskOp> ops;
     if (written_ == 0) ops.emplace_back(CreateOp{temporary_});
     const std::size_t n = std::min<std::size_t>(kChunkBytes, content_.size() - written_);

@@ -207,7 +207,8 @@ Result<StreamLog*> Store::create(StreamId stream) {
     if (parts_->removing.contains(stream)) {
         return protocol::fail(ErrorCode::kBusy, "stream {} is being removed", to_string(stream));
     }
-    if (context.commit.disk_full())
+    // An empty stream takes little, and whoever reads it is told that it is empty.
+    if (!context.commit.has_room(std::max(claim_of(stream), Claim::kGroups), 0))
         return protocol::fail(ErrorCode::kDiskFull, "the disk of {} is full", context.options.dir);
     auto log = std::make_shared<StreamLog>(context, stream, stream_dir(context.options.dir, stream));
     log->start_new();

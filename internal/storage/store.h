@@ -65,7 +65,8 @@ public:
 
     // A write or a flush failed: nothing will be reported durable any more. The broker should leave its view and stop.
     bool failed() const;
-    // There is no room for more: appends are refused with kDiskFull until there is. Nothing accepted is lost by it.
+    // There is no room for more: appends of users' records are refused with kDiskFull until there is. The internal
+    // streams may use a part of the reserve yet. Nothing accepted is lost by it.
     bool disk_full() const;
     // Bytes appended and not yet written; append refuses with kBusy beyond StoreOptions::unwritten_bytes.
     std::uint64_t unwritten_bytes() const;

@@ -41,7 +41,8 @@ struct StoreOptions {
     std::uint64_t unwritten_bytes{128u << 20};
     // At most so much goes into one group, so that a state save never waits long.
     std::uint64_t group_bytes{16u << 20};
-    // Appends are refused when less than this is free on the file system; at most 5 % of its size.
+    // Appends are refused when less than this is free on the file system; at most 5 % of its size. What is not refused
+    // then: see Claim.
     std::uint64_t reserve_bytes{64u << 20};
     // The greatest batch that append takes.
     std::uint32_t max_batch_bytes{64u << 20};

@@ -99,7 +99,8 @@ Result<void> StreamLog::append(Bytes bytes) {
     if (tail_damage_ || tables_incomplete_) {
         return protocol::fail(ErrorCode::kCorrupt, "stream {} is damaged and waits for repair", to_string(id_));
     }
-    if (commit.disk_full()) return protocol::fail(ErrorCode::kDiskFull, "the disk of {} is full", context_.options.dir);
+    if (!commit.has_room(claim_of(id_), bytes.size()))
+        return protocol::fail(ErrorCode::kDiskFull, "the disk of {} is full", context_.options.dir);
     if (commit.unwritten_bytes() + bytes.size() > context_.options.unwritten_bytes && commit.unwritten_bytes() > 0) {
         return protocol::fail(ErrorCode::kBusy, "{} bytes wait for the disk already", commit.unwritten_bytes());
     }
@@ -162,7 +163,7 @@ void StreamLog::make_room() {
     if (context_.options.fsync != FsyncPolicy::kGroup || context_.commit.unwritten_bytes() > kLittle) return;
     const std::uint64_t size = std::min<std::uint64_t>(segment.size / kRoomShare, kMaxRoomBytes);
     const std::uint64_t end = (segment.size + size) / kBlockBytes * kBlockBytes;
-    if (end <= segment.size) return;
+    if (end <= segment.size || !context_.commit.has_room(Claim::kRecords, end - segment.size)) return;
     context_.commit.add(WriteOp{segment.log_path(), segment.size, {room(segment.size, end - segment.size)}});
     segment.file_end = end;
 }

@@ -15,6 +15,8 @@ constexpr std::uint32_t kResumedPartition = 0;    // the one that a producer wit
 
 std::string topic_name(std::uint32_t topic) { return "t" + std::to_string(topic); }
 
+std::string group_name(std::uint32_t topic) { return "g" + std::to_string(topic); }
+
 ClientProcess::ClientProcess(World& world, Transcript& transcript, Endpoint address, std::string name)
     : world_(world), host_(world.host(address, transcript.logger(name))) {
     host_.frame = [this](const env::ReceivedFrame& frame) {
@@ -144,8 +146,11 @@ void ProducerClient::report(const client::BatchReport& batch) {
 }
 
 ConsumerClient::ConsumerClient(World& world, Transcript& transcript, Endpoint address, std::string name,
-                               ConsumerPlan plan, DeliverHandler on_delivery)
-    : ClientProcess(world, transcript, address, std::move(name)), plan_(plan), on_delivery_(std::move(on_delivery)) {
+                               ConsumerPlan plan, BeginHandler on_begin, DeliverHandler on_delivery)
+    : ClientProcess(world, transcript, address, std::move(name)),
+      plan_(plan),
+      on_begin_(std::move(on_begin)),
+      on_delivery_(std::move(on_delivery)) {
     host_.set_timer(Duration{0}, [this] { begin(); });
 }
 
@@ -154,11 +159,12 @@ ConsumerClient::~ConsumerClient() { world_.kill(host_); }
 void ConsumerClient::begin() {
     consumer_.reset();
     last_.clear();
+    on_begin_();
     connect();
     client::ConsumerOptions options;
     options.topic = topic_name(plan_.topic);
     options.follow = true;
-    if (plan_.group) options.group = "g" + std::to_string(plan_.topic);
+    if (plan_.group) options.group = group_name(plan_.topic);
     consumer_ = std::make_unique<client::Consumer>(
         *router_, options, [this](const client::ConsumedRecord& record) { return deliver(record); },
         [this](const protocol::Result<void>&) { host_.set_timer(kBeginAgain, [this] { begin(); }); });

@@ -15,6 +15,7 @@
 namespace logstream::sim {
 
 std::string topic_name(std::uint32_t topic);
+std::string group_name(std::uint32_t topic);
 
 // What a client process has in common: its place, its router.
 class ClientProcess {
@@ -92,8 +93,10 @@ public:
         std::uint32_t crc{};
     };
     using DeliverHandler = std::function<void(const Delivery&)>;
+    // It begins to read, at first or after its end.
+    using BeginHandler = std::function<void()>;
     ConsumerClient(World& world, Transcript& transcript, Endpoint address, std::string name, ConsumerPlan plan,
-                   DeliverHandler on_delivery);
+                   BeginHandler on_begin, DeliverHandler on_delivery);
     ~ConsumerClient() override;
     std::uint64_t delivered() const { return delivered_; }
     void die();
@@ -103,6 +106,7 @@ private:
     bool deliver(const client::ConsumedRecord& record);
 
     ConsumerPlan plan_;
+    BeginHandler on_begin_;
     DeliverHandler on_delivery_;
     std::unique_ptr<client::Consumer> consumer_;
     std::map<std::uint32_t, protocol::Offset> last_;

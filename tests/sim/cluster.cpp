@@ -123,7 +123,7 @@ void Cluster::delete_topic(const std::string& name) {
                                    [&](Machine* machine) { return machine->node().topics().find(name) == nullptr; });
     };
     ask_leader_until(forgotten,
-                     [&](node::Node& leader) { leader.delete_topic(name, [](const protocol::Result<void>&) {}); });
+                     [&](node::Node& leader) { leader.delete_topic(name, {}, [](const protocol::Result<void>&) {}); });
     LS_ASSERT(forgotten());
 }
 

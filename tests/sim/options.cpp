@@ -1,5 +1,6 @@
 #include "tests/sim/options.h"
 
+#include <algorithm>
 #include <array>
 
 #include "internal/client/producer.h"
@@ -119,6 +120,12 @@ Swarm::Swarm(const Options& options, Random& random) {
     const std::uint64_t readers = static_cast<std::uint64_t>(random.between(1, 3));
     for (std::uint64_t i = 0; i < readers; ++i)
         consumers.push_back({static_cast<std::uint32_t>(random.below(topics)), random.chance(0.4)});
+    // Members that share a group hand partitions over.
+    if (const auto member = std::ranges::find_if(consumers, &ConsumerPlan::group);
+        member != consumers.end() && random.chance(0.7)) {
+        const ConsumerPlan plan = *member;
+        consumers.insert(consumers.end(), 1 + random.below(2), plan);
+    }
     if (options.nodes) nodes = *options.nodes;
     if (options.faults) faults = *options.faults;
     machine.settings.min_in_sync =

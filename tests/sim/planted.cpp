@@ -41,6 +41,9 @@ const std::vector<PlantedBug>& planted_bugs() {
         {Bug::kRestartedOwner, "restarted-owner", {"views rise"}, 20},
         {Bug::kOldViewAckCounted, "old-view-ack-counted", {"P1"}, 2000},
         {Bug::kAckAfterPromise, "ack-after-promise", {"P4"}, 100},
+        {Bug::kMemberExpires, "member-expires", {"group once"}, 300},
+        {Bug::kGrantedWhileHeld, "granted-while-held", {"group once"}, 300},
+        {Bug::kHandoverSkips, "handover-skips", {"group whole"}, 300},
     };
     return bugs;
 }

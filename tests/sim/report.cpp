@@ -35,8 +35,8 @@ bool decode(const std::string& text, Report& out) {
 
 std::vector<std::string> never_happened(const Counts& counts) {
     std::vector<std::string> expected = {
-        "records acknowledged", "records consumed", "view changes", "elections", "orphans", "merges", "catch-ups",
-        "retransmits"};
+        "records acknowledged", "records consumed",      "view changes", "elections", "orphans", "merges", "catch-ups",
+        "retransmits",          "partitions handed over"};
     for (Fault fault : all_faults()) expected.push_back("fault " + std::string(name_of(fault)));
     std::vector<std::string> out;
     for (const std::string& name : expected)

@@ -13,6 +13,7 @@ namespace {
 constexpr Duration kSetUpLimit = 20s;
 constexpr Duration kHealLimit = 10s;    // one view of all, and writes succeed
 constexpr Duration kSettleLimit = 20s;  // all replicas have everything, orphans are back
+constexpr Duration kReadLimit = 20s;    // the groups have got everything
 constexpr Duration kTick = 100ms;
 constexpr Duration kSlice = 50ms;
 }  // namespace
@@ -28,6 +29,7 @@ Simulation::Simulation(const Options& options, Transcript::Detail detail, Transc
       union_(violations_),
       acknowledgements_(violations_, world_, machines_, committed_.truth(), views_),
       bounds_(violations_),
+      groups_(violations_, now_),
       final_(violations_, world_, committed_.truth()),
       nemesis_({world_, transcript_, machines_, swarm_, views_}) {
     protocol::planted_bug = options_.planted;
@@ -56,6 +58,7 @@ Simulation::Simulation(const Options& options, Transcript::Detail detail, Transc
             consumers_[chosen - producers_.size()]->die();
     };
     committed_.expect_retention(swarm_.machine.settings.retention_bytes > 0);
+    groups_.expect_retention(swarm_.machine.settings.retention_bytes > 0);
     make_machines();
 }
 
@@ -99,9 +102,15 @@ void Simulation::make_clients() {
         const std::string name = "c" + std::to_string(consumers_.size());
         consumers_.push_back(std::make_unique<ConsumerClient>(
             world_, transcript_, address, name, plan,
-            [this, name, group = plan.group](const ConsumerClient::Delivery& delivery) {
+            [this, address] {
+                now_ = world_.now();
+                groups_.on_begin(address);
+            },
+            [this, name, address, plan](const ConsumerClient::Delivery& delivery) {
                 ++counts_["records consumed"];
-                committed_.on_delivery(name, delivery, group);
+                committed_.on_delivery(name, delivery, plan.group);
+                now_ = world_.now();
+                if (plan.group) groups_.on_delivery(group_name(plan.topic), address, delivery);
             }));
     }
 }
@@ -134,6 +143,11 @@ void Simulation::on_send(Host& from, Endpoint to, const protocol::OutMessage& me
                         return base.sources_size() < install.holders_size();
                     }))
                     ++counts_["merges"];
+            break;
+        case MessageType::kSubscribe:
+            if (proto::SubscribeResponse answer;
+                response && answer.ParseFromString(message.header) && answer.error().code() == 0)
+                groups_.on_heard(to);
             break;
         case MessageType::kReplicateAck:
         case MessageType::kProduce:
@@ -241,6 +255,13 @@ void Simulation::heal_phase() {
     for (const auto& producer : producers_) producer->stop();
     if (!run_until([this] { return settled(); }, kSettleLimit) && violations_.none())
         return violations_.report("progress", "20 s after one view was there: {}", what_is_unsettled());
+    const auto all_read = [this] { return groups_.what_is_missing(committed_.truth()).empty(); };
+    if (!run_until(all_read, kReadLimit) && violations_.none())
+        return violations_.report("group whole", "20 s after all was committed: {}",
+                                  groups_.what_is_missing(committed_.truth()));
+    // What they committed is everywhere, too.
+    if (!run_until([this] { return settled(); }, kSettleLimit) && violations_.none())
+        return violations_.report("progress", "20 s after all was read: {}", what_is_unsettled());
     if (!violations_.none()) return;
     final_.read(machines_);
     check_retransmission();
@@ -303,6 +324,7 @@ void Simulation::collect(Report& report) {
     report.counts = counts_;
     report.counts["records acknowledged"] = history_.acknowledged();
     report.counts["orphans"] = final_.orphans();
+    report.counts["partitions handed over"] = groups_.handed_over();
     report.counts["records committed"] = committed_.truth().records();
     report.counts["events"] = world_.counts.events;
     for (std::size_t i = 0; i < kFaults; ++i)

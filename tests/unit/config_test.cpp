@@ -65,6 +65,7 @@ const std::map<std::string_view, Sample>& samples() {
         {"limits.record_bytes", {"2MiB", [](Config& c) { c.limits.record_bytes = 2 << 20; }}},
         {"limits.batch_bytes", {"8MiB", [](Config& c) { c.limits.batch_bytes = 8 << 20; }}},
         {"limits.streams", {"500", [](Config& c) { c.limits.streams = 500; }}},
+        {"groups.retention", {"12h", [](Config& c) { c.groups.retention = 12h; }}},
         {"limits.groups", {"30", [](Config& c) { c.limits.groups = 30; }}},
         {"limits.producers", {"40", [](Config& c) { c.limits.producers = 40; }}},
         {"limits.pending_bytes", {"32MiB", [](Config& c) { c.limits.pending_bytes = 32 << 20; }}},

@@ -5,6 +5,7 @@
 #include "internal/protocol/checksum.h"
 #include "tests/sim/checkers/committed.h"
 #include "tests/sim/checkers/final_logs.h"
+#include "tests/sim/checkers/groups.h"
 
 namespace logstream::sim {
 namespace {
@@ -187,6 +188,66 @@ TEST_F(CheckersTest, ARecordNeverReachesItsAudience) {
     got[4] = false;
     committed.check_complete("a group", kLog, got);
     EXPECT_THAT(broken(), ElementsAre("P2"));
+}
+
+// Two members of a group, the first of which has got offset 0.
+class GroupCheckerTest : public testing::Test {
+protected:
+    static constexpr Endpoint kFirst{1, 1};
+    static constexpr Endpoint kSecond{2, 1};
+
+    GroupCheckerTest() {
+        groups.on_begin(kFirst);
+        groups.on_begin(kSecond);
+        deliver(kFirst, 0);
+    }
+    void deliver(Endpoint member, std::int64_t offset) {
+        groups.on_delivery("g", member, {kCluster, kStream, Offset{-1}, Offset{offset}, 1, 0});
+    }
+    std::vector<std::string> broken() const {
+        std::vector<std::string> out;
+        for (const Violation& violation : violations.list()) out.push_back(violation.promise);
+        return out;
+    }
+
+    protocol::TimePoint now;
+    Violations violations{now};
+    GroupChecker groups{violations, now};
+};
+
+TEST_F(GroupCheckerTest, ARecordIsReadTwiceWhileItsReaderLives) {
+    for (int i = 0; i < 5; ++i) {
+        now += std::chrono::seconds(2);
+        groups.on_heard(kFirst);
+    }
+    deliver(kSecond, 0);
+    EXPECT_THAT(broken(), ElementsAre("group once"));
+}
+
+TEST_F(GroupCheckerTest, AReaderThatWasNotHeardOfMayLoseItsPartitions) {
+    now += std::chrono::seconds(6);
+    groups.on_heard(kFirst);
+    deliver(kSecond, 0);
+    EXPECT_THAT(broken(), IsEmpty());
+}
+
+TEST_F(GroupCheckerTest, WhatADeadReaderGotIsReadAgain) {
+    groups.on_begin(kFirst);
+    deliver(kFirst, 0);
+    EXPECT_THAT(broken(), IsEmpty());
+}
+
+TEST_F(GroupCheckerTest, ARecordIsSkipped) {
+    Truth truth;
+    for (std::int64_t offset = 0; offset < 3; ++offset)
+        truth.agree({kCluster, kStream}, Offset{offset},
+                    {.known = true, .orphan = false, .id = 1, .crc = 0, .view = {}});
+    deliver(kSecond, 2);
+    EXPECT_NE(groups.what_is_missing(truth), "");
+    deliver(kSecond, 1);
+    EXPECT_EQ(groups.what_is_missing(truth), "");
+    truth.agree({kCluster, kOtherStream}, Offset{0}, {.known = true, .orphan = false, .id = 2, .crc = 0, .view = {}});
+    EXPECT_NE(groups.what_is_missing(truth), "") << "of a partition that nobody read";
 }
 
 }  // namespace

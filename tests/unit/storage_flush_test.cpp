@@ -192,6 +192,38 @@ TEST_F(FlushTest, AFullDiskIsSeenBeforeItIsHit) {
     EXPECT_TRUE(save_state("x"));
 }
 
+// Users' records leave room for groups, these for topics, and these for the node's state.
+TEST_F(FlushTest, AFullDiskKeepsAReserveForTheWayOut) {
+    options_.reserve_bytes = 400'000;
+    open();
+    disk_.set_capacity(10'000'000);
+    const auto fill = [this](StreamId stream) {
+        StreamLog& l = log(stream);
+        for (int appended = 0; appended < 1000; ++appended) {
+            const auto result = l.append(make_batch({l.log_end(), ViewNumber(1), 1, std::string(20'000, 'x')}));
+            if (!result) {
+                EXPECT_EQ(result.error().code, ErrorCode::kDiskFull);
+                return appended;
+            }
+            EXPECT_TRUE(flush());
+        }
+        return 1000;
+    };
+    log(protocol::kGroupsStream);
+    EXPECT_GT(fill(kStream), 300);
+    EXPECT_EQ(fill({protocol::TopicId{0x1235}, 0}), 0) << "it can be made, and takes nothing";
+    EXPECT_TRUE(store_->disk_full());
+    EXPECT_GT(disk_.free_bytes(), 380'000u);
+    EXPECT_GT(fill(protocol::kGroupsStream), 5);
+    EXPECT_GT(disk_.free_bytes(), 100'000u);
+    EXPECT_GT(fill(protocol::kMetadataStream), 1);
+    EXPECT_GT(disk_.free_bytes(), 50'000u);
+    EXPECT_TRUE(save_state(std::string(20'000, 's')));
+    ASSERT_TRUE(await([this](FlushCallback done) { store_->remove(kStream, std::move(done)); }));
+    store_->tick(TimePoint{});
+    EXPECT_FALSE(store_->disk_full());
+}
+
 TEST_F(FlushTest, AppendIsBounded) {
     options_.unwritten_bytes = 10'000;
     open();

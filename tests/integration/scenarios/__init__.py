@@ -4,6 +4,7 @@
 from . import basics
 from . import producer_consumer
 from . import topics
+from . import groups
 from . import ctl
 from . import recover
 from . import merge

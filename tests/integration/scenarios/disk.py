@@ -4,7 +4,7 @@ import contextlib
 import glob
 import os
 
-from checks import Stopwatch, check
+from checks import Stopwatch, check, check_equal
 from client import Load, check_refused, compare_lines
 from scenario import scenario
 
@@ -41,6 +41,28 @@ def disk_full(run):
     back = watch.seconds
     cluster.verify()
     return f"refused with the reason, others went on; longest wait {gap:.0f} ms, all well {back:.1f} s after there was room"
+
+
+@scenario("disk-full-way-out")
+def disk_full_way_out(run):
+    """On a disk that is full of records a group reads on and commits, a topic is deleted, and that makes room."""
+    cluster = run.cluster(1, **SMALL_SEGMENTS)
+    broker = cluster.brokers[0]
+    run.small_disk(broker.data, SMALL_DISK)
+    cluster.start()
+    lines = run.numbered_lines(50)
+    cluster.producer("small", "--file", run.write("small.in", lines)).succeed(20)
+    full = cluster.producer("big", "--message", "x" * 1000, "--count", 100_000, "--timeout", 2000)
+    check_refused(full, 60, r"disk of .* is full")
+    check(broker.status()["disk"]["full"], "the status does not say that the disk is full")
+    compare_lines(cluster.read("small", "--group", "g"), lines, "read by a group while the disk is full")
+    check_equal(cluster.read("small", "--group", "g"), [], "read by the group again: it has committed")
+    check_refused(cluster.producer("small", "--message", "x", "--timeout", 0), 10, r"disk of .* is full")
+    cluster.ctl("topics", "delete", "big")
+    cluster.wait_until(lambda: not broker.status()["disk"]["full"], 20, "there is room again")
+    cluster.producer("small", "--message", "goes on").succeed(20)
+    compare_lines(cluster.read("small", "--group", "g"), [b"goes on"], "what the group gets then")
+    return "a full disk let a group read and commit and a topic be deleted, and there was room"
 
 
 @scenario("bit-rot")
