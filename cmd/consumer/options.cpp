@@ -61,6 +61,12 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
         ->type_name("S")
         ->check(CLI::Range(1.0, 300.0).description(""))
         ->capture_default_str();
+    double timeout_ms = 0;
+    auto* limit =
+        app.add_option("--timeout", timeout_ms,
+                       "Give up, and say why, when no record came for so long; 0: never (120000, with --follow 0)")
+            ->type_name("MS")
+            ->check(CLI::NonNegativeNumber);
     auto* formatted = app.add_option("--format", options.format, "How to write a record, see below")
                           ->type_name("FORMAT")
                           ->capture_default_str();
@@ -85,6 +91,8 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
     if (const auto wrong = Formatter::check(options.format)) return std::unexpected(usage(*wrong));
     if (limited->count() > 0) options.count = count;
     if (fixed->count() > 0) options.consumer.partition = partition;
+    if (limit->count() == 0 && !options.consumer.follow) timeout_ms = 120'000;
+    options.consumer.timeout = std::chrono::nanoseconds(static_cast<std::int64_t>(timeout_ms * 1e6));
     options.consumer.session_timeout = std::chrono::milliseconds(static_cast<std::int64_t>(session_s * 1000));
     return options;
 }

@@ -57,7 +57,7 @@ Result<Response> ask_owner(runtime::Session& session, protocol::StreamId stream,
                                                        answer = std::move(response);
                                                        if (tries != nullptr) *tries = tried;
                                                    });
-    while (!answer) session.loop().run_until([&answer] { return answer.has_value(); }, limit);
+    session.wait([&answer] { return answer.has_value(); });
     return *std::move(answer);
 }
 

@@ -37,6 +37,9 @@ Result<std::vector<Member>> ask_members(runtime::Session& session, const client:
         if (!answer)
             return protocol::fail(answer.error().code, "{} at {} can't be verified: {}", broker.name,
                                   env::to_string(broker.endpoint), answer.error().message);
+        if (answer->history().code() != 0)
+            session.log().warn("{} at {}: {}", broker.name, env::to_string(broker.endpoint),
+                               answer->history().message());
         Member member{broker, {}};
         for (const proto::StreamDigest& digest : answer->streams())
             member.digests[{digest.summary().topic(), digest.summary().partition()}] = digest;
