@@ -1,7 +1,7 @@
 """One broker is cut off from all others and from the clients, and healed: the leader, the owner, a follower."""
 
 from checks import Stopwatch, check
-from client import Load, check_refused
+from client import Load, check_refused, read_history
 from scenario import scenario
 
 LONGEST_GAP_MS = 5000  # looser than what is promised (2 s): this machine may be busy
@@ -44,7 +44,7 @@ def _cut(run, cluster, victim, topic):
     check(refused_in < 2, f"producer --timeout 0 took {refused_in:.1f} s to be refused")
 
     # It serves what it knows to be committed, which trails the owner by a heartbeat.
-    served = cluster.read(topic, at=victim.place, brokers=[victim])
+    served = read_history(cluster, topic, at=victim.place, brokers=[victim])
     check(served == load.lines[: len(served)], f"{victim}, cut off, serves other records than those committed")
     check(
         len(served) >= known - Load.RATE / 2,
