@@ -53,7 +53,7 @@ TEST(NetResolver, IsAskedAgainAndAgain) {
     int answers = 0;
     Resolver resolver(loop, {{"localhost", 8001}}, [&answers](const Resolved& found) {
         ++answers;
-        EXPECT_TRUE(std::ranges::contains(found.endpoints, Endpoint{0x7f000001, 8001}));
+        EXPECT_EQ(std::ranges::count(found.endpoints, Endpoint{0x7f000001, 8001}), 1);
     });
     for (int asked = 1; asked <= 3; ++asked) {
         resolver.look_up();
