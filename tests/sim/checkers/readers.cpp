@@ -9,7 +9,7 @@ constexpr Duration kPatience = std::chrono::seconds(10);
 }
 
 Machine* ReaderChecker::source(protocol::StreamId stream, Endpoint client) const {
-    const Machine* newest = nullptr;
+    Machine* newest = nullptr;
     for (const auto& machine : machines_) {
         if (!machine->running() || !machine->node().settled()) continue;
         if (newest == nullptr || machine->node().current_view()->number > newest->node().current_view()->number)
