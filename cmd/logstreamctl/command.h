@@ -73,8 +73,7 @@ std::map<Endpoint, Result<Response>> ask_all(runtime::Session& session, const st
                                              answers.insert_or_assign(broker, client::read_response<Response>(message));
                                          });
     }
-    while (answers.size() < brokers.size())
-        session.loop().run_until([&] { return answers.size() == brokers.size(); }, limit);
+    session.wait([&] { return answers.size() == brokers.size(); });
     return answers;
 }
 template <class Response, class Proto>

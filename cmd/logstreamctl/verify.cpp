@@ -111,7 +111,9 @@ Result<Asked> ask_one_view(runtime::Session& session) {
     for (int tries = 1;; ++tries) {
         const client::ClusterView view = session.router().view();
         Result<Asked> asked = ask(session, view);
-        if (asked || tries == kMostTries || !wait_for_next_view(session, view.number)) return asked;
+        if (asked || tries == kMostTries) return asked;
+        session.log().warn("{}; waiting for the next view", asked.error().message);
+        if (!wait_for_next_view(session, view.number)) return asked;
     }
 }
 

@@ -89,7 +89,6 @@ private:
     std::uint64_t generation_{};
     std::uint64_t confirmed_generation_{};
     bool leaving_{};
-    std::string trouble_;
     Offsets assigned_;
     Offsets uncommitted_;
     TimePoint changed_at_{};

@@ -273,6 +273,9 @@ void Producer::settle(Duration limit, std::move_only_function<void()> done) {
     std::set<Endpoint> targets;
     for (const auto& sender : senders_)
         if (const auto target = sender->target()) targets.insert(*target);
+    look_timer_ = router_.env().set_timer(Waiting::kSayAfter, [this] {
+        if (settled_) router_.env().log().warn("waiting: not all owners have read what was sent to them");
+    });
     settle_timer_ = router_.env().set_timer(targets.empty() ? Duration{0} : limit, finish);
     barriers_missing_ = targets.size();
     // Messages of one connection are handled in order: when this one is answered, those before it have been read.
