@@ -19,7 +19,7 @@
 #include "internal/config/setting.h"
 #include "internal/net/interfaces.h"
 #include "internal/net/loop.h"
-#include "internal/net/resolve.h"
+#include "internal/net/resolver.h"
 #include "internal/net/uv_env.h"
 #include "internal/node/node.h"
 #include "internal/process/log_file.h"
@@ -33,7 +33,9 @@ using namespace logstream;
 
 constexpr std::size_t kLogFileBytes = 32u << 20;
 constexpr std::size_t kLogFiles = 5;
-constexpr std::size_t kOtherDescriptors = 128;  // sockets, peers, log files
+constexpr std::size_t kOtherDescriptors = 128;   // sockets, peers, log files
+constexpr std::chrono::seconds kFirstSeed{10};   // until then one seed has to stand for something
+constexpr std::chrono::seconds kSeedsAgain{10};  // so often they are looked up
 
 std::string host_name() {
     std::array<char, 256> name{};
@@ -146,11 +148,6 @@ protocol::Result<node::Settings> node_settings(const config::Config& config) {
     out.loses_unflushed = config.storage.fsync != config::FsyncPolicy::kGroup;
     out.expect = config.cluster.expect;
     out.discovery_timeout = config.discovery.timeout;
-    for (const config::HostPort& seed : config.discovery.seeds) {
-        auto resolved = net::resolve(seed.host, seed.port);
-        if (!resolved) return std::unexpected(resolved.error());
-        out.seeds.push_back(*resolved);
-    }
     out.heartbeat = config.failure.heartbeat;
     out.phi_suspect = config.failure.phi_suspect;
     out.phi_fail = config.failure.phi_fail;
@@ -195,6 +192,57 @@ std::string ask_loop(net::Loop& loop, std::function<std::string()> make) {
     return answer.wait_for(std::chrono::seconds(1)) == std::future_status::ready ? answer.get() : std::string();
 }
 
+// What the seeds' names stand for, at the start and as it changes: one that stands for something is enough.
+class Seeds {
+public:
+    Seeds(net::Loop& loop, net::UvEnv& env, const config::Config& config)
+        : env_(env), loop_(loop), resolver_(loop, names_of(config), [this](const auto& found) { on_answer(found); }) {}
+    ~Seeds() { env_.cancel_timer(timer_); }
+    Seeds(const Seeds&) = delete;
+    Seeds& operator=(const Seeds&) = delete;
+
+    protocol::Result<std::vector<env::Endpoint>> first(const config::Config& config) {
+        if (config.discovery.seeds.empty()) return found_.endpoints;
+        resolver_.look_up();
+        loop_.run_until([this] { return !found_.endpoints.empty() || found_.whole; }, kFirstSeed);
+        if (found_.endpoints.empty())
+            return protocol::fail(protocol::ErrorCode::kNetwork, "no seed can be asked: {}",
+                                  found_.trouble.empty() ? "the name service does not answer" : found_.trouble);
+        return found_.endpoints;
+    }
+    void follow(std::function<void(std::vector<env::Endpoint>)> changed) {
+        changed_ = std::move(changed);
+        if (resolver_.may_change()) look_again();
+    }
+
+private:
+    static std::vector<net::HostPort> names_of(const config::Config& config) {
+        std::vector<net::HostPort> names;
+        for (const config::HostPort& seed : config.discovery.seeds) names.push_back({seed.host, seed.port});
+        return names;
+    }
+    void look_again() {
+        timer_ = env_.set_timer(kSeedsAgain, [this] {
+            resolver_.look_up();
+            look_again();
+        });
+    }
+    void on_answer(const net::Resolved& found) {
+        if (!found.trouble.empty() && found.trouble != found_.trouble)
+            env_.log().warn("DISCOVERY a seed is left out until its name stands for something: {}", found.trouble);
+        const bool changed = found.endpoints != found_.endpoints;
+        found_ = found;
+        if (changed && changed_) changed_(found_.endpoints);
+    }
+
+    net::UvEnv& env_;
+    net::Loop& loop_;
+    net::Resolved found_;
+    std::function<void(std::vector<env::Endpoint>)> changed_;
+    env::TimerId timer_;
+    net::Resolver resolver_;
+};
+
 int run(config::Config config, const std::vector<std::string>& warnings, const ReadConfig& read) {
     config::Config given = config;
     if (config.node.address.ip == 0) {
@@ -228,6 +276,10 @@ int run(config::Config config, const std::vector<std::string>& warnings, const R
     if (!env) return failed(env.error());
     auto settings = node_settings(config);
     if (!settings) return failed(settings.error());
+    Seeds seeds(loop, **env, config);
+    auto first_seeds = seeds.first(config);
+    if (!first_seeds) return failed(first_seeds.error());
+    settings->seeds = *std::move(first_seeds);
 
     int exit_code = 0;
     node::Node node(**env, **store, *std::move(settings), [&](const protocol::Error& fatal) {
@@ -235,6 +287,7 @@ int run(config::Config config, const std::vector<std::string>& warnings, const R
         exit_code = 1;
         loop.stop();
     });
+    seeds.follow([&node](std::vector<env::Endpoint> changed) { node.set_seeds(std::move(changed)); });
     (*env)->on_accept([&node](env::ConnectionId, env::Endpoint) { return node.on_accept(); });
     (*env)->on_frame([&node](const env::ReceivedFrame& frame) { node.on_frame(frame); });
 

@@ -69,6 +69,11 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
                        "With --group: a consumer that is silent for so long is given up, 1 to 300", session_timeout())
         ->type_name("S")
         ->default_str("6");
+    std::optional<protocol::Duration> limit;
+    runtime::add_value(app, "--timeout", limit,
+                       "Give up, and say why, when no record came for so long; 0: never (120000, with --follow 0)",
+                       runtime::wait_in(kMillisecond))
+        ->type_name("MS");
     auto* formatted = app.add_option("--format", options.format, "How to write a record, see below")
                           ->type_name("FORMAT")
                           ->capture_default_str();
@@ -92,6 +97,7 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
     options.consumer.start = *start;
     if (!text::is_utf8(options.consumer.group)) return std::unexpected(usage("--group takes a name in UTF-8"));
     if (const auto wrong = Formatter::check(options.format)) return std::unexpected(usage(*wrong));
+    options.consumer.timeout = limit.value_or(options.consumer.follow ? protocol::Duration{} : 120'000 * kMillisecond);
     return options;
 }
 

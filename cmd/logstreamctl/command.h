@@ -54,7 +54,7 @@ Result<Response> ask_owner(runtime::Session& session, protocol::StreamId stream,
                                                        answer = std::move(response);
                                                        if (tries != nullptr) *tries = tried;
                                                    });
-    while (!answer) session.loop().run_until([&answer] { return answer.has_value(); }, limit);
+    session.wait([&answer] { return answer.has_value(); });
     return *std::move(answer);
 }
 
@@ -70,8 +70,7 @@ std::map<Endpoint, Result<Response>> ask_all(runtime::Session& session, const st
                                              answers.insert_or_assign(broker, client::read_response<Response>(message));
                                          });
     }
-    while (answers.size() < brokers.size())
-        session.loop().run_until([&] { return answers.size() == brokers.size(); }, limit);
+    session.wait([&] { return answers.size() == brokers.size(); });
     return answers;
 }
 template <class Response, class Proto>

@@ -281,9 +281,9 @@ int merge(const Common& common, const MergeOptions& options) {
     client::Bootstrap bootstrap;
     bootstrap.cluster = common.client.cluster.value_or("");
     for (const std::string& text : options.from) {
-        const auto endpoint = runtime::resolve(text);
-        if (!endpoint) return complain(endpoint.error());
-        bootstrap.brokers.push_back(*endpoint);
+        const auto endpoints = runtime::resolve_all(text);
+        if (endpoints) bootstrap.brokers.insert(bootstrap.brokers.end(), endpoints->begin(), endpoints->end());
+        if (!endpoints && text == options.from.back() && bootstrap.brokers.empty()) return complain(endpoints.error());
     }
     client::Router source((*session)->env(), bootstrap);
     source.want_all_topics();

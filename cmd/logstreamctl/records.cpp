@@ -152,9 +152,7 @@ int append(const Common& common, const AppendOptions& options) {
         if (auto sent = producer.send(record); !sent) error = sent.error();
     });
     if (!error) (*session)->router().start();
-    const auto done = [&] { return error || report; };
-    while (!(*session)->loop().run_until(done, std::chrono::hours(1))) {
-    }
+    (*session)->loop().run_until([&] { return error || report; }, Duration::max());
     if (!error && !report->outcome) error = report->outcome.error();
     if (error) return complain(*error);
     if (common.json) {

@@ -25,11 +25,13 @@ Result<Told> ask_status(runtime::Session& session, Endpoint broker) {
 Result<Told> find_status(runtime::Session& session, const Common& common) {
     Error last{ErrorCode::kNetwork, "no broker answers"};
     for (const std::string& broker : common.client.brokers) {
-        const auto endpoint = runtime::resolve(broker);
-        if (!endpoint) return std::unexpected(endpoint.error());
-        auto told = ask_status(session, *endpoint);
-        if (told) return told;
-        last = told.error();
+        const auto endpoints = runtime::resolve_all(broker);
+        if (!endpoints) last = endpoints.error();
+        for (const Endpoint endpoint : endpoints.value_or(std::vector<Endpoint>{})) {
+            auto told = ask_status(session, endpoint);
+            if (told) return told;
+            last = told.error();
+        }
     }
     if (!common.client.brokers.empty()) return std::unexpected(last);
     if (auto connected = session.connect(); !connected) return std::unexpected(connected.error());

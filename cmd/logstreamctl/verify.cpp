@@ -37,6 +37,9 @@ Result<std::vector<Member>> ask_members(runtime::Session& session, const client:
         if (!answer)
             return protocol::fail(answer.error().code, "{} at {} can't be verified: {}", broker.name,
                                   env::to_string(broker.endpoint), answer.error().message);
+        if (answer->history().code() != 0)
+            session.log().warn("{} at {}: {}", broker.name, env::to_string(broker.endpoint),
+                               answer->history().message());
         Member member{broker, {}};
         for (const proto::StreamDigest& digest : answer->streams())
             member.digests[{digest.summary().topic(), digest.summary().partition()}] = digest;
@@ -108,7 +111,9 @@ Result<Asked> ask_one_view(runtime::Session& session) {
     for (int tries = 1;; ++tries) {
         const client::ClusterView view = session.router().view();
         Result<Asked> asked = ask(session, view);
-        if (asked || tries == kMostTries || !wait_for_next_view(session, view.number)) return asked;
+        if (asked || tries == kMostTries) return asked;
+        session.log().warn("{}; waiting for the next view", asked.error().message);
+        if (!wait_for_next_view(session, view.number)) return asked;
     }
 }
 

@@ -1,14 +1,11 @@
 #include "cmd/runtime/client_flags.h"
 
-#include <netdb.h>
-#include <netinet/in.h>
-
-#include <algorithm>
+#include <charconv>
 #include <cstdio>
-#include <memory>
 
 #include "cmd/runtime/values.h"
 #include "internal/config/arguments.h"
+#include "internal/net/resolve.h"
 
 namespace logstream::runtime {
 
@@ -64,25 +61,28 @@ int wrong_usage(std::string_view program, std::string_view message) {
     return kUsage;
 }
 
-protocol::Result<env::Endpoint> resolve(const std::string& host_and_port) {
-    if (auto endpoint = env::parse_endpoint(host_and_port)) return endpoint;
+protocol::Result<net::HostPort> split_address(const std::string& host_and_port) {
     const std::size_t colon = host_and_port.rfind(':');
-    if (colon == std::string::npos || colon == 0 || colon + 1 == host_and_port.size())
+    std::uint16_t port = 0;
+    const char* end = host_and_port.data() + host_and_port.size();
+    const bool whole = colon != std::string::npos && colon > 0 && colon + 1 < host_and_port.size();
+    if (!whole || std::from_chars(host_and_port.data() + colon + 1, end, port) != std::from_chars_result{end, {}} ||
+        port == 0)
         return protocol::fail(protocol::ErrorCode::kConfig,
                               "'{}' is not an address: expected HOST:PORT, as in 10.0.0.1:8001", host_and_port);
-    const std::string host = host_and_port.substr(0, colon);
-    const std::string port = host_and_port.substr(colon + 1);
-    addrinfo hints{};
-    hints.ai_family = AF_INET;
-    hints.ai_socktype = SOCK_STREAM;
-    hints.ai_flags = AI_NUMERICSERV;
-    addrinfo* found = nullptr;
-    if (const int error = getaddrinfo(host.c_str(), port.c_str(), &hints, &found); error != 0)
-        return protocol::fail(protocol::ErrorCode::kConfig, "'{}' can't be resolved: {}", host_and_port,
-                              gai_strerror(error));
-    const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owner(found, &freeaddrinfo);
-    const auto* address = reinterpret_cast<const sockaddr_in*>(found->ai_addr);
-    return env::Endpoint{ntohl(address->sin_addr.s_addr), ntohs(address->sin_port)};
+    return net::HostPort{host_and_port.substr(0, colon), port};
+}
+
+protocol::Result<std::vector<env::Endpoint>> resolve_all(const std::string& host_and_port) {
+    const auto at = split_address(host_and_port);
+    if (!at) return std::unexpected(at.error());
+    return net::resolve(at->host, at->port);
+}
+
+protocol::Result<env::Endpoint> resolve(const std::string& host_and_port) {
+    const auto all = resolve_all(host_and_port);
+    if (!all) return std::unexpected(all.error());
+    return all->front();
 }
 
 int complain(std::string_view program, const protocol::Error& error) {

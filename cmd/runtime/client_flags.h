@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "internal/client/router.h"
+#include "internal/net/resolver.h"
 
 namespace logstream::runtime {
 
@@ -35,7 +36,10 @@ std::optional<int> parse(CLI::App& app, int argc, char** argv,
 // "name: message, Try name --help." on stderr; returns kUsage.
 int wrong_usage(std::string_view program, std::string_view message);
 
-// HOST:PORT to an address; asks the name service, which may block.
+// HOST:PORT in two.
+protocol::Result<net::HostPort> split_address(const std::string& host_and_port);
+// HOST:PORT to all addresses that it stands for, at least one, or to the first; asks the name service, which may block.
+protocol::Result<std::vector<env::Endpoint>> resolve_all(const std::string& host_and_port);
 protocol::Result<env::Endpoint> resolve(const std::string& host_and_port);
 
 // "name: message" on stderr; returns kFailed.

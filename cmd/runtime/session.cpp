@@ -2,6 +2,8 @@
 
 #include <spdlog/sinks/stdout_color_sinks.h>
 
+#include "internal/client/waiting.h"
+
 namespace logstream::runtime {
 
 std::shared_ptr<spdlog::logger> make_logger(std::string_view program, bool verbose) {
@@ -19,12 +21,15 @@ protocol::Result<std::unique_ptr<Session>> Session::open(std::string_view progra
     const std::string cluster = flags.cluster.value_or(flags.brokers.empty() ? "logstream" : "");
     bootstrap.cluster = cluster;
     bootstrap.deadline = deadline;
+    std::vector<net::HostPort> names;
     for (const std::string& broker : flags.brokers) {
-        auto endpoint = resolve(broker);
-        if (!endpoint) return std::unexpected(endpoint.error());
-        bootstrap.brokers.push_back(*endpoint);
+        auto name = split_address(broker);
+        if (!name) return std::unexpected(name.error());
+        names.push_back(*std::move(name));
+        bootstrap.named += (bootstrap.named.empty() ? "" : ",") + broker;
     }
     std::unique_ptr<Session> session(new Session);
+    if (!names.empty()) bootstrap.look_up = [raw = session.get()] { raw->resolver_->look_up(); };
     session->log_ = make_logger(program, flags.verbose);
     net::NetOptions options;
     options.cluster = cluster;
@@ -35,6 +40,11 @@ protocol::Result<std::unique_ptr<Session>> Session::open(std::string_view progra
     session->env_ = std::move(*env);
     session->log_->info("looking for brokers {}", flags.brokers.empty() ? "by broadcast" : "at the addresses given");
     session->router_ = std::make_unique<client::Router>(*session->env_, std::move(bootstrap));
+    session->resolver_ = std::make_unique<net::Resolver>(
+        session->loop_, std::move(names), [raw = session.get()](const net::Resolved& brokers) {
+            raw->tell_names(brokers);
+            if (raw->router_) raw->router_->resolved(brokers.endpoints, brokers.trouble);
+        });
     session->router_->listen([raw = session.get()] { raw->tell_view(); });
     session->env_->on_frame([raw = session.get()](const env::ReceivedFrame& frame) {
         if (raw->router_) raw->router_->on_frame(frame);
@@ -44,11 +54,25 @@ protocol::Result<std::unique_ptr<Session>> Session::open(std::string_view progra
 
 protocol::Result<void> Session::connect() {
     router_->start();
-    const auto decided = [this] { return router_->view().known() || router_->failure(); };
-    while (!loop_.run_until(decided, std::chrono::hours(1))) {
-    }
+    wait([this] { return router_->settled() || router_->failure(); });
     if (router_->failure()) return std::unexpected(*router_->failure());
+    if (!router_->reaches_quorum())
+        log_->warn("{}: what follows may be history, there may be more elsewhere", router_->trouble());
     return {};
+}
+
+void Session::wait(const std::function<bool()>& done) {
+    client::Waiting waiting(*env_);
+    while (!loop_.run_until(done, std::chrono::milliseconds(500))) {
+        const std::string trouble = router_->trouble();
+        waiting.look(trouble.empty() ? "the answer is not there yet" : trouble);
+    }
+}
+
+void Session::tell_names(const net::Resolved& brokers) {
+    if (brokers.trouble == told_names_) return;
+    told_names_ = brokers.trouble;
+    if (!brokers.trouble.empty() && !brokers.endpoints.empty()) log_->warn("{}", brokers.trouble);
 }
 
 void Session::tell_view() {

@@ -24,7 +24,6 @@ ClusterView::ClusterView(const proto::MetadataResponse& response)
     }
     std::ranges::sort(members, {}, &Broker::id);
     ring_ = ring::HashRing(ids);
-    merge_topics(response);
 }
 
 void ClusterView::merge_topics(const proto::MetadataResponse& response) {
@@ -33,17 +32,21 @@ void ClusterView::merge_topics(const proto::MetadataResponse& response) {
         answer.error = {static_cast<protocol::ErrorCode>(info.error().code()), info.error().message()};
         answer.topic =
             Topic{info.name(), TopicId{info.topic()}, std::max(1U, info.settings().partitions()), info.settings()};
-        topics_.insert_or_assign(info.name(), std::move(answer));
+        answer.as_of = response.topics_as_of();
+        const auto [known, added] = topics_.try_emplace(info.name(), answer);
+        if (added || answer.as_of < known->second.as_of) continue;
+        // One who can't tell now says nothing against what is known.
+        const bool existed = known->second.error.code == protocol::ErrorCode::kNone || known->second.deleted;
+        if (existed && answer.error.code != protocol::ErrorCode::kNone) {
+            if (answer.error.code != protocol::ErrorCode::kUnknownTopic) continue;
+            answer.deleted = true;
+            answer.error.message = fmt::format("topic '{}' was deleted", info.name());
+        }
+        known->second = std::move(answer);
     }
 }
 
-void ClusterView::keep_topics_of(const ClusterView& older) {
-    for (const auto& [name, answer] : older.topics_) {
-        const auto [at, added] = topics_.emplace(name, answer);
-        const bool worse = at->second.error.code != protocol::ErrorCode::kNone;
-        if (!added && worse && answer.error.code == protocol::ErrorCode::kNone) at->second = answer;
-    }
-}
+void ClusterView::keep_topics_of(const ClusterView& older) { topics_ = older.topics_; }
 
 const Broker* ClusterView::owner(StreamId stream) const {
     return find(stream == protocol::kMetadataStream ? leader : ring_.owner(stream));
@@ -60,6 +63,11 @@ protocol::Result<Topic> ClusterView::topic(std::string_view name) const {
         return protocol::fail(protocol::ErrorCode::kUnknownTopic, "topic '{}' is not known yet", name);
     if (found->second.error.code != protocol::ErrorCode::kNone) return std::unexpected(found->second.error);
     return found->second.topic;
+}
+
+bool ClusterView::was_deleted(std::string_view name) const {
+    const auto found = topics_.find(name);
+    return found != topics_.end() && found->second.deleted;
 }
 
 std::vector<Topic> ClusterView::topics() const {

@@ -37,15 +37,17 @@ struct Topic {
     proto::TopicSettings settings;
 };
 
-// One METADATA answer, or several of one view put together. A value: copied, compared by hand, never shared.
+// The view that a METADATA answer tells of, and what the answers so far said of topics. A value: copied, compared by
+// hand, never shared.
 class ClusterView {
 public:
     ClusterView() = default;
     explicit ClusterView(const proto::MetadataResponse& response);
 
-    // Takes over what another answer about the same view says of topics.
+    // Takes over what another answer says of topics, as far as it is newer than what is known (a broker that is
+    // catching up knows less).
     void merge_topics(const proto::MetadataResponse& response);
-    // A newer view's answer may know less of topics than the older one did (a broker that is catching up).
+    // What was known before this view.
     void keep_topics_of(const ClusterView& older);
 
     bool known() const { return cluster_id.value != 0; }
@@ -56,6 +58,8 @@ public:
     std::vector<NodeId> replicas(StreamId stream) const { return ring_.preference(stream, members.size()); }
     // The topic, or why there is none (kUnknownTopic also when nobody was asked for it).
     protocol::Result<Topic> topic(std::string_view name) const;
+    // It was there and is not any more.
+    bool was_deleted(std::string_view name) const;
     // All topics that are known to exist, by name.
     std::vector<Topic> topics() const;
 
@@ -70,6 +74,8 @@ private:
     struct Answer {
         Topic topic;
         protocol::Error error;  // kNone when the topic exists
+        std::int64_t as_of{};   // how much of the metadata stream the broker knew
+        bool deleted{};
     };
 
     ring::HashRing ring_;

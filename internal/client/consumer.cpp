@@ -10,7 +10,8 @@ namespace logstream::client {
 
 namespace {
 constexpr Duration kCheckEvery = std::chrono::milliseconds(250);
-}
+constexpr Duration kLookEvery = std::chrono::milliseconds(500);
+}  // namespace
 
 Consumer::Consumer(Router& router, ConsumerOptions options, RecordHandler on_record, FinishHandler on_finish)
     : router_(router),
@@ -18,7 +19,8 @@ Consumer::Consumer(Router& router, ConsumerOptions options, RecordHandler on_rec
       record_handler_(std::move(on_record)),
       finish_handler_(std::move(on_finish)),
       on_record_([this](const ConsumedRecord& record) { return this->on_record(record); }),
-      on_reader_end_([this] { on_reader_end(); }) {
+      on_reader_end_([this] { on_reader_end(); }),
+      waiting_(router.env()) {
     reader_options_.topic = options_.topic;
     reader_options_.follow = options_.follow;
     reader_options_.max_bytes = options_.max_bytes;
@@ -29,12 +31,15 @@ Consumer::~Consumer() {
     router_.unlisten(listener_);
     router_.env().cancel_timer(topic_timer_);
     router_.env().cancel_timer(check_timer_);
+    router_.env().cancel_timer(look_timer_);
 }
 
 void Consumer::start() {
     if (auto valid = check_topic_name(options_.topic); !valid) return finish(std::move(valid));
     router_.want_topic(options_.topic, AutoCreate::kNo);
     topic_timer_ = router_.env().set_timer(options_.topic_timeout, [this] { on_topic_timeout(); });
+    progress_at_ = router_.env().now();
+    look_timer_ = router_.env().set_timer(kLookEvery, [this] { look(); });
     router_.refresh();
     if (router_.view().known()) on_view();
 }
@@ -42,24 +47,50 @@ void Consumer::start() {
 void Consumer::on_view() {
     if (stopped_) return;
     if (router_.failure()) return finish(std::unexpected(*router_.failure()));
+    const auto topic = router_.view().topic(options_.topic);
+    if (topic) {
+        on_topic(*topic);
+    } else if (topic_ && router_.view().was_deleted(options_.topic)) {
+        on_topic_gone("was deleted");
+    }
     for (const auto& [partition, reader] : readers_) reader->on_view();
     if (opened_ || !router_.view().known()) return;
-    const auto topic = router_.view().topic(options_.topic);
-    if (!topic) {
-        if (disposition(topic.error().code) == Disposition::kDefinite) return finish(std::unexpected(topic.error()));
-        return router_.refresh();  // somebody may be creating it
+    if (disposition(topic.error().code) == Disposition::kDefinite) return finish(std::unexpected(topic.error()));
+    router_.refresh();  // somebody may be creating it
+}
+
+void Consumer::on_topic(const Topic& topic) {
+    const bool first = !opened_;
+    if (topic_ && topic_->id != topic.id) on_topic_gone("was deleted and made anew");
+    const std::uint32_t read = topic_ ? topic_->partitions : 0;
+    if (stopped_ || (topic_ && read == topic.partitions)) return;
+    topic_ = topic;
+    if (first) {
+        opened_ = true;
+        router_.env().cancel_timer(topic_timer_);
+        if (!options_.group.empty()) {
+            join_group();
+            return schedule_check();
+        }
+        if (options_.partition && *options_.partition >= topic.partitions)
+            return finish(protocol::fail(ErrorCode::kInvalid, "topic '{}' has the partitions 0 to {}, not {}",
+                                         options_.topic, topic.partitions - 1, *options_.partition));
     }
-    opened_ = true;
-    router_.env().cancel_timer(topic_timer_);
-    if (!options_.group.empty()) {
-        join_group();
-        return schedule_check();
-    }
-    if (options_.partition && *options_.partition >= topic->partitions)
-        return finish(protocol::fail(ErrorCode::kInvalid, "topic '{}' has the partitions 0 to {}, not {}",
-                                     options_.topic, topic->partitions - 1, *options_.partition));
-    for (std::uint32_t partition = 0; partition < topic->partitions; ++partition)
-        if (options_.partition.value_or(partition) == partition) open({topic->id, partition}, options_.start);
+    if (member_ || (!first && !options_.follow)) return;
+    for (std::uint32_t partition = read; partition < topic.partitions; ++partition)
+        if (options_.partition.value_or(partition) == partition)
+            open({topic.id, partition}, first ? options_.start : StartAt{StartAt::Kind::kEarliest});
+}
+
+// In a group its owner says what is read in place of it.
+void Consumer::on_topic_gone(std::string_view what) {
+    if (!options_.follow)
+        return finish(
+            protocol::fail(ErrorCode::kUnknownTopic, "topic '{}' {} while it was read", options_.topic, what));
+    router_.env().log().warn("topic '{}' {}: going on at the beginning of the new one{}", options_.topic, what,
+                             router_.view().was_deleted(options_.topic) ? ", when it is there" : "");
+    topic_.reset();
+    if (!member_) readers_.clear();
 }
 
 void Consumer::join_group() {
@@ -90,6 +121,7 @@ void Consumer::open(StreamId stream, StartAt start) {
 
 bool Consumer::on_record(const ConsumedRecord& record) {
     if (member_) emitted_[readers_.at(record.partition)->stream()] = record.offset.value + 1;
+    progress_at_ = router_.env().now();
     return record_handler_(record) && !stopped_;
 }
 
@@ -123,6 +155,10 @@ void Consumer::check_end() {
         if (reader->failure()) return finish(std::unexpected(*reader->failure()));
     const bool all_ended = std::ranges::all_of(readers_, [](const auto& entry) { return entry.second->ended(); });
     if (options_.follow) return;
+    const auto in_doubt =
+        std::ranges::find_if(readers_, [](const auto& entry) { return !entry.second->doubt().empty(); });
+    if (all_ended && in_doubt != readers_.end())
+        return finish(std::unexpected(Error{ErrorCode::kNoQuorum, in_doubt->second->doubt()}));
     if (!member_) {
         if (all_ended && opened_) finish({});
         return;
@@ -131,6 +167,43 @@ void Consumer::check_end() {
     const Duration patience = readers_.empty() ? member_->session_timeout() * 2 / 3 : Duration{0};
     if (all_ended && member_->stable() && !next_assignment_ && member_->unchanged_for() >= patience) return finish({});
     check_timer_ = router_.env().set_timer(kCheckEvery, [this] { check_end(); });
+}
+
+std::optional<Offset> Consumer::position(std::uint32_t partition) const {
+    const auto reader = readers_.find(partition);
+    return reader == readers_.end() ? std::nullopt : std::optional(reader->second->next());
+}
+
+void Consumer::look() {
+    if (stopped_) return;
+    look_timer_ = router_.env().set_timer(kLookEvery, [this] { look(); });
+    const std::string why = why_waiting();
+    waiting_.look(why);
+    // Whoever takes the records may stand still for as long as it likes.
+    const TimePoint now = router_.env().now();
+    const bool full = std::ranges::any_of(readers_, [](const auto& entry) { return entry.second->paused(); });
+    if (full && (!member_ || member_->lives())) progress_at_ = now;
+    if (options_.timeout <= Duration{0} || now - progress_at_ < options_.timeout) return;
+    finish(protocol::fail(ErrorCode::kTimeout, "no record came within {:g} s: {}",
+                          std::chrono::duration<double>(options_.timeout).count(),
+                          why.empty() ? "there is nothing new" : why));
+}
+
+// Why it does not go on; empty: it does, or only has to wait for new records.
+std::string Consumer::why_waiting() const {
+    if (!topic_) {
+        const std::string trouble = router_.trouble();
+        return trouble.empty() ? router_.view().topic(options_.topic).error().message : trouble;
+    }
+    for (const auto& [partition, reader] : readers_)
+        if (std::string trouble = reader->trouble(); !trouble.empty()) return trouble;
+    if (!member_) return {};
+    if (!member_->trouble().empty()) return member_->trouble();
+    if (!member_->stable()) {
+        const std::string trouble = router_.trouble();
+        return trouble.empty() ? fmt::format("group '{}' does not answer", options_.group) : trouble;
+    }
+    return readers_.empty() ? fmt::format("the other members of group '{}' read all partitions", options_.group) : "";
 }
 
 // Stops what is lost at once; the rest waits until everything lost has been written. Where another member went on,

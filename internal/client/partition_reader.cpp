@@ -10,7 +10,7 @@ namespace logstream::client {
 namespace {
 // An answer is awaited this much longer than the broker was asked to wait; doubled with each silence.
 constexpr Duration kGrace = std::chrono::milliseconds(500);
-constexpr unsigned kMaxDoublings = 5;
+constexpr unsigned kMaxDoublings = 3;
 // How long a replica is read from before the owner is tried again (at once in another view).
 constexpr Duration kReplicaMode = std::chrono::seconds(5);
 // Of one batch. What brokers accept is far below; this is against a broken one.
@@ -29,12 +29,13 @@ PartitionReader::~PartitionReader() {
 }
 
 void PartitionReader::start() {
-    good_since_ = router_.env().now();
+    began_ = good_since_ = router_.env().now();
     ask();
 }
 
 void PartitionReader::resume() {
     if (!std::exchange(paused_, false) || phase_ != Phase::kReading) return;
+    good_since_ = router_.env().now();  // nobody was asked meanwhile
     emit();
 }
 
@@ -55,20 +56,24 @@ void PartitionReader::on_view() {
 
 std::optional<PartitionReader::Target> PartitionReader::choose_target() {
     const ClusterView& view = router_.view();
-    const auto topic = view.topic(options_.topic);
-    if (!topic) return std::nullopt;
     const TimePoint now = router_.env().now();
     const Broker* owner = view.owner(stream_);
-    const bool stay_with_replica = now < replica_mode_until_ && view.number == replica_mode_view_;
+    const bool reads_replica = replica_mode_until_ != TimePoint{} && view.number == replica_mode_view_;
+    const bool owner_stands = owner != nullptr && router_.in_quorum(owner->endpoint);
+    const bool stay_with_replica = reads_replica && (now < replica_mode_until_ || !owner_stands);
     if (stay_with_replica && timeouts_ == 0 && !backoff_.in_trouble()) return target_;
     const bool owner_lives = owner != nullptr && router_.heard_of_late(owner->endpoint);
     if (owner != nullptr && now - good_since_ < kPatience) return Target{owner->endpoint, false};
     if (owner_lives && turn_++ % 2 == 0) return Target{owner->endpoint, false};
-    std::vector<Endpoint> replicas;
-    for (const Broker& member : view.members)
-        if (router_.heard_of_late(member.endpoint)) replicas.push_back(member.endpoint);
-    if (replicas.empty())
-        for (const Broker& member : view.members) replicas.push_back(member.endpoint);
+    std::vector<Endpoint> in_quorum;
+    std::vector<Endpoint> heard;
+    std::vector<Endpoint> all;
+    for (const Broker& member : view.members) {
+        if (router_.in_quorum(member.endpoint)) in_quorum.push_back(member.endpoint);
+        if (router_.heard_of_late(member.endpoint)) heard.push_back(member.endpoint);
+        all.push_back(member.endpoint);
+    }
+    const std::vector<Endpoint>& replicas = !in_quorum.empty() ? in_quorum : !heard.empty() ? heard : all;
     if (replicas.empty()) return std::nullopt;
     return Target{replicas[turn_++ / 2 % replicas.size()], true};
 }
@@ -77,16 +82,10 @@ void PartitionReader::ask() {
     if (asked_.value != 0) return;
     router_.env().cancel_timer(retry_timer_);
     const auto target = choose_target();
-    if (!target) {
-        const auto topic = router_.view().topic(options_.topic);
-        if (!topic && router_.view().known() && disposition(topic.error().code) == Disposition::kDefinite)
-            return fail(topic.error());
-        return trouble({ErrorCode::kNetwork, "no broker is known that owns the partition"});
-    }
+    if (!target) return trouble({ErrorCode::kNetwork, "no broker is known that owns the partition"});
     target_ = *target;
     asked_view_ = router_.view().number;
-    if (phase_ == Phase::kLocating) return ask_offsets(target_);
-    ask_records(target_);
+    phase_ == Phase::kLocating ? ask_offsets(target_) : ask_records(target_);
 }
 
 void PartitionReader::ask_offsets(const Target& target) {
@@ -96,8 +95,9 @@ void PartitionReader::ask_offsets(const Target& target) {
     header.set_partition(stream_.partition);
     header.set_timestamp_ms(-1);
     header.set_any_replica(target.any_replica);
-    asked_ = router_.requests().send(target.endpoint, MessageType::kListOffsets, header.SerializeAsString(), {},
-                                     kGrace * (2U << std::min(timeouts_, kMaxDoublings)),
+    const Duration limit = kGrace * (2U << std::min(timeouts_, kMaxDoublings));
+    overdue_ = router_.env().now() + limit + kGrace;
+    asked_ = router_.requests().send(target.endpoint, MessageType::kListOffsets, header.SerializeAsString(), {}, limit,
                                      [this](const Result<Message>& answer) {
                                          asked_ = {};
                                          on_offsets(answer);
@@ -109,13 +109,14 @@ void PartitionReader::ask_records(const Target& target) {
     header.set_cluster_id(router_.view().cluster_id.value);
     header.set_topic(stream_.topic.value);
     header.set_partition(stream_.partition);
-    header.set_offset(next_.value);
+    header.set_offset((phase_ == Phase::kCounting ? tail_->next() : next_).value);
     header.set_max_bytes(options_.max_bytes);
     header.set_max_wait_ms(
         static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(options_.max_wait).count()));
     header.set_any_replica(target.any_replica);
-    asked_ = router_.requests().send(target.endpoint, MessageType::kFetch, header.SerializeAsString(), {},
-                                     options_.max_wait + kGrace * (1U << std::min(timeouts_, kMaxDoublings)),
+    const Duration limit = options_.max_wait + kGrace * (1U << std::min(timeouts_, kMaxDoublings));
+    overdue_ = router_.env().now() + limit + kGrace;
+    asked_ = router_.requests().send(target.endpoint, MessageType::kFetch, header.SerializeAsString(), {}, limit,
                                      [this](const Result<Message>& answer) {
                                          asked_ = {};
                                          on_records(answer);
@@ -125,7 +126,10 @@ void PartitionReader::ask_records(const Target& target) {
 void PartitionReader::on_offsets(const Result<Message>& answer) {
     const auto response = read_response<proto::ListOffsetsResponse>(answer);
     if (!response) return trouble(response.error());
-    answered_well();
+    const bool in_doubt = response->history().code() != 0;
+    if (in_doubt && !located_ && !options_.follow && router_.env().now() - began_ < kEndPatience)
+        return trouble({static_cast<ErrorCode>(response->history().code()), response->history().message()});
+    answered_well(response->history());
     const Offset log_start{response->log_start()};
     high_watermark_ = std::max(high_watermark_, Offset{response->high_watermark()});
     phase_ = Phase::kReading;
@@ -136,21 +140,47 @@ void PartitionReader::on_offsets(const Result<Message>& answer) {
     located_ = true;
     backoff_.reset();
     end_ = high_watermark_;
+    if (in_doubt)
+        doubt_ =
+            fmt::format("{}/{} is read to offset {}, where {} sees its end, and there may be more: {}", options_.topic,
+                        stream_.partition, end_.value, env::to_string(target_.endpoint), response->history().message());
     switch (start_.kind) {
         case StartAt::Kind::kEarliest:
-            next_ = log_start;
-            break;
+            return begin_at(log_start, log_start);
         case StartAt::Kind::kLatest:
-            next_ = high_watermark_;
-            break;
+            return begin_at(high_watermark_, log_start);
         case StartAt::Kind::kOffset:
-            next_ = Offset{start_.value};
-            break;
+            return begin_at(Offset{start_.value}, log_start);
         case StartAt::Kind::kTail:
-            next_ = std::max(log_start, high_watermark_ - start_.value);
-            break;
+            tail_.emplace(log_start, end_, start_.value);
+            phase_ = Phase::kCounting;
+            return count_tail();
     }
+}
+
+void PartitionReader::begin_at(Offset next, Offset log_start) {
+    next_ = next;
     if (next_ < log_start) return below_log_start(log_start);
+    emit();
+}
+
+// Goes on with what is pending, or asks for more, until it is known where the last records begin.
+void PartitionReader::count_tail() {
+    while (!tail_->done() && !pending_.empty()) {
+        const auto size = protocol::peek_batch_bytes(pending_.span());
+        if (!size || *size > pending_.size()) return corrupt("an answer that ends within a batch");
+        const auto batch = protocol::BatchView::parse(pending_.slice(0, *size));
+        if (!batch || !batch->crc_ok() || !tail_->take(*batch, kMaxDecompressedBytes))
+            return corrupt(fmt::format("a damaged batch behind offset {}", tail_->next().value));
+        pending_ = pending_.from(*size);
+        backoff_.reset();
+    }
+    if (!tail_->done()) return ask();
+    pending_ = {};
+    phase_ = Phase::kReading;
+    next_ = tail_->begin();
+    surplus_ = tail_->surplus();
+    tail_.reset();
     emit();
 }
 
@@ -158,15 +188,19 @@ void PartitionReader::on_records(const Result<Message>& answer) {
     const auto response = read_response<proto::FetchResponse>(answer);
     if (!response) {
         // Below the log's start, or above what this broker has? LIST_OFFSETS tells.
-        if (response.error().code == ErrorCode::kOffsetOutOfRange) phase_ = Phase::kLocating;
+        if (response.error().code == ErrorCode::kOffsetOutOfRange) {
+            phase_ = Phase::kLocating;
+            if (tail_) located_ = false;  // retention: the search begins anew
+            tail_.reset();
+        }
         return trouble(response.error());
     }
-    answered_well();
+    answered_well(response->history());
     high_watermark_ = std::max(high_watermark_, Offset{response->high_watermark()});
     pending_ = answer->body;
     if (pending_.empty()) backoff_.reset();
     if (!pending_.empty()) router_.pin_lineage();
-    emit();
+    phase_ == Phase::kCounting ? count_tail() : emit();
 }
 
 void PartitionReader::below_log_start(Offset log_start) {
@@ -174,6 +208,7 @@ void PartitionReader::below_log_start(Offset log_start) {
         router_.env().log().warn("{}/{}: the records {} to {} are gone (retention); going on at {}", options_.topic,
                                  stream_.partition, next_.value, log_start.value - 1, log_start.value);
         next_ = log_start;
+        surplus_ = 0;
         return emit();
     }
     fail({ErrorCode::kOffsetOutOfRange,
@@ -206,7 +241,7 @@ void PartitionReader::emit() {
 bool PartitionReader::emit_batch(const protocol::BatchView& batch) {
     if (batch.next_offset() <= next_) return true;
     const auto topic = router_.view().topic(options_.topic);
-    if (batch.base_offset() > next_ && topic && !topic->settings.compact()) {
+    if (batch.base_offset() > next_ && topic && topic->id == stream_.topic && !topic->settings.compact()) {
         corrupt(
             fmt::format("an answer that leaves out the offsets {} to {}", next_.value, batch.base_offset().value - 1));
         return false;
@@ -221,6 +256,10 @@ bool PartitionReader::emit_batch(const protocol::BatchView& batch) {
             if (record.offset < next_) return true;
             if (!options_.follow && record.offset >= end_) return false;
             next_ = record.offset + 1;
+            if (surplus_ > 0) {
+                --surplus_;
+                return true;
+            }
             if (on_record_({stream_.partition, record.offset, record})) return true;
             stopped = true;
             return false;
@@ -247,27 +286,43 @@ void PartitionReader::corrupt(std::string_view what) {
                                               options_.topic, stream_.partition)});
 }
 
-void PartitionReader::answered_well() {
+void PartitionReader::answered_well(const proto::Failure& history) {
     const TimePoint now = router_.env().now();
     good_since_ = now;
     timeouts_ = 0;
-    if (target_.any_replica && now >= replica_mode_until_) {
-        if (replica_mode_until_ == TimePoint{})
-            router_.env().log().warn(
-                "{}/{}: {}; reading what {} knows to be committed, which may lack the newest records", options_.topic,
-                stream_.partition,
-                router_.no_quorum_reason().empty() ? "the owner does not answer" : router_.no_quorum_reason(),
-                env::to_string(target_.endpoint));
+    last_error_ = {ErrorCode::kNone, {}};
+    const bool has_quorum = history.code() == 0;
+    if (!target_.any_replica) {
+        replica_mode_until_ = {};
+        return;
+    }
+    if (replica_mode_until_ == TimePoint{})
+        router_.env().log().warn("{}/{}: {}; reading what {} knows to be committed, which may lack the newest records",
+                                 options_.topic, stream_.partition,
+                                 !has_quorum ? history.message() : "the owner does not answer",
+                                 env::to_string(target_.endpoint));
+    // When the quorum is back the owner may be, too.
+    const bool had_quorum = std::exchange(replica_has_quorum_, has_quorum);
+    if (has_quorum && !had_quorum && now < replica_mode_until_) {
+        replica_mode_until_ = now;
+    } else if (now >= replica_mode_until_) {
         replica_mode_until_ = now + kReplicaMode;
         replica_mode_view_ = router_.view().number;
-    } else if (!target_.any_replica) {
-        replica_mode_until_ = {};
     }
+}
+
+std::string PartitionReader::trouble() const {
+    if (paused_ || last_error_.code == ErrorCode::kNone) return {};
+    const std::string common = router_.trouble();
+    return common.empty() ? last_error_.message : common;
 }
 
 void PartitionReader::ask_others_too() { good_since_ = std::min(good_since_, router_.env().now() - kPatience); }
 
 void PartitionReader::trouble(const Error& error) {
+    last_error_ = error;
+    // This process stood still: it knows nothing of how long the others did not answer.
+    if (error.code == ErrorCode::kTimeout && router_.env().now() > overdue_) good_since_ = router_.env().now();
     // That broker went over to another history; whether all of this one's did, the router will tell.
     if (error.code == ErrorCode::kWrongCluster) ask_others_too();
     if (disposition(error.code) == Disposition::kDefinite && error.code != ErrorCode::kOffsetOutOfRange)

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "internal/client/router.h"
+#include "internal/client/tail_search.h"
 #include "internal/protocol/record_batch.h"
 
 namespace logstream::client {
@@ -45,13 +46,18 @@ struct ConsumedRecord {
     const protocol::Record& record;  // valid during the call
 };
 
+// Reads one topic: not another one that takes its name later.
+//
 // One request is under way at a time; the next offset to emit is kept here alone, so that asking again, anyone, at any
-// time, is safe. The owner is asked first. When it has not answered well for `kPatience`, any broker of the view is
-// asked for what it knows to be committed, so that reading goes on where there is no quorum, with a warning. Not
-// before: the first to answer a new reader may be a broker that the others have left out, and its log ends too early.
+// time, is safe. The owner is asked first; it refuses when it has no quorum, since others may have gone on without it.
+// When it has not answered well for `kPatience`, any broker of the view is asked for what it knows to be committed,
+// those first that have a quorum, so that reading goes on where there is none, with a warning. Not before: the first to
+// answer a new reader may be a broker that the others have left out, and its log ends too early.
 class PartitionReader {
 public:
     static constexpr Duration kPatience = std::chrono::seconds(1);
+    // Where the log ends, a reader that ends there asks nobody without a quorum before this.
+    static constexpr Duration kEndPatience = std::chrono::milliseconds(2500);
 
     // Returns whether to go on; false pauses before the next record.
     using RecordHandler = std::function<bool(const ConsumedRecord& record)>;
@@ -70,6 +76,12 @@ public:
     void on_view();
 
     StreamId stream() const { return stream_; }
+    // The record handler said to pause.
+    bool paused() const { return paused_; }
+    // Why it does not go on, for a person; empty: it does.
+    std::string trouble() const;
+    // Why the end that it reads to may not be the last one: no broker with a quorum could tell.
+    const std::string& doubt() const { return doubt_; }
     // The offset after the last record emitted (or where reading begins, once that is known).
     Offset next() const { return next_; }
     bool ended() const { return phase_ == Phase::kEnded; }
@@ -80,6 +92,7 @@ public:
 private:
     enum class Phase : std::uint8_t {
         kLocating,  // asking for the log's ends
+        kCounting,  // the last records, from the end backwards
         kReading,
         kEnded,
         kFailed,
@@ -95,11 +108,13 @@ private:
     void ask_records(const Target& target);
     void on_offsets(const Result<Message>& answer);
     void on_records(const Result<Message>& answer);
+    void begin_at(Offset next, Offset log_start);
+    void count_tail();
     void below_log_start(Offset log_start);
     void emit();
     bool emit_batch(const protocol::BatchView& batch);
     void corrupt(std::string_view what);
-    void answered_well();
+    void answered_well(const proto::Failure& history);
     void ask_others_too();
     void trouble(const Error& error);
     void retry_later();
@@ -119,18 +134,25 @@ private:
     Offset next_;
     Offset end_;  // where to stop unless following
     Offset high_watermark_;
+    std::optional<TailSearch> tail_;
+    std::int64_t surplus_{};  // records that stand before those wanted
     std::optional<Error> failure_;
+    std::string doubt_;
+    Error last_error_;  // since the last good answer; kNone: none
 
     RequestId asked_;
+    TimePoint overdue_{};  // an answer that comes later than this finds us asleep before
     Target target_;
     ViewNumber asked_view_;
     Bytes pending_;  // of the last answer, what is not emitted yet
     bool paused_{};
     Backoff backoff_;
     env::TimerId retry_timer_;
+    TimePoint began_{};
     TimePoint good_since_{};          // the last good answer of anyone
     TimePoint replica_mode_until_{};  // the owner did not answer and a replica did
     ViewNumber replica_mode_view_;
+    bool replica_has_quorum_{};
     std::uint64_t turn_{};
     TimePoint corrupt_since_{};
     unsigned timeouts_{};  // in a row

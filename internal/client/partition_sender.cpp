@@ -13,6 +13,8 @@ namespace {
 constexpr Duration kRequestTimeout = std::chrono::seconds(5);
 // An answer that stays out so long makes us ask whether the view has changed.
 constexpr Duration kStalled = std::chrono::milliseconds(250);
+// Without an acknowledgement for so long it is said why, if that lasts.
+constexpr Duration kSlow = std::chrono::seconds(1);
 // One try includes finding the owner, for so long.
 constexpr Duration kOneTrySearch = std::chrono::milliseconds(1500);
 constexpr Duration kOneTryNoQuorum = std::chrono::milliseconds(500);
@@ -43,14 +45,15 @@ void PartitionSender::resume_at(std::int16_t epoch, std::int32_t next_sequence) 
 }
 
 bool PartitionSender::append(std::int64_t timestamp_ms, std::optional<std::string_view> key,
-                             std::optional<std::string_view> value, std::span<const protocol::Header> headers) {
+                             std::optional<std::string_view> value, std::span<const protocol::Header> headers,
+                             TimePoint since) {
     std::size_t record_bytes = key.value_or("").size() + value.value_or("").size() + kRecordOverheadBytes;
     for (const protocol::Header& header : headers)
         record_bytes += header.key.size() + header.value.value_or("").size() + 10;
     const bool closes_early = builder_.count() > 0 && builder_.estimated_bytes() + record_bytes > options_.batch_bytes;
     if (closes_early) close_batch();
     if (builder_.count() == 0) {
-        opened_ = router_.env().now();
+        opened_ = since;
         linger_timer_ = router_.env().set_timer(options_.linger, [this] { flush(); });
     }
     builder_.add(timestamp_ms, key, value, headers);
@@ -84,6 +87,7 @@ void PartitionSender::close_batch() {
     batch.bytes = std::move(*bytes);
     next_sequence_ = protocol::advance_sequence(next_sequence_, static_cast<std::int32_t>(batch.records));
     queued_bytes_ += batch.bytes.size();
+    if (queue_.empty()) progress_at_ = router_.env().now();
     queue_.push_back(std::move(batch));
 }
 
@@ -106,7 +110,8 @@ void PartitionSender::pump() {
 bool PartitionSender::find_target() {
     const auto topic = router_.view().topic(options_.topic);
     const Broker* owner = topic ? router_.view().owner({topic->id, partition_}) : nullptr;
-    if (owner == nullptr) {
+    // Partitions that are gone: the producer takes back what they were to get.
+    if (owner == nullptr || partition_ >= topic->partitions) {
         last_error_ = topic ? Error{ErrorCode::kNetwork, "no broker is known that owns the partition"} : topic.error();
         if (!topic && disposition(topic.error().code) == Disposition::kDefinite) {
             fail_all(topic.error());
@@ -115,10 +120,7 @@ bool PartitionSender::find_target() {
         }
         return false;
     }
-    if (topic_.value != 0 && topic_ != topic->id) {  // deleted and made anew: its log knows nothing of us
-        hole_ = true;
-        for (Batch& batch : queue_) batch.sent = false;
-    }
+    LS_ASSERT(topic_.value == 0 || topic_ == topic->id);  // the producer makes new senders for a new topic
     topic_ = topic->id;
     if (in_flight_ > 0 && owner->endpoint != target_) abandon_in_flight();
     target_ = owner->endpoint;
@@ -163,6 +165,8 @@ void PartitionSender::on_answer(std::uint64_t serial, const Result<Message>& ans
         router_.pin_lineage();
         backoff_.reset();
         renumbered_ = false;
+        progress_at_ = router_.env().now();
+        last_error_ = {};
         if (phase_ == Phase::kProbing) phase_ = Phase::kFlowing;
         Batch acknowledged = std::move(*batch);
         queue_.erase(batch);
@@ -362,6 +366,24 @@ void PartitionSender::fail_all(const Error& error) {
         Error outcome = honest(batch, error);
         report(std::move(batch), std::unexpected(std::move(outcome)));
     }
+}
+
+std::vector<PartitionSender::Unsent> PartitionSender::take_back() {
+    close_batch();
+    std::vector<Unsent> out;
+    for (Batch& batch : std::exchange(queue_, {})) {
+        router_.requests().cancel(batch.request);
+        out.push_back({std::move(batch.bytes), batch.created});
+    }
+    in_flight_ = 0;
+    queued_bytes_ = 0;
+    return out;
+}
+
+std::string PartitionSender::trouble() const {
+    if (queue_.empty() || router_.env().now() - progress_at_ < kSlow) return {};
+    const std::string common = router_.trouble();
+    return common.empty() ? best_reason().message : common;
 }
 
 void PartitionSender::report(Batch batch, Result<Offset> outcome) {

@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "internal/client/router.h"
 #include "internal/protocol/record_batch.h"
@@ -64,9 +65,9 @@ public:
     // Continues after what an earlier instance of a named producer wrote. Before the first append.
     void resume_at(std::int16_t epoch, std::int32_t next_sequence);
 
-    // Takes a record (copied). True when this closed a batch.
+    // Takes a record (copied) that was handed over at `since`. True when this closed a batch.
     bool append(std::int64_t timestamp_ms, std::optional<std::string_view> key, std::optional<std::string_view> value,
-                std::span<const protocol::Header> headers);
+                std::span<const protocol::Header> headers, TimePoint since);
     // Closes the open batch and sends what may be sent.
     void flush();
     // The view or what is known of the topic changed.
@@ -77,6 +78,15 @@ public:
     void tick();
     // Ends everything with `error`; later records too.
     void fail_all(const Error& error);
+    // Gives back what is not acknowledged, in order, for another topic of the same name to get: of this one nothing is
+    // left, wherever it had come to.
+    struct Unsent {
+        Bytes bytes;
+        TimePoint since{};
+    };
+    std::vector<Unsent> take_back();
+    // Why nothing is acknowledged, for a person; empty: it is, or there is nothing to send.
+    std::string trouble() const;
 
     static constexpr Duration kTick = std::chrono::milliseconds(50);
 
@@ -140,6 +150,7 @@ private:
 
     std::deque<Batch> queue_;  // not acknowledged, in order; those in flight first
     std::size_t queued_bytes_{};
+    TimePoint progress_at_{};  // of what waits: when it began to, or something before it was acknowledged
     std::size_t in_flight_{};
     std::uint64_t last_serial_{};
 

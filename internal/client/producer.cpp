@@ -15,6 +15,8 @@ namespace logstream::client {
 namespace {
 // Even one try looks for the topic and its owner for so long.
 constexpr Duration kLeastStart = std::chrono::milliseconds(1800);
+constexpr Duration kLookEvery = std::chrono::milliseconds(500);
+constexpr std::size_t kMaxDecompressedBytes = 256u << 20;  // of a batch of our own
 }  // namespace
 
 ProducerId producer_id_of(std::string_view name) {
@@ -27,7 +29,8 @@ Producer::Producer(Router& router, ProducerOptions options, ReportHandler report
       id_(options_.name.empty() ? ProducerId{static_cast<std::int64_t>(router.env().random() >> 1)}
                                 : producer_id_of(options_.name)),
       report_(std::move(report)),
-      on_report_([this](BatchReport batch) { on_report(std::move(batch)); }) {
+      on_report_([this](BatchReport batch) { on_report(std::move(batch)); }),
+      waiting_(router.env()) {
     listener_ = router_.listen([this] { on_view(); });
     drained_ = router_.requests().on_drained([this] {
         for (const auto& sender : senders_) sender->on_drained();
@@ -37,7 +40,7 @@ Producer::Producer(Router& router, ProducerOptions options, ReportHandler report
 Producer::~Producer() {
     router_.unlisten(listener_);
     router_.requests().unlisten(drained_);
-    for (const env::TimerId timer : {start_timer_, retry_timer_, tick_timer_, progress_timer_, settle_timer_})
+    for (const env::TimerId timer : {start_timer_, look_timer_, tick_timer_, progress_timer_, settle_timer_})
         router_.env().cancel_timer(timer);
     for (const RequestId barrier : barriers_) router_.requests().cancel(barrier);
 }
@@ -49,17 +52,24 @@ void Producer::start(ReadyHandler ready_handler) {
         return ready(protocol::fail(ErrorCode::kInvalid, "a named producer needs acks quorum or all"));
     router_.want_topic(options_.topic, options_.auto_create);
     start_timer_ = router_.env().set_timer(std::max(options_.timeout, kLeastStart), [this] { on_start_timeout(); });
+    look_timer_ = router_.env().set_timer(kLookEvery, [this] { look_while_starting(); });
     router_.refresh();
     if (router_.view().known()) on_view();
 }
 
 void Producer::on_view() {
+    const auto topic = router_.view().topic(options_.topic);
+    if (topic && topic_.value != 0) on_topic(*topic);
+    if (topic_.value != 0 && router_.view().was_deleted(options_.topic) && !std::exchange(deleted_, true))
+        router_.env().log().warn(
+            "topic '{}' was deleted: its producer does not make it again; what is not acknowledged waits for somebody "
+            "who does",
+            options_.topic);
     for (const auto& sender : senders_) sender->on_view();
     if (!ready_ || !senders_.empty()) return;
     if (router_.failure()) return ready(std::unexpected(*router_.failure()));
     if (!router_.view().known()) return;
-    const auto topic = router_.view().topic(options_.topic);
-    if (topic) return open_partitions(topic->partitions);
+    if (topic) return open_partitions(*topic);
     if (disposition(topic.error().code) == Disposition::kDefinite) return ready(std::unexpected(topic.error()));
     router_.refresh();  // it is being created, or will be
 }
@@ -73,12 +83,71 @@ void Producer::on_start_timeout() {
     ready(protocol::fail(ErrorCode::kTimeout, "the owners of topic '{}' do not answer", options_.topic));
 }
 
-void Producer::open_partitions(std::uint32_t count) {
+void Producer::on_topic(const Topic& topic) {
+    if (topic.id == topic_) {
+        if (options_.name.empty() && !ready_) add_partitions(topic.partitions);
+        return;
+    }
+    deleted_ = false;
+    if (ready_) {  // nothing was sent yet
+        state_calls_.clear();
+        states_missing_ = 0;
+        senders_.clear();
+        return open_partitions(topic);
+    }
+    if (!options_.name.empty())
+        return fail_all({ErrorCode::kUnknownTopic,
+                         fmt::format("topic '{}' was deleted and made anew: run this again with --resume, which sends "
+                                     "what the new one lacks",
+                                     options_.topic)});
+    begin_anew(topic);
+}
+
+void Producer::add_partitions(std::uint32_t count) {
+    while (senders_.size() < count)
+        senders_.push_back(std::make_unique<PartitionSender>(router_, options_, id_, partitions(), on_report_));
+    chosen_.resize(senders_.size());
+    already_sent_.resize(senders_.size());
+}
+
+void Producer::begin_anew(const Topic& topic) {
+    router_.env().log().warn("topic '{}' was deleted and made anew with {} partitions: going on with the new one",
+                             options_.topic, topic.partitions);
+    const auto senders = std::exchange(senders_, {});
+    const auto chosen = std::exchange(chosen_, {});
+    topic_ = topic.id;
+    add_partitions(topic.partitions);
+    for (std::uint32_t partition = 0; partition < senders.size(); ++partition)
+        for (const PartitionSender::Unsent& unsent : senders[partition]->take_back())
+            send_again(partition, chosen[partition], unsent);
+    flush();
+}
+
+void Producer::send_again(std::uint32_t partition, bool chosen, const PartitionSender::Unsent& unsent) {
+    const auto batch = protocol::BatchView::parse(unsent.bytes);
+    LS_ASSERT(batch.has_value());  // our own
+    if (chosen && partition >= partitions())
+        return on_report({partition, static_cast<std::uint32_t>(batch->record_count()),
+                          router_.env().now() - unsent.since,
+                          protocol::fail(ErrorCode::kInvalid, "topic '{}' was made anew and has no partition {} now",
+                                         options_.topic, partition),
+                          unsent.bytes});
+    const auto sent = batch->for_each(kMaxDecompressedBytes, [&](const protocol::Record& record) {
+        const std::uint32_t place =
+            record.key && !chosen ? partition_of_key(*record.key, partitions()) : partition % partitions();
+        if (chosen) chosen_[place] = true;
+        senders_[place]->append(record.timestamp_ms, record.key, record.value, record.headers, unsent.since);
+        return true;
+    });
+    LS_ASSERT(sent.has_value());
+}
+
+void Producer::open_partitions(const Topic& topic) {
+    const std::uint32_t count = topic.partitions;
+    topic_ = topic.id;
     if (router_.view().max_batch_bytes > 0)
         options_.batch_bytes = std::min(options_.batch_bytes, router_.view().max_batch_bytes);
-    for (std::uint32_t partition = 0; partition < count; ++partition)
-        senders_.push_back(std::make_unique<PartitionSender>(router_, options_, id_, partition, on_report_));
-    already_sent_.resize(count);
+    add_partitions(count);
     sticky_ = static_cast<std::uint32_t>(router_.env().random() % count);
     if (options_.acks == proto::NONE) return wait_for_owners();
     if (options_.name.empty()) return ready({});
@@ -138,6 +207,7 @@ void Producer::on_producer_state(std::uint32_t partition, Result<proto::Producer
 
 void Producer::ready(Result<void> result) {
     router_.env().cancel_timer(start_timer_);
+    router_.env().cancel_timer(look_timer_);
     ReadyHandler handler = std::exchange(ready_, nullptr);
     if (handler) handler(std::move(result));
 }
@@ -158,14 +228,15 @@ Result<void> Producer::send(const Record& record) {
         if (partition >= senders_.size())
             return protocol::fail(ErrorCode::kInvalid, "topic '{}' has the partitions 0 to {}, not {}", options_.topic,
                                   senders_.size() - 1, partition);
+        chosen_[partition] = true;
     } else if (record.key) {
         partition = partition_of_key(*record.key, partitions());
     } else {
-        if (senders_[sticky_]->open_records() == 0) sticky_ = (sticky_ + 1) % partitions();
+        if (sticky_ >= partitions() || senders_[sticky_]->open_records() == 0) sticky_ = (sticky_ + 1) % partitions();
         partition = sticky_;
     }
     senders_[partition]->append(record.timestamp_ms.value_or(router_.env().wall_clock_ms()), record.key, record.value,
-                                record.headers);
+                                record.headers, router_.env().now());
     schedule_tick();
     return {};
 }
@@ -202,6 +273,9 @@ void Producer::settle(Duration limit, std::move_only_function<void()> done) {
     std::set<Endpoint> targets;
     for (const auto& sender : senders_)
         if (const auto target = sender->target()) targets.insert(*target);
+    look_timer_ = router_.env().set_timer(Waiting::kSayAfter, [this] {
+        if (settled_) router_.env().log().warn("waiting: not all owners have read what was sent to them");
+    });
     settle_timer_ = router_.env().set_timer(targets.empty() ? Duration{0} : limit, finish);
     barriers_missing_ = targets.size();
     // Messages of one connection are handled in order: when this one is answered, those before it have been read.
@@ -224,12 +298,29 @@ void Producer::on_report(BatchReport batch) {
     });
 }
 
+void Producer::look_while_starting() {
+    look_timer_ = router_.env().set_timer(kLookEvery, [this] { look_while_starting(); });
+    waiting_.look(why_waiting());
+}
+
+std::string Producer::why_waiting() const {
+    if (ready_) {
+        if (std::string trouble = router_.trouble(); !trouble.empty()) return trouble;
+        const auto topic = router_.view().topic(options_.topic);
+        return topic ? fmt::format("the owners of topic '{}' do not answer", options_.topic) : topic.error().message;
+    }
+    for (const auto& sender : senders_)
+        if (std::string trouble = sender->trouble(); !trouble.empty()) return trouble;
+    return {};
+}
+
 void Producer::schedule_tick() {
     if (ticking_) return;
     ticking_ = true;
     tick_timer_ = router_.env().set_timer(PartitionSender::kTick, [this] {
         ticking_ = false;
         for (const auto& sender : senders_) sender->tick();
+        waiting_.look(why_waiting());
         if (!idle()) schedule_tick();
     });
 }

@@ -10,6 +10,7 @@
 
 #include "internal/client/owner_call.h"
 #include "internal/client/partition_sender.h"
+#include "internal/client/waiting.h"
 
 namespace logstream::client {
 
@@ -21,6 +22,10 @@ constexpr bool keeps_sequences_whole(proto::Acks acks) { return acks == proto::Q
 
 // Each record that `send` accepted is reported exactly once, with its batch, in the order of the outcomes. Memory is
 // bounded by `buffer_bytes`: the caller asks `has_room` and waits for the progress handler.
+//
+// A topic that is deleted while it is written to is not made again: who deleted it meant it. Records wait for somebody
+// to make it, as for anything else; what was not acknowledged then goes to the new topic, placed anew. Partitions that
+// are added are written to. Not so with a name: what an instance has sent is counted by partition.
 class Producer {
 public:
     struct Record {
@@ -57,7 +62,7 @@ public:
     // Ends what is not acknowledged with `error`.
     void fail_all(const Error& error);
 
-    // Valid when ready.
+    // Valid when ready. A topic that was made anew may have others.
     std::uint32_t partitions() const { return static_cast<std::uint32_t>(senders_.size()); }
     // Records of `partition` that earlier instances of this name got into the log: the first so many are to be skipped.
     std::int64_t already_sent(std::uint32_t partition) const { return already_sent_[partition]; }
@@ -67,13 +72,19 @@ public:
 private:
     void on_view();
     void on_start_timeout();
-    void open_partitions(std::uint32_t count);
+    void on_topic(const Topic& topic);
+    void add_partitions(std::uint32_t count);
+    void begin_anew(const Topic& topic);
+    void send_again(std::uint32_t partition, bool chosen, const PartitionSender::Unsent& unsent);
+    void open_partitions(const Topic& topic);
     void ask_producer_state();
     void wait_for_owners();
     void on_producer_state(std::uint32_t partition, Result<proto::ProducerStateResponse> response);
     void ready(Result<void> result);
     void on_report(BatchReport report);
     void schedule_tick();
+    void look_while_starting();
+    std::string why_waiting() const;
 
     Router& router_;
     ProducerOptions options_;
@@ -85,12 +96,16 @@ private:
     Router::ListenerId listener_;
     Requests::ListenerId drained_;
     env::TimerId start_timer_;
-    env::TimerId retry_timer_;
+    env::TimerId look_timer_;
+    Waiting waiting_;
     env::TimerId tick_timer_;
     env::TimerId progress_timer_;
     bool ticking_{};
     bool progress_scheduled_{};
+    TopicId topic_;
+    bool deleted_{};  // and this was said
     std::vector<std::unique_ptr<PartitionSender>> senders_;
+    std::vector<bool> chosen_;  // by partition: its records name it
     std::vector<std::int64_t> already_sent_;
     std::vector<std::unique_ptr<OwnerCall>> state_calls_;
     std::size_t states_missing_{};

@@ -1,6 +1,9 @@
 #include "internal/client/router.h"
 
+#include <algorithm>
 #include <utility>
+
+#include "internal/protocol/planted.h"
 
 namespace logstream::client {
 
@@ -9,6 +12,8 @@ namespace {
 constexpr Duration kMetadataTimeout = std::chrono::milliseconds(1500);
 // Trouble that comes after this much calm is new trouble: its first question goes out at once.
 constexpr Duration kCalm = std::chrono::seconds(1);
+// So often all brokers are asked though nothing seems wrong.
+constexpr Duration kLookAround = std::chrono::milliseconds(800);
 // Without a METADATA answer for this long, brokers are looked for again.
 constexpr Duration kSearchAgainAfter = std::chrono::seconds(1);
 // Brokers of our own lineage must be silent for this long before another one is believed.
@@ -33,6 +38,7 @@ Router::Router(env::Env& env, Bootstrap bootstrap)
 
 Router::~Router() {
     env_.cancel_timer(round_timer_);
+    env_.cancel_timer(look_timer_);
     env_.cancel_timer(deadline_timer_);
     env_.cancel_timer(drop_timer_);
 }
@@ -40,12 +46,33 @@ Router::~Router() {
 void Router::start() {
     lineage_heard_ = env_.now();
     deadline_timer_ = env_.set_timer(bootstrap_.deadline, [this] { give_up_bootstrap(); });
+    if (bootstrap_.look_up) bootstrap_.look_up();
     refresh();
+    look_around();
+}
+
+void Router::resolved(std::vector<Endpoint> brokers, const std::string& trouble) {
+    if (brokers.empty()) {
+        last_error_ = trouble;
+        return;
+    }
+    bootstrap_.brokers = std::move(brokers);
+    for (const Endpoint broker : bootstrap_.brokers)
+        if (!heard_of_late(broker)) ask(broker);
+}
+
+// Somewhere in the last quarter of the interval, so that many clients do not ask in one instant.
+void Router::look_around() {
+    const auto random = static_cast<std::int64_t>(env_.random() % 200);
+    look_timer_ = env_.set_timer(kLookAround + std::chrono::milliseconds(random), [this] {
+        if (failure_) return;
+        if (!protocol::planted(protocol::Bug::kMinorityReads) && env_.now() - last_asked_ >= kLookAround) ask_all();
+        look_around();
+    });
 }
 
 void Router::want_topic(const std::string& topic, AutoCreate create) {
-    topics_.insert(topic);
-    auto_create_ |= create == AutoCreate::kYes;
+    topics_[topic] = create == AutoCreate::kYes && !view_.topic(topic) ? AutoCreate::kYes : AutoCreate::kNo;
 }
 
 void Router::refresh() {
@@ -57,15 +84,20 @@ void Router::refresh() {
     round_scheduled_ = true;
     round_timer_ = env_.set_timer(at_once ? Duration{0} : wait, [this] {
         round_scheduled_ = false;
+        last_round_ = env_.now();
         ask_all();
     });
 }
 
 void Router::ask_all() {
     const TimePoint now = env_.now();
-    last_round_ = now;
+    last_asked_ = now;
+    asked_members_ |= view_.known();
     const auto brokers = known_brokers();
-    if (bootstrap_.brokers.empty() && (brokers.empty() || now - lineage_heard_ > kSearchAgainAfter)) discovery_.start();
+    if (brokers.empty() || now - lineage_heard_ > kSearchAgainAfter) {
+        if (by_broadcast()) discovery_.start();
+        if (bootstrap_.look_up) bootstrap_.look_up();
+    }
     for (const Endpoint broker : brokers) ask(broker);
     // Nobody has a reason to call refresh() before there is a view.
     if (!view_.known()) refresh();
@@ -73,15 +105,23 @@ void Router::ask_all() {
 
 void Router::ask(Endpoint broker) {
     if (asked_.contains(broker)) return;
-    proto::Metadata metadata;
-    for (const std::string& topic : topics_) metadata.add_topics(topic);
-    metadata.set_all(all_topics_);
-    metadata.set_auto_create(auto_create_);
-    asked_[broker] = requests_.send(broker, MessageType::kMetadata, metadata.SerializeAsString(), {}, kMetadataTimeout,
-                                    [this, broker](const Result<Message>& answer) {
+    asked_[broker] = requests_.send(broker, MessageType::kMetadata, question().SerializeAsString(), {},
+                                    kMetadataTimeout, [this, broker](const Result<Message>& answer) {
                                         asked_.erase(broker);
                                         on_answer(broker, answer);
                                     });
+}
+
+// What is to be made is asked for alone: what is not would be made with it.
+proto::Metadata Router::question() const {
+    proto::Metadata out;
+    for (const auto& [topic, create] : topics_)
+        if (create == AutoCreate::kYes) out.add_topics(topic);
+    out.set_auto_create(out.topics_size() > 0);
+    if (!out.auto_create())
+        for (const auto& [topic, create] : topics_) out.add_topics(topic);
+    out.set_all(all_topics_);
+    return out;
 }
 
 void Router::on_found(const Result<std::set<Endpoint>>& brokers) {
@@ -107,8 +147,12 @@ void Router::on_answer(Endpoint broker, const Result<Message>& answer) {
                           ? response.error().message()
                           : fmt::format("{} does not belong to a cluster yet", env::to_string(broker));
     } else if (adopt(broker, response)) {
-        heard_[broker] = env_.now();
-        std::erase_if(heard_, [this](const auto& entry) { return env_.now() - entry.second >= kHeardOfLate; });
+        const auto refusal = static_cast<ErrorCode>(response.error().code());
+        const bool stands = refusal != ErrorCode::kNoQuorum && refusal != ErrorCode::kBusy;
+        heard_[broker] = {env_.now(), ViewNumber{response.view().number()}, stands};
+        std::erase_if(heard_, [this](const auto& entry) { return env_.now() - entry.second.at >= kHeardOfLate; });
+        for (auto& [topic, create] : topics_)
+            if (view_.topic(topic)) create = AutoCreate::kNo;
         discovery_.stop();
         env_.cancel_timer(deadline_timer_);
     }
@@ -139,12 +183,13 @@ bool Router::adopt(Endpoint broker, const proto::MetadataResponse& response) {
         newer.keep_topics_of(view_);
         const ClusterView older = std::exchange(view_, std::move(newer));
         quorum_heard_ = {};
+        asked_members_ = false;
         backoff_.reset();  // the next trouble is new trouble
         drop_departed(older);
-    } else {
-        view_.merge_topics(response);
     }
+    view_.merge_topics(response);
     note_quorum(broker, response);
+    if (!response.quorum() && !asked_members_) refresh();
     return true;
 }
 
@@ -179,7 +224,23 @@ void Router::note_quorum(Endpoint broker, const proto::MetadataResponse& respons
 
 bool Router::heard_of_late(Endpoint broker) const {
     const auto found = heard_.find(broker);
-    return found != heard_.end() && env_.now() - found->second < kHeardOfLate;
+    return found != heard_.end() && env_.now() - found->second.at < kHeardOfLate;
+}
+
+bool Router::in_quorum(Endpoint broker) const {
+    const auto found = heard_.find(broker);
+    return heard_of_late(broker) && found->second.quorum && found->second.view == view_.number;
+}
+
+bool Router::reaches_quorum() const {
+    return std::ranges::any_of(view_.members, [this](const Broker& member) { return in_quorum(member.endpoint); });
+}
+
+std::string Router::trouble() const {
+    if (failure_) return failure_->message;
+    const bool heard = std::ranges::any_of(heard_, [this](const auto& entry) { return heard_of_late(entry.first); });
+    if (!heard) return last_error_.empty() ? "no broker answers" : fmt::format("no broker answers ({})", last_error_);
+    return no_quorum_reason_;
 }
 
 std::set<Endpoint> Router::known_brokers() const {
@@ -193,7 +254,7 @@ void Router::give_up_bootstrap() {
     if (view_.known()) return;
     const auto seconds = std::chrono::duration<double>(bootstrap_.deadline).count();
     const std::string why = last_error_.empty() ? "" : fmt::format(" ({})", last_error_);
-    if (bootstrap_.brokers.empty()) {
+    if (by_broadcast()) {
         fail({ErrorCode::kNetwork,
               fmt::format(
                   "no broker of the cluster '{}' answered on this network within {:g} s{}: run netdiag to see why, or "
@@ -203,7 +264,7 @@ void Router::give_up_bootstrap() {
         fail({ErrorCode::kNetwork,
               fmt::format("no broker answered at {} within {:g} s{}: check the addresses given with "
                           "--brokers, or run netdiag --peer HOST:PORT",
-                          list(bootstrap_.brokers), seconds, why)});
+                          bootstrap_.named.empty() ? list(bootstrap_.brokers) : bootstrap_.named, seconds, why)});
     }
     notify();
 }

@@ -19,14 +19,19 @@ namespace logstream::client {
 
 struct Bootstrap {
     std::string cluster = "logstream";
-    std::vector<Endpoint> brokers;                // empty: find them by broadcast
+    std::vector<Endpoint> brokers;                // empty, and no names: find them by broadcast
     Duration deadline = std::chrono::seconds(5);  // for the first METADATA answer
+    // Names stand for brokers: has them looked up, at the start and whenever nobody answers. What is found comes by
+    // `Router::resolved`.
+    std::function<void()> look_up;
+    std::string named;  // those names, as the user gave them
 };
 
 enum class AutoCreate : bool { kNo, kYes };
 
 // Keeps the newest view. Every trouble of anyone asks all known brokers at once for METADATA, so that one dead or
-// cut-off broker costs no time; rounds are spaced by the back-off.
+// cut-off broker costs no time; rounds are spaced by the back-off. Without trouble they are asked about once a second:
+// a broker that was left behind may not know it yet.
 class Router {
 public:
     using Listener = std::function<void()>;
@@ -39,6 +44,8 @@ public:
 
     // Begins to look for brokers. Listeners hear of the first view, of every later answer, and of a failure.
     void start();
+    // What the names stand for now; `trouble`: why some stand for nothing.
+    void resolved(std::vector<Endpoint> brokers, const std::string& trouble);
     // Give every datagram to this (answers to discovery).
     void on_frame(const env::ReceivedFrame& frame) { discovery_.on_frame(frame); }
 
@@ -49,11 +56,19 @@ public:
     const std::optional<Error>& failure() const { return failure_; }
     // Why this side can't write now, in a broker's words; empty while some broker of the newest view has a quorum.
     const std::string& no_quorum_reason() const { return no_quorum_reason_; }
+    // Why nothing that needs a quorum can go on, for a person; empty: it can.
+    std::string trouble() const;
+    // A broker of the newest view said of late that it is not cut off from the others.
+    bool reaches_quorum() const;
+    // One did, or all who could have were asked.
+    bool settled() const { return view_.known() && (reaches_quorum() || (asked_members_ && asked_.empty())); }
 
     // Whether a broker answered METADATA of late: who does not, while others do, is better not waited for.
     bool heard_of_late(Endpoint broker) const;
+    // Likewise, and as one of the newest view that is not cut off from the others.
+    bool in_quorum(Endpoint broker) const;
 
-    // From now on every METADATA request names `topic`.
+    // From now on every METADATA request names `topic`. It is made only once: who deletes it later means it.
     void want_topic(const std::string& topic, AutoCreate create);
     void want_all_topics() { all_topics_ = true; }
     // Something did not fit what we know (refused, connection lost, no answer): ask again, soon.
@@ -68,8 +83,16 @@ public:
     env::Env& env() { return env_; }
 
 private:
+    struct Heard {
+        TimePoint at{};
+        ViewNumber view;
+        bool quorum{};
+    };
+    bool by_broadcast() const { return bootstrap_.brokers.empty() && !bootstrap_.look_up; }
+    void look_around();
     void ask_all();
     void ask(Endpoint broker);
+    proto::Metadata question() const;
     void on_found(const Result<std::set<Endpoint>>& brokers);
     void on_answer(Endpoint broker, const Result<Message>& answer);
     // Takes over what an answer says; false when it belongs to another lineage.
@@ -91,16 +114,18 @@ private:
     std::string no_quorum_reason_;
     TimePoint quorum_heard_{};   // when a broker last said that the newest view has a quorum
     TimePoint lineage_heard_{};  // when a broker of our lineage last answered
-    TimePoint last_round_{};
+    TimePoint last_round_{};     // that somebody's trouble asked for
+    TimePoint last_asked_{};     // and any
     bool pinned_{};
     bool all_topics_{};
-    bool auto_create_{};
-    std::set<std::string> topics_;
+    bool asked_members_{};  // of this view
+    std::map<std::string, AutoCreate> topics_;
     std::set<Endpoint> found_;             // by discovery
     std::map<Endpoint, RequestId> asked_;  // METADATA under way
-    std::map<Endpoint, TimePoint> heard_;  // the last answer of members and seeds
+    std::map<Endpoint, Heard> heard_;      // the last answer of members and seeds
     std::string last_error_;
     env::TimerId round_timer_;
+    env::TimerId look_timer_;
     bool round_scheduled_{};
     env::TimerId deadline_timer_;
     std::set<Endpoint> departed_;  // of the view before

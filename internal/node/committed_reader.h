@@ -23,6 +23,8 @@ public:
     void start() { pump(); }
     // Everything that is committed here has been applied.
     bool caught_up() const;
+    // All below it has been applied.
+    Offset applied() const { return next_; }
     // Calls `task` as soon as everything committed by now is applied; at once if it is.
     void when_caught_up(std::function<void()> task);
     // Begins anew from the log's start (the logs were dropped).

@@ -80,6 +80,10 @@ Node::Node(env::Env& env, storage::Store& store, Settings settings, FatalHandler
                                                         why);
                                   leave_view(why);
                                   seek("cannot follow the owner");
+                              },
+                          .committed =
+                              [this] {
+                                  if (!left_) send_heartbeat(Beat::kExtra);
                               }}),
       topics_(env, streams_, [this](protocol::TopicId topic) { streams_.remove(topic); }),
       groups_(env, settings_, streams_, topics_,
@@ -99,15 +103,7 @@ Node::Node(env::Env& env, storage::Store& store, Settings settings, FatalHandler
                   leave_view(why);
                   seek("damage on disk");
               }),
-      service_(*this) {
-    // A new topic is known everywhere at once, not at the next beat.
-    streams_.on_advanced([this](Stream& stream) {
-        if (stream.id != protocol::kMetadataStream || !is_leader()) return;
-        core_.env.set_timer(Duration{0}, [this, weak = std::weak_ptr<bool>(alive_)] {
-            if (weak.lock() && !left_) send_heartbeat(Beat::kExtra);
-        });
-    });
-}
+      service_(*this) {}
 
 Node::~Node() {
     for (env::TimerId timer : {tick_timer_, seek_timer_, change_timer_, watchdog_}) core_.env.cancel_timer(timer);
@@ -182,9 +178,7 @@ const view::Member* Node::owner_of(StreamId stream) const {
     return serving_->find(stream == protocol::kMetadataStream ? serving_->coordinator : ring_.owner(stream));
 }
 
-std::optional<Error> Node::refusal() const {
-    if (core_.store.failed())
-        return Error{ErrorCode::kDisk, "this broker's disk failed; it accepts nothing until it is restarted"};
+std::optional<Error> Node::history() const {
     if (core_.condemned()) return Error{ErrorCode::kNoQuorum, "this broker takes no part: " + core_.record.verdict};
     if (!serving_ || participant_.frozen()) {
         if (!no_quorum_.empty()) return Error{ErrorCode::kNoQuorum, no_quorum_};
@@ -194,6 +188,13 @@ std::optional<Error> Node::refusal() const {
         return Error{ErrorCode::kNoQuorum, fmt::format("no quorum: view {} has {} of {} members in reach",
                                                        serving_->number, watch_.in_reach(), serving_->members.size())};
     if (!serving()) return Error{ErrorCode::kBusy, fmt::format("view {} is changing; retry", serving_->number)};
+    return std::nullopt;
+}
+
+std::optional<Error> Node::refusal() const {
+    if (core_.store.failed())
+        return Error{ErrorCode::kDisk, "this broker's disk failed; it accepts nothing until it is restarted"};
+    if (const auto history = this->history()) return history;
     if (sealed_)
         return Error{ErrorCode::kRefused,
                      "this cluster's records are being merged into another one: it accepts no more"};
@@ -302,6 +303,7 @@ void Node::tick() {
     if (core_.store.failed()) return core_.fatal(Error{ErrorCode::kDisk, "the disk failed a write or a flush"});
     send_heartbeat(Beat::kRegular);
     replicator_.tick();
+    service_.tick();
     if (serving() && core_.store.damaged()) repair_.tick(serving_->number, repair_peers());
     // An election may have found nobody to make a quorum of; their connections may pass again any moment.
     if (serving() && !settled() && !elector_.running() && !coordinator_.running() && !learner_.running())

@@ -56,6 +56,9 @@ public:
     void on_frame(const env::ReceivedFrame& frame);
     env::ConnectionHandler* on_accept() { return &service_; }
 
+    // Where to ask for the cluster from now on.
+    void set_seeds(std::vector<Endpoint> seeds) { settings_.seeds = std::move(seeds); }
+
     NodeId id() const { return core_.self.id; }
     // As `logstreamctl status --json` prints it.
     std::string status_json() const;
@@ -81,6 +84,9 @@ public:
     const std::optional<view::View>& current_view() const { return serving_; }
     // Who orders the stream in the current view; nullptr without one.
     const view::Member* owner_of(StreamId stream) const;
+    // Why what this broker knows may be history, if it may: it is in no view that has a quorum, or that one is
+    // changing.
+    std::optional<Error> history() const;
     // Why writes are refused now, if they are: "no quorum: view N has 1 of 3 members in reach".
     std::optional<Error> refusal() const;
     // Belongs to a cluster that may be somewhere else now, and founds none.

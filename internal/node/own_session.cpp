@@ -14,6 +14,8 @@ namespace {
 constexpr std::size_t kMaxPending = 1u << 20;
 constexpr std::size_t kFramesPerSend = 256;
 constexpr std::size_t kSearchBytes = 1u << 20;
+// So long a frame is waited for that says what is committed.
+constexpr Duration kNewsAfter = std::chrono::milliseconds(2);
 
 AckLevel level_of(proto::Acks acks) {
     return acks == proto::ALL ? AckLevel::kAll : acks == proto::OWNER ? AckLevel::kOwner : AckLevel::kQuorum;
@@ -30,10 +32,11 @@ bool answers_for(const storage::ProducerBatch& found, const storage::ProducerBat
 }
 }  // namespace
 
-OwnSession::OwnSession(Core& core, const view::View& view, Replicator::Counters& counters)
+OwnSession::OwnSession(Core& core, const view::View& view, Replicator::Counters& counters, std::function<void()> news)
     : core_(core),
       view_(view),
       counters_(counters),
+      news_(std::move(news)),
       packer_(view.frame_bytes, view.first_sequence),
       ring_({protocol::cluster_tag(core.settings.cluster), view.number, core.self.id, view.first_sequence, view.id},
             {view.window_bytes, replication::frames_of_window(view.window_bytes)}),
@@ -44,11 +47,13 @@ OwnSession::OwnSession(Core& core, const view::View& view, Replicator::Counters&
       pending_(kMaxPending),
       last_added_(replication::before(view.first_sequence)),
       flush_asked_(last_added_),
+      told_(last_added_),
       accepted_{core.self.id} {}
 
 OwnSession::~OwnSession() {
     core_.env.cancel_timer(pump_timer_);
     core_.env.cancel_timer(resend_timer_);
+    core_.env.cancel_timer(news_timer_);
     core_.store.set_pending_bytes(0);
 }
 
@@ -160,7 +165,9 @@ void OwnSession::append(Stream& stream, Bytes batch, proto::Acks acks, Replicato
     const std::int64_t records = stream.log->log_end() - base;
     counters_.records_appended += static_cast<std::uint64_t>(records);
     counters_.payload_bytes += bytes;
-    last_added_ = packer_.add(stream.id, acks_.committed(), std::move(batch), queue_);
+    told_ = acks_.committed();
+    told_at_ = core_.env.now();
+    last_added_ = packer_.add(stream.id, told_, std::move(batch), queue_);
     LS_ASSERT(commits_.push(last_added_, stream.id, stream.log->log_end()));  // bounded with pending_ and queue_
     schedule_pump();
     if (acks == proto::NONE) return done(base);
@@ -260,6 +267,7 @@ void OwnSession::settle() {
     commits_.advance(acks_.committed(), [this](StreamId id, Offset end) {
         if (Stream* stream = core_.streams.find(id)) core_.streams.advance(*stream, end);
     });
+    tell_committed();
     ring_.release(acks_.stable());
     for (Cookie cookie : pending_.take_ready(acks_.own(), acks_.committed(), acks_.stable())) {
         auto node = waiting_.extract(cookie);
@@ -270,6 +278,19 @@ void OwnSession::settle() {
     core_.store.set_pending_bytes(waiting_bytes_);
     stalls_.update(window_is_full() ? acks_.only_one_behind() : std::nullopt, core_.env.now());
     if (!queue_.empty() && !window_is_full()) schedule_pump();
+}
+
+// What is committed last would be readable elsewhere only with the next heartbeat.
+void OwnSession::tell_committed() {
+    if (acks_.committed() <= told_ || news_timer_.value != 0) return;
+    news_timer_ = core_.env.set_timer(told_at_ + kNewsAfter - core_.env.now(), [this] {
+        news_timer_ = {};
+        if (core_.env.now() - told_at_ < kNewsAfter) return tell_committed();
+        if (acks_.committed() <= told_) return;
+        told_ = acks_.committed();
+        told_at_ = core_.env.now();
+        news_();
+    });
 }
 
 void OwnSession::on_ack(const proto::ReplicateAck& ack) {

@@ -23,7 +23,8 @@ using protocol::Sequence;
 // its lifetime: what ends after the freeze is not acknowledged.
 class OwnSession {
 public:
-    OwnSession(Core& core, const view::View& view, Replicator::Counters& counters);
+    // `news`: more is committed than any frame says, and none follows that would say it.
+    OwnSession(Core& core, const view::View& view, Replicator::Counters& counters, std::function<void()> news);
     ~OwnSession();
     OwnSession(const OwnSession&) = delete;
     OwnSession& operator=(const OwnSession&) = delete;
@@ -70,6 +71,7 @@ private:
     void flush();
     void transmit(std::span<const protocol::OutFrame> frames);
     void settle();
+    void tell_committed();
     bool window_is_full() const;
     template <class F>
     auto guarded(F f) {
@@ -81,6 +83,7 @@ private:
     Core& core_;
     const view::View view_;
     Replicator::Counters& counters_;
+    std::function<void()> news_;
     replication::FramePacker packer_;
     std::deque<replication::PackedFrame> queue_;  // packed, outside the window
     replication::SendRing ring_;
@@ -94,9 +97,12 @@ private:
     std::size_t waiting_bytes_{};
     Sequence last_added_;   // the frame that ends the newest message
     Sequence flush_asked_;  // up to here a flush is under way
+    Sequence told_;         // the newest frame, or news, said that all up to here is committed
+    protocol::TimePoint told_at_;
     std::set<NodeId> accepted_;
     env::TimerId pump_timer_;
     env::TimerId resend_timer_;
+    env::TimerId news_timer_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -46,7 +46,7 @@ void Replicator::prepare(const view::View& view) {
                                                                          stop(why);
                                                                          state_->events.broken(why);
                                                                      }));
-    s.own = std::make_unique<OwnSession>(s.core, view, s.counters);
+    s.own = std::make_unique<OwnSession>(s.core, view, s.counters, [this] { state_->events.committed(); });
 }
 
 void Replicator::serve() { state_->serving = state_->view.has_value(); }

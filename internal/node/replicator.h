@@ -24,6 +24,8 @@ public:
         std::function<void(NodeId)> slow;
         // This node cannot follow an owner's session any more: it must leave the view and catch up by TCP.
         std::function<void(const std::string&)> broken;
+        // More is committed than any frame says, and none follows that would: the others are to hear of it.
+        std::function<void()> committed;
     };
     // Since the process started.
     struct Counters {

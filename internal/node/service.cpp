@@ -280,7 +280,7 @@ void Service::on_fetch(const Caller& caller, const proto::Fetch& request) {
                                                                stream->log->log_start(), stream->high_watermark)});
     }
     const WaitingFetch fetch{
-        caller, offset, std::clamp<std::size_t>(request.max_bytes(), 1, kMaxFetchBytes),
+        caller, offset, std::clamp<std::size_t>(request.max_bytes(), 1, kMaxFetchBytes), request.any_replica(),
         core_.env.now() + std::min<Duration>(std::chrono::milliseconds(request.max_wait_ms()), kMaxWait)};
     if (offset < stream->high_watermark) return read(fetch, id);
     if (request.max_wait_ms() == 0) return send_records(fetch, *stream, {});
@@ -294,23 +294,50 @@ void Service::on_fetch(const Caller& caller, const proto::Fetch& request) {
 
 void Service::read(const WaitingFetch& fetch, StreamId id) {
     Stream* stream = core_.streams.find(id);
-    if (stream == nullptr)
-        return refuse<proto::FetchResponse>(fetch.caller, {ErrorCode::kUnknownTopic, "the topic is gone"});
+    if (stream == nullptr) return end_wait(fetch, id);
     if (auto cached = stream->log->read_cached(fetch.offset, stream->high_watermark, fetch.max_bytes))
         return send_records(fetch, *stream, *std::move(cached));
     stream->log->read(fetch.offset, stream->high_watermark, fetch.max_bytes,
                       [this, fetch, id, weak = std::weak_ptr<bool>(alive_)](Result<storage::Batches> batches) {
                           if (!weak.lock()) return;
                           if (!batches) return refuse<proto::FetchResponse>(fetch.caller, batches.error());
-                          if (Stream* again = core_.streams.find(id)) send_records(fetch, *again, *std::move(batches));
+                          Stream* again = core_.streams.find(id);
+                          if (again == nullptr) return end_wait(fetch, id);
+                          send_records(fetch, *again, *std::move(batches));
                       });
 }
 
 void Service::send_records(const WaitingFetch& fetch, const Stream& stream, std::vector<Bytes> batches) {
+    const auto history = this->history();
+    if (history && !fetch.any_replica) return refuse<proto::FetchResponse>(fetch.caller, *history);
     proto::FetchResponse response;
     response.set_high_watermark(stream.high_watermark.value);
     response.set_log_start(stream.log->log_start().value);
+    if (history) *response.mutable_history() = to_proto(*history);
     answer(fetch.caller, response, std::move(batches));
+}
+
+void Service::end_wait(const WaitingFetch& fetch, StreamId id) {
+    if (const Stream* stream = core_.streams.find(id)) return send_records(fetch, *stream, {});
+    refuse<proto::FetchResponse>(fetch.caller, {ErrorCode::kUnknownTopic, "the topic was deleted"});
+}
+
+std::optional<Error> Service::history() const {
+    if (protocol::planted(protocol::Bug::kMinorityReads)) return std::nullopt;
+    return node_.history();
+}
+
+void Service::tick() {
+    if (waiting_.empty()) return;
+    const bool history = this->history().has_value();
+    std::vector<StreamId> ids;
+    for (auto& [id, fetches] : waiting_) {
+        const bool gone = core_.streams.find(id) == nullptr;
+        for (WaitingFetch& fetch : fetches)
+            if (gone || (history && !fetch.any_replica)) fetch.deadline = {};
+        if (gone || history) ids.push_back(id);
+    }
+    for (const StreamId id : ids) expire(id);
 }
 
 void Service::wake(Stream& stream) {
@@ -328,12 +355,11 @@ void Service::wake(Stream& stream) {
 
 void Service::expire(StreamId id) {
     const auto found = waiting_.find(id);
-    Stream* stream = core_.streams.find(id);
     if (found == waiting_.end()) return;
     const protocol::TimePoint now = core_.env.now();
     std::erase_if(found->second, [&](const WaitingFetch& fetch) {
         if (fetch.deadline > now) return false;
-        if (stream != nullptr) send_records(fetch, *stream, {});
+        end_wait(fetch, id);
         return true;
     });
     if (found->second.empty()) waiting_.erase(found);
@@ -341,8 +367,7 @@ void Service::expire(StreamId id) {
 
 void Service::on_freeze() {
     for (const auto& [id, fetches] : std::exchange(waiting_, {}))
-        if (const Stream* stream = core_.streams.find(id))
-            for (const WaitingFetch& fetch : fetches) send_records(fetch, *stream, {});
+        for (const WaitingFetch& fetch : fetches) end_wait(fetch, id);
 }
 
 // What a broker reads to catch up: records up to its limit, committed or not.

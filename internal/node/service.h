@@ -23,6 +23,8 @@ public:
     void on_freeze();
     // The view serves.
     void on_serving() {}
+    // About every 100 ms: who waits for records of an owner that has lost its quorum is told.
+    void tick();
 
     void on_connected(env::ConnectionId) override {}
     void on_message(env::ConnectionId connection, Message message) override;
@@ -42,6 +44,7 @@ private:
         Caller caller;
         Offset offset;
         std::size_t max_bytes{};
+        bool any_replica{};
         protocol::TimePoint deadline;
     };
 
@@ -70,6 +73,8 @@ private:
                   void (Groups::*handle)(const Request&, std::function<void(const Response&)>));
     void content_checksum(StreamId id, Offset to, std::function<void(Result<std::uint64_t>)> done);
 
+    // As Node::history, for readers.
+    std::optional<Error> history() const;
     // A topic is unknown for certain only when all that is committed of the metadata stream has been applied.
     Error unknown_topic() const;
     // May this broker serve the stream's records to a reader? Answers the caller if not.
@@ -80,6 +85,8 @@ private:
     Stream* writable(const Caller& caller, std::uint64_t cluster_id, StreamId id);
     void read(const WaitingFetch& fetch, StreamId id);
     void send_records(const WaitingFetch& fetch, const Stream& stream, std::vector<protocol::Bytes> batches);
+    // Answers without records.
+    void end_wait(const WaitingFetch& fetch, StreamId id);
     void wake(Stream& stream);
     void expire(StreamId id);
 

@@ -34,10 +34,11 @@ struct Gathering {
 }  // namespace
 
 void Service::on_metadata(const Caller& caller, const proto::Metadata& request) {
-    auto gathering = std::make_shared<Gathering<proto::MetadataResponse>>();
+    using WhyNot = std::map<std::string, Error>;  // why a topic could not be made
+    auto gathering = std::make_shared<Gathering<WhyNot>>();
     gathering->missing = 2 + static_cast<std::size_t>(request.topics_size());
-    gathering->done = [this, caller](const proto::MetadataResponse& gathered) {
-        proto::MetadataResponse response = gathered;
+    gathering->done = [this, caller, request](const WhyNot& why_not) {
+        proto::MetadataResponse response;
         response.set_cluster(core_.settings.cluster);
         response.set_cluster_id(core_.record.cluster.value);
         if (const auto& view = node_.current_view()) *response.mutable_view() = view::to_proto(*view);
@@ -45,55 +46,57 @@ void Service::on_metadata(const Caller& caller, const proto::Metadata& request) 
         response.set_quorum(!refused.has_value());
         if (refused) *response.mutable_error() = to_proto(*refused);
         response.set_max_batch_bytes(static_cast<std::uint32_t>(core_.settings.record_bytes));
+        // All topics as of one moment, which the answer names.
+        response.set_topics_as_of(node_.topics().reader().applied().value);
+        if (request.all())
+            for (const auto& [name, topic] : node_.topics().all()) *response.add_topics() = info_of(topic);
+        for (const std::string& name : request.topics()) {
+            proto::TopicInfo& info = *response.add_topics();
+            if (const proto::TopicRecord* topic = node_.topics().find(name)) {
+                info = info_of(*topic);
+                continue;
+            }
+            info.set_name(name);
+            const auto error = why_not.find(name);
+            *info.mutable_error() =
+                to_proto(error != why_not.end() ? error->second
+                         : !node_.topics().reader().caught_up()
+                             ? unknown_topic()
+                             : Error{ErrorCode::kUnknownTopic, fmt::format("there is no topic '{}'", name)});
+        }
         answer(caller, response);
     };
-    // Right after its start a broker does not know all of them.
-    const auto list = [this, gathering, all = request.all(), weak = std::weak_ptr<bool>(alive_)] {
-        if (!weak.lock()) return;
-        if (all)
-            for (const auto& [name, topic] : node_.topics().all()) *gathering->response.add_topics() = info_of(topic);
-        gathering->arrived();
+    const auto arrived = [gathering, weak = std::weak_ptr<bool>(alive_)] {
+        if (weak.lock()) gathering->arrived();
     };
-    request.all() ? node_.topics().reader().when_caught_up(list) : list();
+    // Right after its start a broker does not know all of them.
+    request.all() ? node_.topics().reader().when_caught_up(arrived) : arrived();
     for (const std::string& name : request.topics()) {
-        if (const proto::TopicRecord* known = node_.topics().find(name)) {
-            *gathering->response.add_topics() = info_of(*known);
-            gathering->arrived();
-            continue;
-        }
-        const auto absent = [this, gathering, name](const Result<void>& created) {
-            const proto::TopicRecord* topic = node_.topics().find(name);
-            proto::TopicInfo& info = *gathering->response.add_topics();
-            if (topic != nullptr) {
-                info = info_of(*topic);
-            } else {
-                info.set_name(name);
-                *info.mutable_error() =
-                    to_proto(!created ? created.error()
-                             : !node_.topics().reader().caught_up()
-                                 ? unknown_topic()
-                                 : Error{ErrorCode::kUnknownTopic, fmt::format("there is no topic '{}'", name)});
-            }
+        const auto made = [gathering, name](const Result<void>& created) {
+            if (!created) gathering->response.emplace(name, created.error());
             gathering->arrived();
         };
-        if (auto valid = check_topic_name(name); !valid) {
-            absent(valid);
+        if (node_.topics().find(name) != nullptr) {
+            made({});
+        } else if (auto valid = check_topic_name(name); !valid) {
+            made(valid);
         } else if (!request.auto_create()) {
-            absent({});
+            made({});
         } else if (!core_.settings.auto_create) {
-            absent(protocol::fail(
+            made(protocol::fail(
                 ErrorCode::kRefused,
                 "there is no topic '{}', and topics.auto_create is off: create it with `logstreamctl topics create {}`",
                 name, name));
         } else {
-            node_.create_topic(name, core_.settings.topic_defaults, absent);
+            node_.create_topic(name, core_.settings.topic_defaults, made);
         }
     }
-    gathering->arrived();
+    arrived();
 }
 
 void Service::on_topics(const Caller& caller, const proto::Topics& request) {
     if (request.action() == proto::Topics::LIST) {
+        if (const auto history = this->history()) return refuse<proto::TopicsResponse>(caller, *history);
         proto::TopicsResponse response;
         for (const auto& [name, topic] : node_.topics().all()) *response.add_topics() = info_of(topic);
         return answer(caller, response);
@@ -237,6 +240,7 @@ void Service::on_list_offsets(const Caller& caller, const proto::ListOffsets& re
     response.set_log_start(stream->log->log_start().value);
     response.set_high_watermark(stream->high_watermark.value);
     response.set_offset(stream->high_watermark.value);
+    if (const auto history = this->history()) *response.mutable_history() = to_proto(*history);
     if (request.timestamp_ms() < 0) return answer(caller, response);
     stream->log->offset_for_timestamp(
         request.timestamp_ms(),
@@ -263,6 +267,7 @@ void Service::on_verify(const Caller& caller, const proto::Verify& request) {
     for (view::StreamHolding& holding : core_.streams.holdings(Streams::Extent::kWhole, core_.record.views))
         holdings[holding.stream] = std::move(holding);
     auto gathering = std::make_shared<Gathering<proto::VerifyResponse>>();
+    if (const auto history = this->history()) *gathering->response.mutable_history() = to_proto(*history);
     gathering->done = [this, caller](const proto::VerifyResponse& response) { answer(caller, response); };
     if (request.from_size() == 0) {
         for (const auto& [id, holding] : holdings) describe(*gathering->response.add_streams(), holding);

@@ -57,10 +57,11 @@ Stream* Service::readable(const Caller& caller, std::uint64_t cluster_id, Stream
             return nullptr;
         }
     }
+    // Who does not ask for any replica takes what it is told for all there is.
     if (!any_replica) {
         const view::Member* owner = node_.owner_of(id);
-        if (!node_.serving() || owner == nullptr) {
-            refuse<Response>(caller, node_.refusal().value_or(Error{ErrorCode::kBusy, "the view is changing; retry"}));
+        if (const auto history = this->history(); history || owner == nullptr) {
+            refuse<Response>(caller, history.value_or(Error{ErrorCode::kBusy, "the view is changing; retry"}));
             return nullptr;
         }
         if (owner->id != core_.self.id) {

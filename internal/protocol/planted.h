@@ -32,6 +32,7 @@ enum class Bug : std::uint8_t {
     kMemberExpires,           // a group's members have no session left when another broker takes over
     kGrantedWhileHeld,        // a partition goes to its new reader before the old one has stopped
     kHandoverSkips,           // a new reader begins one record behind what was committed
+    kMinorityReads,           // a broker without a quorum answers readers as its owner, and they never compare views
     kCount,
 };
 

@@ -116,3 +116,10 @@ def check_refused(process, seconds, *patterns):
     check(code == 1, f"{process.name}: expected exit code 1, found {code}; it says: {said.strip()[-300:]}")
     for pattern in patterns:
         check(re.search(pattern, said), f"{process.name}: expected {pattern!r} on stderr, found: {said.strip()[-300:]}")
+
+
+def read_history(cluster, topic, **where):
+    """What brokers without a quorum serve of a topic: its lines. The consumer must say that there may be more."""
+    consumer = cluster.consumer(topic, **where)
+    check_refused(consumer, 30, "may lack the newest records", "there may be more: no quorum")
+    return consumer.lines()

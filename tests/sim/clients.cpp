@@ -156,8 +156,14 @@ ConsumerClient::ConsumerClient(World& world, Transcript& transcript, Endpoint ad
 
 ConsumerClient::~ConsumerClient() { world_.kill(host_); }
 
+std::int64_t ConsumerClient::position(std::uint32_t partition) const {
+    const auto position = consumer_ ? consumer_->position(partition) : std::nullopt;
+    return position ? position->value : -1;
+}
+
 void ConsumerClient::begin() {
     consumer_.reset();
+    ++instance_;
     last_.clear();
     on_begin_();
     connect();

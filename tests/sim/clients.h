@@ -99,6 +99,13 @@ public:
                    BeginHandler on_begin, DeliverHandler on_delivery);
     ~ConsumerClient() override;
     std::uint64_t delivered() const { return delivered_; }
+    bool in_group() const { return plan_.group; }
+    // Which of the consumers that ran here, one after another.
+    std::uint64_t instance() const { return instance_; }
+    // The topic that it reads, once it is known; 0 before.
+    protocol::TopicId topic() { return consumer_ ? topic_id(plan_.topic) : protocol::TopicId{}; }
+    // The offset after what it read last; -1: it reads nothing of the partition.
+    std::int64_t position(std::uint32_t partition) const;
     void die();
 
 private:
@@ -111,6 +118,7 @@ private:
     std::unique_ptr<client::Consumer> consumer_;
     std::map<std::uint32_t, protocol::Offset> last_;
     std::uint64_t delivered_{};
+    std::uint64_t instance_{};
 };
 
 }  // namespace logstream::sim

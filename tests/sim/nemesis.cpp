@@ -135,7 +135,9 @@ void Nemesis::cut_for(const std::vector<std::pair<Endpoint, Endpoint>>& ways, Du
 
 void Nemesis::isolate(Machine& machine, Duration time) {
     std::vector<std::pair<Endpoint, Endpoint>> ways;
-    std::vector<Endpoint> others = clients_;
+    // Half of them clients still reach: they have to find out who goes on.
+    std::vector<Endpoint> others;
+    if (random().chance(0.5)) others = clients_;
     for (const auto& other : stage_.machines)
         if (other.get() != &machine) others.push_back(other->address());
     for (Endpoint other : others) {

@@ -44,6 +44,7 @@ const std::vector<PlantedBug>& planted_bugs() {
         {Bug::kMemberExpires, "member-expires", {"group once"}, 300},
         {Bug::kGrantedWhileHeld, "granted-while-held", {"group once"}, 300},
         {Bug::kHandoverSkips, "handover-skips", {"group whole"}, 300},
+        {Bug::kMinorityReads, "minority-reads", {"readers go on"}, 200},
     };
     return bugs;
 }

@@ -97,7 +97,10 @@ std::optional<std::size_t> Scenario::next_owner() {
 std::vector<Endpoint> Scenario::ends(const std::string& name, const std::string& other) {
     std::vector<Endpoint> out;
     if (name == "clients")
-        for (const auto& [topic_name, topic] : topics_) out.push_back(topic.client_address);
+        for (const auto& [topic_name, topic] : topics_) {
+            out.push_back(topic.client_address);
+            out.push_back(topic.reader_address);
+        }
     else if (name == "others")
         for (std::size_t i = 0; i < cluster_->size(); ++i) {
             if (i != who(other)) out.push_back((*cluster_)[i].address());
@@ -207,6 +210,7 @@ std::string Scenario::make_topic(const Words& words) {
     last_topic_ = words.at(1);
     Topic& topic = topics_[last_topic_];
     topic.client_address = Endpoint{0x0a010000 + static_cast<std::uint32_t>(topics_.size()), 40000};
+    topic.reader_address = Endpoint{0x0a020000 + static_cast<std::uint32_t>(topics_.size()), 40000};
     if (words.size() < 4) {
         topic.stream = cluster_->make_topic(topic.name = last_topic_);
         return "";
@@ -303,6 +307,12 @@ std::string Scenario::expect(const Words& words) {
             comes_true([&] { return client.acknowledged() >= count; }, "they are not acknowledged");
         return wrong.empty() && client.acknowledged() > count ? "more are acknowledged" : wrong;
     }
+    if (what == "read") {
+        const ScenarioReader& reader = *topic(words.at(2)).reader;
+        const Duration limit = words.size() > 5 ? milliseconds(words[5]) : kLimit;
+        const bool has = world.run_until([&] { return reader.records() >= number(words.at(3)); }, limit);
+        return has ? "" : fmt::format("it has read {}", reader.records());
+    }
     const auto said = [&](const std::string& line) { return says(line, words.at(2)); };
     if (what == "never") return std::ranges::any_of(lines_, said) ? "it was said" : "";
     if (what == "once") return std::ranges::count_if(lines_, said) == 1 ? "" : "it was not said just once";
@@ -332,6 +342,13 @@ std::string Scenario::step(const Words& words) {
     if (verb == "topic") return make_topic(words);
     if (verb == "delete") return cluster_->delete_topic(topic(words.at(1)).name), "";
     if (verb == "append") return append(words);
+    if (verb == "read") {
+        Topic& of = topic(words.at(1));
+        of.reader.reset();
+        of.reader =
+            std::make_unique<ScenarioReader>(cluster_->world(), cluster_->transcript(), of.reader_address, of.name);
+        return "";
+    }
     if (verb == "send") return send(words.at(1), number(words.at(2)));
     if (verb == "run") return cluster_->world().run_for(milliseconds(words.at(1))), "";
     if (verb == "unacknowledged") {

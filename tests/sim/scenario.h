@@ -24,6 +24,7 @@
 //   append NAME COUNT within MS   all of them in that time
 //   unacknowledged NAME COUNT     at the owner, none of them acknowledged
 //   send NAME COUNT               by a client, which goes on trying until they are acknowledged
+//   read NAME                     by a client of its own, which follows the topic from its beginning
 //   run MS
 //   expect view N                 within 20 s all that run serve one view of exactly N
 //   expect refusal WHO            within 20 s it takes no writes
@@ -31,6 +32,7 @@
 //                                 that were acknowledged to `append`, and nothing else where some were before
 //   expect gone NAME              within 20 s no broker that runs knows the topic or holds anything of it
 //   expect sent NAME N            within 20 s N records of the clients are acknowledged, and no more are
+//   expect read NAME N [within MS]    within 20 s, or that time, the client that reads has N records
 //   expect said "TEXT"            since the last such step, or within 20 s, somebody says so
 //   expect never|once "TEXT"      nobody has said so; just one has, and once
 //
@@ -75,6 +77,8 @@ private:
         std::map<std::int64_t, std::string> committed{};     // as `expect records` saw it last
         Endpoint client_address{};
         std::unique_ptr<ScenarioClient> client{};
+        Endpoint reader_address{};
+        std::unique_ptr<ScenarioReader> reader{};
     };
     // Each returns an error's text, or empty.
     std::string step(const Words& words);

@@ -31,4 +31,22 @@ void ScenarioClient::flush() {
     }
 }
 
+ScenarioReader::ScenarioReader(World& world, Transcript& transcript, Endpoint address, const std::string& topic)
+    : ClientProcess(world, transcript, address, "reader") {
+    connect();
+    client::ConsumerOptions options;
+    options.topic = topic;
+    options.follow = true;
+    consumer_ = std::make_unique<client::Consumer>(
+        *router_, options,
+        [this](const client::ConsumedRecord&) {
+            ++records_;
+            return true;
+        },
+        [](const protocol::Result<void>&) {});
+    consumer_->start();
+}
+
+ScenarioReader::~ScenarioReader() { world_.kill(host_); }
+
 }  // namespace logstream::sim

@@ -1,4 +1,5 @@
-// A client of one topic, with the real client library, on a machine of its own: a scenario tells it what to send.
+// Clients of one topic, with the real client library, each on a machine of its own: one that a scenario tells what to
+// send, and one that follows.
 #pragma once
 
 #include <memory>
@@ -24,6 +25,18 @@ private:
     bool ready_{};
     std::vector<std::string> waiting_;
     std::size_t acknowledged_{};
+};
+
+class ScenarioReader final : public ClientProcess {
+public:
+    ScenarioReader(World& world, Transcript& transcript, Endpoint address, const std::string& topic);
+    ~ScenarioReader() override;
+
+    std::size_t records() const { return records_; }
+
+private:
+    std::unique_ptr<client::Consumer> consumer_;
+    std::size_t records_{};
 };
 
 }  // namespace logstream::sim

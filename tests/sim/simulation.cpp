@@ -30,6 +30,7 @@ Simulation::Simulation(const Options& options, Transcript::Detail detail, Transc
       acknowledgements_(violations_, world_, machines_, committed_.truth(), views_),
       bounds_(violations_),
       groups_(violations_, now_),
+      readers_(violations_, world_, machines_),
       final_(violations_, world_, committed_.truth()),
       nemesis_({world_, transcript_, machines_, swarm_, views_}) {
     protocol::planted_bug = options_.planted;
@@ -162,6 +163,7 @@ void Simulation::tick() {
     ++ticks_;
     nemesis_.supervise();
     acknowledgements_.on_tick();
+    readers_.on_tick(consumers_, swarm_.partitions);
     if (ticks_ % 10 == 0)
         for (const auto& machine : machines_)
             if (machine->running()) bounds_.on_second(*machine);

@@ -11,6 +11,7 @@
 #include "tests/sim/checkers/committed.h"
 #include "tests/sim/checkers/final_logs.h"
 #include "tests/sim/checkers/groups.h"
+#include "tests/sim/checkers/readers.h"
 #include "tests/sim/checkers/union.h"
 #include "tests/sim/checkers/views.h"
 #include "tests/sim/clients.h"
@@ -62,6 +63,7 @@ private:
     AcknowledgementChecker acknowledgements_;
     BoundsChecker bounds_;
     GroupChecker groups_;
+    ReaderChecker readers_;
     FinalLogs final_;
     Nemesis nemesis_;
     std::vector<std::unique_ptr<ProducerClient>> producers_;

@@ -128,10 +128,10 @@ TEST_F(ClientConsumer, FailOverNeitherSkipsNorRepeats) {
 TEST_F(ClientConsumer, ReadsFromAnyReplicaWhenTheOwnerIsOutOfReach) {
     open(3);
     fill(0, 199);
-    cluster->quorum = false;
     const int owner = cluster->owner();
     start({});
     ASSERT_TRUE(env.run_until([&] { return values[0].size() > 20; }, 1s));
+    cluster->quorum = false;
     cluster->silence(owner);
     const TimePoint from = env.now();
     ASSERT_TRUE(finish(10s));

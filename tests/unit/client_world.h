@@ -1,7 +1,7 @@
 // A small world for the client's tests: virtual time, brokers that share one true log, and faults by hand.
 #pragma once
 
-#include <spdlog/sinks/null_sink.h>
+#include <spdlog/sinks/ringbuffer_sink.h>
 
 #include <functional>
 #include <map>
@@ -79,6 +79,8 @@ public:
     std::size_t queued = 0;
     void drain();
     std::function<void(env::OutFrame)> on_broadcast;
+    // How many lines that hold `text` were logged.
+    std::size_t said(std::string_view text) const;
 
     void run_for(Duration time);
     // Runs until `done`, at most `limit`; returns what it said last.
@@ -98,7 +100,9 @@ private:
     std::map<std::pair<TimePoint, std::uint64_t>, std::move_only_function<void()>> timers_;
     std::map<ConnectionId, Connection> connections_;
     std::map<Endpoint, Listener> listeners_;
-    spdlog::logger log_{"test", std::make_shared<spdlog::sinks::null_sink_mt>()};
+    std::shared_ptr<spdlog::sinks::ringbuffer_sink_mt> lines_ =
+        std::make_shared<spdlog::sinks::ringbuffer_sink_mt>(256);
+    spdlog::logger log_{"test", lines_};
 };
 
 // Brokers 1..n at 10.0.0.<n>:8001. The log is one and true: whoever owns a partition appends to it. Acknowledgements
@@ -132,6 +136,17 @@ public:
     void remove(int broker);  // from the view, which gets the next number
     // It sees no quorum and no records from here on, while the others go on.
     void leave_behind(int broker) { left_behind_[broker] = logs_.front().size(); }
+    // A broker that is left behind before `remove` goes on telling of the view that it knew.
+    void cut_off(int broker) {
+        leave_behind(broker);
+        old_view_ = view();
+        remove(broker);
+    }
+    // The topic is deleted; made anew it has another id, and nothing in it.
+    void delete_topic();
+    void create_topic(std::uint32_t partitions);
+    void add_partition() { logs_.emplace_back(); }
+    std::uint32_t partitions() const { return static_cast<std::uint32_t>(logs_.size()); }
     // Answers PRODUCE with this error, before the append.
     std::function<std::optional<Error>(int broker, const protocol::BatchView& batch)> refuse;
     // It belongs to another lineage from now on; the others do not know yet, and see no quorum.
@@ -145,9 +160,12 @@ public:
     const std::vector<Stored>& log(std::uint32_t partition = 0) const { return logs_[partition]; }
     std::vector<std::string> values(std::uint32_t partition = 0) const;
     void append(std::uint32_t partition, const std::string& value);
+    // Takes the place of a record in the log.
+    void append_control(std::uint32_t partition = 0) { logs_[partition].push_back({kControl, {}}); }
 
     std::vector<Produced> produced;  // every batch that reached a broker, in order
     std::vector<std::pair<int, Offset>> fetched;
+    std::vector<std::pair<int, bool>> asked_for_topics;  // by METADATA: the broker, and whether to make them
     bool quorum = true;
     std::string no_quorum = "no quorum: view 1 has 1 of 3 members in reach";
     bool topic_exists = true;
@@ -156,6 +174,7 @@ public:
     std::uint64_t cluster_id = 0xc1;
     std::size_t max_batch_bytes = 1u << 20;
     std::size_t fetch_records = 10;  // of one answer
+    bool unaware = false;            // who is left behind does not know it, and answers as if it had a quorum
     // For other requests (groups, …).
     std::function<std::optional<protocol::OutMessage>(int broker, const Message& message)> other;
 
@@ -173,14 +192,21 @@ private:
     protocol::OutMessage on_producer_state(const Message& message);
     proto::View view() const;
     std::uint64_t lineage_of(int broker) const { return broker == gone_over_ ? cluster_id + 1 : cluster_id; }
+    bool has_quorum(int broker) const { return quorum && (unaware || !left_behind_.contains(broker)); }
+    template <class Response>
+    std::optional<protocol::OutMessage> refuses_reader(int broker, const auto& request, const Message& message) const;
+    void tell_history(int broker, proto::Failure& out) const;
     // What the broker knows to be committed.
     std::int64_t end(int broker, std::uint32_t partition) const;
+    static constexpr const char* kControl = "\x01 control";
     template <class Response>
     std::optional<protocol::OutMessage> not_owner(int broker, std::uint32_t partition, const Message& message) const;
 
     FakeEnv& env_;
     void rebuild_ring();
 
+    std::uint64_t topic_id_ = 77;
+    proto::View old_view_;  // which brokers that are left behind know
     std::vector<int> members_;
     int gone_over_{};
     std::map<int, std::size_t> left_behind_;  // and the records that each of them has

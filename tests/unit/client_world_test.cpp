@@ -12,7 +12,6 @@ namespace logstream::client::test {
 using protocol::OutMessage;
 
 namespace {
-constexpr std::uint64_t kTopicId = 77;
 
 template <class Response>
 OutMessage refuse_with(const Message& message, const Error& error) {
@@ -99,6 +98,11 @@ bool FakeEnv::step(TimePoint limit) {
     return true;
 }
 
+std::size_t FakeEnv::said(std::string_view text) const {
+    return static_cast<std::size_t>(std::ranges::count_if(
+        lines_->last_formatted(), [text](const std::string& line) { return line.find(text) != std::string::npos; }));
+}
+
 void FakeEnv::run_for(Duration time) {
     const TimePoint limit = now_ + time;
     while (step(limit)) {
@@ -129,7 +133,7 @@ std::vector<Endpoint> FakeCluster::endpoints() const {
 }
 
 int FakeCluster::owner(std::uint32_t partition) const {
-    return static_cast<int>(ring_.owner({TopicId{kTopicId}, partition}).value);
+    return static_cast<int>(ring_.owner({TopicId{topic_id_}, partition}).value);
 }
 
 void FakeCluster::rebuild_ring() {
@@ -210,8 +214,9 @@ OutMessage FakeCluster::on_metadata(int broker, const Message& message) {
     proto::MetadataResponse response;
     response.set_cluster("logstream");
     response.set_cluster_id(lineage_of(broker));
-    *response.mutable_view() = view();
-    response.set_quorum(quorum && !left_behind_.contains(broker));
+    *response.mutable_view() = left_behind_.contains(broker) && old_view_.number() > 0 ? old_view_ : view();
+    response.set_quorum(has_quorum(broker));
+    if (request.topics_size() > 0) asked_for_topics.emplace_back(broker, request.auto_create());
     if (!response.quorum()) {
         response.mutable_error()->set_code(static_cast<std::uint32_t>(ErrorCode::kNoQuorum));
         response.mutable_error()->set_message(no_quorum);
@@ -222,7 +227,7 @@ OutMessage FakeCluster::on_metadata(int broker, const Message& message) {
         topic->set_name(name);
         if (request.auto_create() && auto_create) topic_exists = true;
         if (topic_exists) {
-            topic->set_topic(kTopicId);
+            topic->set_topic(topic_id_);
             topic->mutable_settings()->set_partitions(static_cast<std::uint32_t>(logs_.size()));
         } else {
             topic->mutable_error()->set_code(static_cast<std::uint32_t>(ErrorCode::kUnknownTopic));
@@ -232,9 +237,39 @@ OutMessage FakeCluster::on_metadata(int broker, const Message& message) {
     return protocol::respond(message, response);
 }
 
+void FakeCluster::delete_topic() {
+    topic_exists = false;
+    ++topic_id_;
+    for (auto& log : logs_) log.clear();
+    producers_.clear();
+}
+
+void FakeCluster::create_topic(std::uint32_t partitions) {
+    topic_exists = true;
+    logs_.assign(partitions, {});
+}
+
+void FakeCluster::tell_history(int broker, proto::Failure& out) const {
+    out.set_code(static_cast<std::uint32_t>(ErrorCode::kNoQuorum));
+    out.set_message(no_quorum + " at broker " + std::to_string(broker));
+}
+
+// Of an owner without a quorum, and of a topic that is not this one.
+template <class Response>
+std::optional<OutMessage> FakeCluster::refuses_reader(int broker, const auto& request, const Message& message) const {
+    if (request.cluster_id() != lineage_of(broker))
+        return refuse_with<Response>(
+            message, {ErrorCode::kWrongCluster, "this broker belongs to lineage " + protocol::hex(lineage_of(broker))});
+    if (!topic_exists || request.topic() != topic_id_ || request.partition() >= logs_.size())
+        return refuse_with<Response>(message, {ErrorCode::kUnknownTopic, "there is no such topic or partition here"});
+    if (request.any_replica()) return std::nullopt;
+    if (!has_quorum(broker)) return refuse_with<Response>(message, {ErrorCode::kNoQuorum, no_quorum});
+    return not_owner<Response>(broker, request.partition(), message);
+}
+
 template <class Response>
 std::optional<OutMessage> FakeCluster::not_owner(int broker, std::uint32_t partition, const Message& message) const {
-    if (owner(partition) == broker) return std::nullopt;
+    if (owner(partition) == broker || left_behind_.contains(broker)) return std::nullopt;
     proto::ReassignBroker reassign;
     reassign.set_view(view_number_);
     OutMessage out = protocol::respond(message, reassign);
@@ -249,6 +284,8 @@ std::optional<OutMessage> FakeCluster::on_produce(int broker, const Message& mes
     EXPECT_TRUE(batch && batch->crc_ok());
     produced.push_back(
         {broker, request.partition(), batch->producer_epoch(), batch->base_sequence(), batch->record_count()});
+    if (!topic_exists || request.topic() != topic_id_ || request.partition() >= logs_.size())
+        return refuse_with<proto::ProduceResponse>(message, {ErrorCode::kUnknownTopic, "no such topic or partition"});
     if (auto reassign = not_owner<proto::ProduceResponse>(broker, request.partition(), message)) return reassign;
     const auto refuse_it = [&message](ErrorCode code, const char* text) {
         return refuse_with<proto::ProduceResponse>(message, {code, text});
@@ -284,11 +321,7 @@ std::optional<OutMessage> FakeCluster::on_produce(int broker, const Message& mes
 OutMessage FakeCluster::on_fetch(int broker, const Message& message) {
     proto::Fetch request;
     EXPECT_TRUE(message.parse(request));
-    if (!request.any_replica())
-        if (auto reassign = not_owner<proto::FetchResponse>(broker, request.partition(), message)) return *reassign;
-    if (request.cluster_id() != lineage_of(broker))
-        return refuse_with<proto::FetchResponse>(
-            message, {ErrorCode::kWrongCluster, "this broker belongs to lineage " + protocol::hex(lineage_of(broker))});
+    if (auto refused = refuses_reader<proto::FetchResponse>(broker, request, message)) return *refused;
     fetched.emplace_back(broker, Offset{request.offset()});
     const std::vector<Stored>& log = logs_[request.partition()];
     const std::int64_t end = this->end(broker, request.partition());
@@ -297,17 +330,19 @@ OutMessage FakeCluster::on_fetch(int broker, const Message& message) {
     proto::FetchResponse response;
     response.set_high_watermark(end);
     response.set_log_start(log_start);
+    if (!has_quorum(broker)) tell_history(broker, *response.mutable_history());
     protocol::BatchBuilder builder({});
+    protocol::BatchBuilder control({.control = true});
     // Batches begin at multiples of three, so that a reader often asks for the middle of one.
     std::int64_t offset = request.offset() - request.offset() % 3;
     std::vector<Bytes> body;
     for (const std::int64_t limit = std::min(end, offset + static_cast<std::int64_t>(fetch_records)); offset < limit;) {
         const std::int64_t begin = offset;
-        do
-            builder.add(env_.wall_clock_ms(), log[static_cast<std::size_t>(offset)].key,
-                        log[static_cast<std::size_t>(offset)].value);
-        while (++offset < end && offset % 3 != 0);
-        Bytes batch = *builder.finish();
+        const auto stored = [&log](std::int64_t at) -> const Stored& { return log[static_cast<std::size_t>(at)]; };
+        const bool is_control = stored(begin).value == kControl;
+        do (is_control ? control : builder).add(env_.wall_clock_ms(), stored(offset).key, stored(offset).value);
+        while (++offset < end && offset % 3 != 0 && !is_control && stored(offset).value != kControl);
+        Bytes batch = *(is_control ? control : builder).finish();
         protocol::assign(batch, Offset{begin}, ViewNumber{view_number_});
         body.push_back(batch);
     }
@@ -317,12 +352,9 @@ OutMessage FakeCluster::on_fetch(int broker, const Message& message) {
 OutMessage FakeCluster::on_list_offsets(int broker, const Message& message) {
     proto::ListOffsets request;
     EXPECT_TRUE(message.parse(request));
-    if (!request.any_replica())
-        if (auto reassign = not_owner<proto::ListOffsetsResponse>(broker, request.partition(), message))
-            return *reassign;
-    if (request.cluster_id() != lineage_of(broker))
-        return refuse_with<proto::ListOffsetsResponse>(message, {ErrorCode::kWrongCluster, "another lineage"});
+    if (auto refused = refuses_reader<proto::ListOffsetsResponse>(broker, request, message)) return *refused;
     proto::ListOffsetsResponse response;
+    if (!has_quorum(broker)) tell_history(broker, *response.mutable_history());
     response.set_log_start(log_start);
     response.set_high_watermark(end(broker, request.partition()));
     return protocol::respond(message, response);

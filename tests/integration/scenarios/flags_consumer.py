@@ -50,6 +50,14 @@ def check_flag_group(cluster):
     compare_lines(cluster.read("numbers", "--group", "h"), lines, "all by another group")
 
 
+def check_flag_timeout(cluster):
+    lines = _lines(cluster)
+    consumer = cluster.consumer("numbers", "--follow", "--timeout", 1000)
+    check_refused(consumer, 10, "no record came within 1 s: there is nothing new")
+    compare_lines(consumer.lines(), lines, "--timeout")
+    check_refused(cluster.consumer("nowhere", "--follow", "--timeout", 1000), 10, "there is no topic 'nowhere'")
+
+
 def check_flag_session_timeout(cluster):
     consumer = cluster.consumer("numbers", "--group", "short", "--session-timeout", 1, "--follow")
     wait_for_lines(consumer, RECORDS, 10)

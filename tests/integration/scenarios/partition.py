@@ -1,7 +1,7 @@
 """One broker is cut off from all others and from the clients, and healed: the leader, the owner, a follower."""
 
 from checks import Stopwatch, check
-from client import Load, check_refused
+from client import Load, check_refused, compare_lines, read_history
 from scenario import scenario
 
 LONGEST_GAP_MS = 5000  # looser than what is promised (2 s): this machine may be busy
@@ -44,7 +44,7 @@ def _cut(run, cluster, victim, topic):
     check(refused_in < 2, f"producer --timeout 0 took {refused_in:.1f} s to be refused")
 
     # It serves what it knows to be committed, which trails the owner by a heartbeat.
-    served = cluster.read(topic, at=victim.place, brokers=[victim])
+    served = read_history(cluster, topic, at=victim.place, brokers=[victim])
     check(served == load.lines[: len(served)], f"{victim}, cut off, serves other records than those committed")
     check(
         len(served) >= known - Load.RATE / 2,
@@ -63,6 +63,31 @@ def _cut(run, cluster, victim, topic):
         f"write gap {gap:.0f} ms, cut noticed after {noticed * 1000:.0f} ms, refused in {refused_in * 1000:.0f} ms, "
         f"back {returned:.2f} s after the heal"
     )
+
+
+@scenario("readers-cut", namespaces=True)
+def readers_cut(run):
+    """The owner loses the other brokers, and no client loses anybody: who follows what it owned, alone and in a group,
+    reads on with those who go on."""
+    cluster = run.cluster(3).start()
+    topic, owner = cluster.topic_owned_by(lambda broker: True, prefix="lines")
+    load = Load(cluster, topic)
+    load.reach(0.2)
+    group = cluster.consumer(topic, "--follow", "--group", "g", "--count", len(load.lines))
+    others = [broker for broker in cluster.brokers if broker is not owner]
+    cluster.network.cut(owner.number, [broker.number for broker in others])
+    watch = Stopwatch()
+    cluster.wait_for_view(others)
+    changed = watch.seconds
+    gap = load.finish()
+    check(gap < LONGEST_GAP_MS, f"a record waited {gap:.0f} ms for its acknowledgement")
+    group.succeed(30)
+    compare_lines(group.lines(), load.lines, "what the group read")
+    compare_lines(cluster.read(topic, brokers=[owner]), load.lines, "read by way of the owner that was cut off")
+    cluster.network.heal()
+    cluster.wait_for_view(cluster.brokers)
+    cluster.verify()
+    return f"a view without the owner after {changed:.1f} s; both readers read on, write gap {gap:.0f} ms"
 
 
 @scenario("clients-cut", namespaces=True)

@@ -2,7 +2,7 @@
 why; they come back, and it goes on."""
 
 from checks import Stopwatch, check
-from client import Load, check_refused
+from client import Load, check_refused, read_history
 from scenario import scenario
 
 
@@ -40,7 +40,7 @@ def survivors(run):
         )
     refused = cluster.producer("at-once", "--message", "x", "--timeout", 0, brokers=left)
     check_refused(refused, 10, r"no quorum: view \d+ has 2 of 5 members in reach")
-    served = cluster.read("at-once", brokers=left)
+    served = read_history(cluster, "at-once", brokers=left)
     check(served == load.lines[: len(served)] and served, f"without quorum {len(served)} records are served, or others")
     watch = Stopwatch()
     for victim in lost:
