@@ -39,6 +39,9 @@ public:
 
     Groups(env::Env& env, const Settings& settings, Streams& streams, Topics& topics, Append append);
 
+    // Begins with what is known to be committed already.
+    void start() { reader_.start(); }
+
     // What follows is for the owner of the groups stream when it is `ready`.
     bool ready() const { return reader_.caught_up() && topics_.reader().caught_up(); }
     void on_subscribe(const proto::Subscribe& request, SubscribeReply reply);

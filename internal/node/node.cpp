@@ -150,7 +150,7 @@ void Node::start() {
                    core_.record.promised == core_.record.accepted_number();
     if (goes_on) core_.self.incarnation = core_.record.accepted->find(core_.record.node)->incarnation;
     topics_.reader().start();
-    groups_.reader().start();
+    groups_.start();
     core_.persist([this, goes_on] {
         if (left_) return;  // it waited for room till then
         if (goes_on) participant_.go_on_after_restart();

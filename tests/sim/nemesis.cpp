@@ -201,12 +201,33 @@ bool Nemesis::strike_process(Fault fault, Machine& machine) {
             return true;
         case Fault::kState:
             return may_lose_disk(machine) && damage_state(machine);
+        case Fault::kImage:
+            return restore_image(machine);
         case Fault::kClient:
             kill_client();
             return true;
         default:
             return false;
     }
+}
+
+// A backup of a member is put back, sooner or later after it was made.
+bool Nemesis::restore_image(Machine& machine) {
+    const NodeId node = last_id(machine);
+    const auto kept = images_.find(machine.index());
+    if (kept == images_.end() || kept->second.node != node) {
+        const bool member = machine.running() && machine.node().core().record.cluster == cluster_;
+        if (member && !machine.store().damaged()) images_[machine.index()] = {node, machine.disk().image()};
+        return false;
+    }
+    if (blank_.contains(machine.index()) || !may_lose_disk(machine)) return false;
+    lose_disk(machine);
+    if (machine.running()) machine.crash(FakeDisk::Crash::kMachine);
+    machine.restore_disk(kept->second.disk);
+    images_.erase(kept);
+    on_image_restored(node);
+    down(machine, some_time());
+    return true;
 }
 
 // On a disk that rots the last records before a power cut look like ones that were never flushed: nothing could tell.

@@ -43,6 +43,8 @@ public:
     void add_client(Endpoint client);
     // A machine's disk lost or may have lost something that it had acknowledged.
     std::function<void(Machine&, NodeId)> on_disk_lost;
+    // Its whole disk is what it was at an older moment, its promises too.
+    std::function<void(NodeId)> on_image_restored;
     // Kills one client, which starts again.
     std::function<void()> kill_client;
 
@@ -64,6 +66,7 @@ private:
     void lose_disk(Machine& machine, Loss loss = Loss::kUntilItCatchesUp);
     bool damage_log(Fault fault, Machine& machine);
     bool damage_state(Machine& machine);
+    bool restore_image(Machine& machine);
     void cut_power(Machine& machine);
     void comes_back_as_stranger(Machine& machine, Fault why);
     Machine& any() { return *stage_.machines[random().below(stage_.machines.size())]; }
@@ -84,6 +87,11 @@ private:
     std::map<std::size_t, TimePoint> down_until_;
     std::map<std::size_t, Fault> blank_;  // machines with a new disk or no state that have not been started
     std::map<std::size_t, std::vector<std::byte>> older_states_;  // what a machine's state file was once
+    struct Image {
+        NodeId node;
+        storage::FakeDisk::Image disk;
+    };
+    std::map<std::size_t, Image> images_;  // what a machine's disk was once
     // With a new disk and not yet in the lineage: a client that came across one would begin a second history there, and
     // two histories stay apart until a person decides.
     std::set<std::size_t> strangers_;

@@ -12,10 +12,11 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr std::array<std::string_view, kFaults> kNames = {
-    "crash",       "power",       "power-all",  "pause",     "suspend", "clock",     "isolate", "split",
-    "one-way",     "bridge",      "client-cut", "multicast", "loss",    "duplicate", "reorder", "corrupt",
-    "delay",       "reset",       "hang",       "stall",     "leave",   "join",      "foreign", "slow-disk",
-    "write-error", "flush-error", "read-error", "full-disk", "rot",     "truncate",  "state",   "client"};
+    "crash",   "power",    "power-all", "pause",       "suspend",     "clock",      "isolate",
+    "split",   "one-way",  "bridge",    "client-cut",  "multicast",   "loss",       "duplicate",
+    "reorder", "corrupt",  "delay",     "reset",       "hang",        "stall",      "leave",
+    "join",    "foreign",  "slow-disk", "write-error", "flush-error", "read-error", "full-disk",
+    "rot",     "truncate", "state",     "image",       "client"};
 
 ProducerPlan draw_producer(Random& random, std::uint32_t topics) {
     ProducerPlan out;

@@ -49,6 +49,7 @@ enum class Fault : std::uint8_t {
     kRot,         // a bit of a log flips on disk
     kTruncate,    // a segment in the middle of a log loses its end
     kState,       // a state file is damaged, or is the one of an older moment
+    kImage,       // a machine comes back with all of its disk as it was at an older moment
     kClient,      // a client dies and starts again
     kCount,
 };

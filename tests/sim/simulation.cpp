@@ -51,6 +51,7 @@ Simulation::Simulation(const Options& options, Transcript::Detail detail, Transc
         acknowledgements_.on_disk_lost(machine);
         union_.on_disk_lost(node);
     };
+    nemesis_.on_image_restored = [this](NodeId node) { views_.on_image_restored(node); };
     nemesis_.kill_client = [this] {
         const std::size_t chosen = world_.chance_of().below(producers_.size() + consumers_.size());
         if (chosen < producers_.size())

@@ -18,6 +18,8 @@ public:
 
     // A process has started, from what its disk remembers.
     void on_start(Machine& machine);
+    // What it promised and accepted since it does not know any more.
+    void on_image_restored(NodeId node) { memories_.erase(node); }
     // Something ran in the machine's process.
     void look(Machine& machine);
     // It answered a coordinator: granted `number`.
