@@ -42,7 +42,7 @@ json details_of(const proto::GroupInfo& group) {
 
 std::string text_of(const json& value) {
     if (value.is_null()) return "-";
-    return value.is_string() ? value.get<std::string>() : dump(value);
+    return value.is_string() ? value.get<std::string>() : text::dump(value);
 }
 
 // "3 d", "5 h", "12 min", "40 s"
@@ -99,7 +99,7 @@ int groups_describe(const Common& common, const std::string& name) {
                 static_cast<unsigned long long>(response->groups(0).generation()), group["members"].size());
     std::vector<std::vector<std::string>> rows{{"TOPIC", "PARTITION", "COMMITTED", "HIGH WATERMARK", "LAG", "MEMBER"}};
     for (const json& each : group["partitions"])
-        rows.push_back({each["topic"].get<std::string>(), dump(each["partition"]), text_of(each["committed"]),
+        rows.push_back({each["topic"].get<std::string>(), text::dump(each["partition"]), text_of(each["committed"]),
                         text_of(each["high_watermark"]), text_of(each["lag"]), text_of(each["member"])});
     print_table(rows);
     return runtime::kDone;
