@@ -48,6 +48,8 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
         ->capture_default_str();
     app.add_flag("-f,--follow", options.consumer.follow,
                  "Go on with what comes; else stop at the end that stands at the start");
+    app.add_flag("--skip-unreadable", options.consumer.skip_unreadable,
+                 "Pass over records that cannot be decoded, with a warning; else they end reading");
     std::uint64_t count = 0;
     auto* limited = app.add_option("--count", count, "Stop after N records")->type_name("N");
     std::uint32_t partition = 0;

@@ -18,7 +18,8 @@ struct ConsumerOptions {
     std::optional<std::uint32_t> partition;  // not with a group
     StartAt start;                           // with a group: where it has not committed yet
     bool follow{};
-    std::string group;  // empty: none
+    bool skip_unreadable{};  // see ReaderOptions
+    std::string group;       // empty: none
     Duration session_timeout = std::chrono::seconds(6);
     Duration topic_timeout = std::chrono::seconds(3);  // for a topic that nobody has created yet; following waits on
     std::uint32_t max_bytes = 4u << 20;                // of one answer

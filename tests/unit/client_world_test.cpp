@@ -308,6 +308,10 @@ OutMessage FakeCluster::on_fetch(int broker, const Message& message) {
                         log[static_cast<std::size_t>(offset)].value);
         while (++offset < end && offset % 3 != 0);
         Bytes batch = *builder.finish();
+        if (begin <= unreadable && unreadable < offset) {
+            batch.mutable_data()[batch.size() - 1] = std::byte{2};  // a header that is not there
+            protocol::restamp_producer(batch, protocol::kNoProducer, -1, -1);
+        }
         protocol::assign(batch, Offset{begin}, ViewNumber{view_number_});
         body.push_back(batch);
     }
