@@ -102,6 +102,8 @@ void print_status(const json& status, Endpoint by) {
     std::printf("quorum   %s%s\n", quorum ? "yes" : "NO",
                 quorum ? "" : (": " + status.value("reason", "reason unknown")).c_str());
     if (status.contains("transport")) std::printf("transport %s\n", status.value("transport", "?").c_str());
+    if (const json clocks = status.value("clocks", json::object()); clocks.contains("reason"))
+        std::printf("RETENTION by time pauses: %s\n", clocks["reason"].get<std::string>().c_str());
     if (status.contains("apart")) std::printf("APART    %s\n", dump(status["apart"]).c_str());
     std::printf("told by  %s\n\n", env::to_string(by).c_str());
     print_table(rows);

@@ -47,6 +47,7 @@ std::string Node::status_json() const {
                                   {"role", role},
                                   {"phi", self ? 0.0 : watch_.phi(member.id)},
                                   {"failed", watch_.failed(member.id)},
+                                  {"clock_ahead_ms", self ? 0 : clocks_.ahead_ms(member.id).value_or(0)},
                                   {"lag_records", std::max<std::int64_t>(0, most - own)}});
     };
     if (const auto& view = serving_ ? serving_ : core_.record.chosen)
@@ -55,6 +56,9 @@ std::string Node::status_json() const {
         if ((!serving_ || !serving_->has(id)) && core_.env.now() - learner.heard < std::chrono::seconds(3))
             add(learner.member, "learner");
     out["disk"] = {{"dir", settings_.data_dir}, {"bytes", core_.store.size_bytes()}, {"full", core_.store.disk_full()}};
+    const auto distrust = clocks_.distrust();
+    out["clocks"] = {{"agree", !distrust.has_value()}};
+    if (distrust) out["clocks"]["reason"] = *distrust;
     out["streams"] = streams_.all().size();
     out["topics"] = topics_.all().size();
     out["clients"] = {{"connections", service_.connections()},
@@ -87,6 +91,8 @@ std::string Node::metrics_text() const {
     gauge("members_in_reach", "Members of the current view in reach.", watch_.in_reach());
     gauge("leader", "1 on the leader.", is_leader() ? 1 : 0);
     gauge("quorum", "1 while writes are accepted.", refusal() ? 0 : 1);
+    gauge("retention_paused", "1 while nothing is deleted by age, since the brokers' clocks disagree.",
+          clocks_.distrust() ? 1 : 0);
     gauge("streams", "Streams held.", streams_.all().size());
     gauge("disk_bytes", "Bytes of all segments.", core_.store.size_bytes());
     gauge("client_connections", "Accepted connections.", service_.connections());
@@ -98,6 +104,8 @@ std::string Node::metrics_text() const {
     counter("frames_dropped_total", "Replication frames dropped: another view, cluster or sender.",
             counters.frames_dropped);
     counter("records_appended_total", "Records appended as owner.", counters.records_appended);
+    counter("timestamps_out_of_range_total", "Batches taken with a record's timestamp beyond topics.timestamp_range.",
+            service_.timestamps_out_of_range());
     counter("orphans_returned_total", "Orphan batches appended again.", orphans_.returned());
     for (const env::Counter& counted : core_.env.counted())
         counter(fmt::format("network_{}_total", counted.name), "Of the sockets; see internal/net/counters.h.",

@@ -45,6 +45,8 @@ public:
     std::function<void(Machine&, NodeId)> on_disk_lost;
     // Kills one client, which starts again.
     std::function<void()> kill_client;
+    // Has one client send a batch that no reader could decode.
+    std::function<void()> send_poison;
 
 private:
     void schedule();

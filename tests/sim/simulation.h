@@ -10,6 +10,7 @@
 #include "tests/sim/checkers/bounds.h"
 #include "tests/sim/checkers/committed.h"
 #include "tests/sim/checkers/final_logs.h"
+#include "tests/sim/checkers/retention.h"
 #include "tests/sim/checkers/union.h"
 #include "tests/sim/checkers/views.h"
 #include "tests/sim/clients.h"
@@ -60,6 +61,7 @@ private:
     UnionChecker union_;
     AcknowledgementChecker acknowledgements_;
     BoundsChecker bounds_;
+    RetentionChecker retention_;
     FinalLogs final_;
     Nemesis nemesis_;
     std::vector<std::unique_ptr<ProducerClient>> producers_;
