@@ -112,6 +112,18 @@ node::Transport transport_of(config::Transport transport) {
     std::unreachable();
 }
 
+node::TimestampPolicy timestamp_policy_of(config::TimestampPolicy policy) {
+    switch (policy) {
+        case config::TimestampPolicy::kAccept:
+            return node::TimestampPolicy::kAccept;
+        case config::TimestampPolicy::kFlag:
+            return node::TimestampPolicy::kFlag;
+        case config::TimestampPolicy::kRefuse:
+            return node::TimestampPolicy::kRefuse;
+    }
+    std::unreachable();
+}
+
 net::NetOptions net_options(const config::Config& config) {
     net::NetOptions out;
     out.cluster = config.cluster.name;
@@ -158,6 +170,8 @@ protocol::Result<node::Settings> node_settings(const config::Config& config) {
     out.min_in_sync = config.replication.min_in_sync;
     out.auto_create = config.topics.auto_create;
     out.topic_defaults.set_partitions(config.topics.partitions);
+    out.timestamp_policy = timestamp_policy_of(config.topics.timestamp_policy);
+    out.timestamp_range = std::chrono::duration_cast<std::chrono::milliseconds>(config.topics.timestamp_range);
     out.record_bytes = config.limits.record_bytes;
     out.batch_bytes = config.limits.batch_bytes;
     out.max_streams = config.limits.streams;

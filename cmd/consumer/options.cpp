@@ -57,6 +57,8 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
         ->capture_default_str();
     app.add_flag("-f,--follow", options.consumer.follow,
                  "Go on with what comes; else stop at the end that stands at the start");
+    app.add_flag("--skip-unreadable", options.consumer.skip_unreadable,
+                 "Pass over records that cannot be decoded, with a warning; else they end reading");
     runtime::add_value(app, "--count", options.count, "Stop after N records", runtime::count_from<std::uint64_t>(0));
     auto* fixed = runtime::add_value(app, "--partition", options.consumer.partition, "Read this partition alone",
                                      runtime::count_from<std::uint32_t>(0));

@@ -66,7 +66,8 @@ int command(int argc, char** argv) {
                        "Keep records so long; -1: for ever (the brokers' default)", retention());
     runtime::add_value(*create, "--retention-bytes", topic.retention_bytes,
                        "Keep so much of a partition; -1: no limit (the brokers' default)", retention());
-    create->add_flag("--compact", topic.compact, "Keep the last record of each key");
+    create->add_flag("--compact", topic.compact,
+                     "Keep the last record of each key; with --retention-ms or --retention-bytes these go too");
     create->callback([&] { run = [&] { return ctl::topics_create(common, topic); }; });
     auto* erase = topics->add_subcommand("delete", "Delete a topic and its records");
     erase->add_option("name", topic.name, "Its name")->required();

@@ -92,14 +92,21 @@ private:
 
     Result<void> print_batch(const protocol::BatchView& batch, std::uint64_t& left) {
         if (batch.is_control()) return {};
-        return batch.for_each(kMaxDecompressedBytes, [&](const protocol::Record& record) {
+        std::int64_t at = std::max(next_, batch.base_offset().value);
+        const auto read = batch.for_each(kMaxDecompressedBytes, [&](const protocol::Record& record) {
             if (left == 0) return false;
             if (record.offset.value < next_) return true;
             --left;
             print_record(record, batch.leader_epoch().value);
             if (std::ferror(stdout) != 0) left = 0;  // nobody would read the rest
+            at = record.offset.value + 1;
             return true;
         });
+        if (read) return {};
+        return protocol::fail(read.error().code,
+                              "partition {}: the records at the offsets {} to {} cannot be decoded: {}. Go on behind "
+                              "them with --from {}",
+                              partition_, at, batch.last_offset(), read.error().message, batch.next_offset());
     }
 
     void print_record(const protocol::Record& record, std::uint64_t view) const {

@@ -264,10 +264,7 @@ bool PartitionReader::emit_batch(const protocol::BatchView& batch) {
             stopped = true;
             return false;
         });
-        if (!decoded) {
-            corrupt(decoded.error().message);
-            return false;
-        }
+        if (!decoded && !passes_unreadable(batch, decoded.error())) return false;
         if (stopped) {
             paused_ = true;
             return false;
@@ -276,6 +273,18 @@ bool PartitionReader::emit_batch(const protocol::BatchView& batch) {
     next_ = std::max(next_, batch.next_offset());
     corrupt_since_ = {};
     backoff_.reset();
+    return true;
+}
+
+// The checksum is right, so these are the bytes that were appended, and no other broker has better ones.
+bool PartitionReader::passes_unreadable(const protocol::BatchView& batch, const Error& why) {
+    const std::string what = fmt::format("{}/{}: the records at the offsets {} to {} cannot be decoded: {}",
+                                         options_.topic, partition_, next_, batch.last_offset(), why.message);
+    if (!options_.skip_unreadable) {
+        fail({ErrorCode::kCorrupt, what + ". consumer --skip-unreadable goes on behind them"});
+        return false;
+    }
+    router_.env().log().warn("{}; they are skipped", what);
     return true;
 }
 

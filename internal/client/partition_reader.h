@@ -32,6 +32,8 @@ struct StartAt {
 struct ReaderOptions {
     std::string topic;
     bool follow{};  // else ends at the high watermark that stood at the beginning
+    // Records that cannot be decoded are passed over, with a warning; else reading fails and names them.
+    bool skip_unreadable{};
     Duration max_wait = std::chrono::milliseconds(500);
     std::uint32_t max_bytes = 4u << 20;  // of one answer
     // Where reading begins, before the first record of it.
@@ -113,6 +115,7 @@ private:
     void below_log_start(Offset log_start);
     void emit();
     bool emit_batch(const protocol::BatchView& batch);
+    bool passes_unreadable(const protocol::BatchView& batch, const Error& why);
     void corrupt(std::string_view what);
     void answered_well(const proto::Failure& history);
     void ask_others_too();

@@ -33,6 +33,10 @@ enum class Transport : std::uint8_t { kAuto, kMulticast, kTcp };
 // and flushed every `fsync_interval`. kNever: written; the operating system flushes when it likes.
 enum class FsyncPolicy : std::uint8_t { kGroup, kInterval, kNever };
 
+// What becomes of a record whose timestamp is out of range. kAccept: nothing. kFlag: it is taken and said in the log.
+// kRefuse: its batch is refused.
+enum class TimestampPolicy : std::uint8_t { kAccept, kFlag, kRefuse };
+
 // What a side without quorum may do. kPrimary: refuse writes.
 enum class PartitionPolicy : std::uint8_t { kPrimary };
 
@@ -114,10 +118,12 @@ struct StorageConfig {
     bool operator==(const StorageConfig&) const = default;
 };
 
-// What a topic gets that is created without saying otherwise.
+// What a topic gets that is created without saying otherwise, and how its records' timestamps are judged.
 struct TopicsConfig {
     bool auto_create = true;
     std::uint32_t partitions = 1;
+    TimestampPolicy timestamp_policy = TimestampPolicy::kFlag;
+    Duration timestamp_range = std::chrono::hours(24);  // from the broker's clock
     bool operator==(const TopicsConfig&) const = default;
 };
 

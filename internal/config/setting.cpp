@@ -141,6 +141,8 @@ constexpr std::array kTransports{Word{"auto", Transport::kAuto}, Word{"multicast
                                  Word{"tcp", Transport::kTcp}};
 constexpr std::array kFsyncPolicies{Word{"group", FsyncPolicy::kGroup}, Word{"interval", FsyncPolicy::kInterval},
                                     Word{"never", FsyncPolicy::kNever}};
+constexpr std::array kTimestampPolicies{Word{"accept", TimestampPolicy::kAccept}, Word{"flag", TimestampPolicy::kFlag},
+                                        Word{"refuse", TimestampPolicy::kRefuse}};
 constexpr std::array kLogLevels{Word{"trace", spdlog::level::trace}, Word{"debug", spdlog::level::debug},
                                 Word{"info", spdlog::level::info},   Word{"warn", spdlog::level::warn},
                                 Word{"error", spdlog::level::err},   Word{"off", spdlog::level::off}};
@@ -237,6 +239,8 @@ std::vector<Setting> make_settings() {
                 or_word<std::uint64_t>("unlimited", size_between(1, kGiB * kGiB))),
         setting({"topics.auto_create"}, LS_FIELD(topics.auto_create), boolean),
         setting({"topics.partitions"}, LS_FIELD(topics.partitions), count_between(1u, 10'000u)),
+        setting({"topics.timestamp_policy"}, LS_FIELD(topics.timestamp_policy), one_of(kTimestampPolicies)),
+        setting({"topics.timestamp_range"}, LS_FIELD(topics.timestamp_range), duration_between(1s, 24h * 36500)),
         setting({"groups.retention"}, LS_FIELD(groups.retention),
                 or_word<std::chrono::milliseconds>("unlimited", duration_between(1s, 24h * 36500))),
         setting({"limits.connections"}, LS_FIELD(limits.connections), count_between<std::size_t>(1, 100'000)),

@@ -169,7 +169,7 @@ void Aligner::mend(const TaskPtr& task, Stream& stream, storage::DamageRange dam
     give_up_from(task, damage.from);
 }
 
-void Aligner::mended(const TaskPtr& task, const Bytes& answer) {
+void Aligner::mended(const TaskPtr& task, const Bytes& answer, std::int64_t appended_ms) {
     Stream* stream = core_.streams.find(task->target.plan.stream);
     if (stream == nullptr) return task_done();
     const auto damage = stream->log->damage();
@@ -194,7 +194,8 @@ void Aligner::mended(const TaskPtr& task, const Bytes& answer) {
     }
     core_.env.log().warn("REPAIR stream={} from={} to={}", protocol::to_string(stream->id), damage->from, next);
     fetched_bytes_ += bytes;
-    stream->log->repair(answer.slice(0, bytes), guarded([this, task, from = damage->from](Result<void> repaired) {
+    stream->log->repair(answer.slice(0, bytes), appended_ms,
+                        guarded([this, task, from = damage->from](Result<void> repaired) {
                             if (!repaired && repaired.error().code == ErrorCode::kInvalid)
                                 return give_up_from(task, from);
                             if (!repaired) return finish(repaired);
@@ -314,7 +315,7 @@ void Aligner::fetched(const TaskPtr& task, What what, NodeId source, Result<Mess
                            }));
         return;
     }
-    if (what == What::kRepair) return mended(task, reply->body);
+    if (what == What::kRepair) return mended(task, reply->body, response.appended_ms());
     auto batches = protocol::split_batches(reply->body);
     if (!batches || batches->empty())
         return source_failed(task, Error{ErrorCode::kCorrupt, "an answer without records"});
@@ -326,7 +327,7 @@ void Aligner::fetched(const TaskPtr& task, What what, NodeId source, Result<Mess
         if (base_log.view_at(batch.base_offset()) != batch.leader_epoch())
             return source_failed(task,
                                  Error{ErrorCode::kCorrupt, "a batch of another view than the base log has there"});
-        if (auto appended = stream->log->append(batch.bytes()); !appended) {
+        if (auto appended = stream->log->append(batch.bytes(), response.appended_ms()); !appended) {
             if (appended.error().code != ErrorCode::kBusy) return finish(appended);
             break;  // what is not written yet is over its bound: flush, then fetch again from where the log ends
         }

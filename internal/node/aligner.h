@@ -59,7 +59,7 @@ private:
     void move_to_orphans(const TaskPtr& task, Stream& stream, Offset from, Offset cut_at);
     void truncate(const TaskPtr& task, Stream& stream, Offset to);
     void mend(const TaskPtr& task, Stream& stream, storage::DamageRange damage);
-    void mended(const TaskPtr& task, const protocol::Bytes& answer);
+    void mended(const TaskPtr& task, const protocol::Bytes& answer, std::int64_t appended_ms);
     void give_up_from(const TaskPtr& task, Offset from);
     void start_over(const TaskPtr& task);
     void without_vote(const TaskPtr& task, std::function<void(Stream&)> then);

@@ -64,6 +64,10 @@ void CommittedReader::apply(const storage::Batches& batches) {
     for (const protocol::Bytes& bytes : batches) {
         auto batch = protocol::BatchView::parse(bytes);
         if (!batch) continue;
+        if (batch->is_control()) {  // what compaction left of superseded records
+            next_ = std::max(next_, batch->next_offset());
+            continue;
+        }
         const auto decoded = batch->for_each(kMaxDecompressed, [this](const protocol::Record& record) {
             if (record.offset >= next_) apply_(record);
             return true;

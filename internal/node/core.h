@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 
+#include "internal/node/clocks.h"
 #include "internal/node/peer_links.h"
 #include "internal/node/settings.h"
 #include "internal/node/streams.h"
@@ -40,6 +41,7 @@ struct Core {
     storage::Store& store;
     PeerLinks& links;
     Streams& streams;
+    Clocks& clocks;
     view::Member self;    // this run of this broker
     view::Record record;  // change it, then `persist` before anything that rests on it is sent
     FatalHandler fatal;

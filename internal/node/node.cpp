@@ -12,7 +12,6 @@ namespace {
 constexpr Duration kTick = std::chrono::milliseconds(100);
 // Fewer than what makes a failure: members that fail because multicast stopped do not rely on it in the next view.
 constexpr int kHeardOfLateBeats = 4;
-constexpr Duration kRetentionInterval = std::chrono::seconds(1);
 constexpr Duration kWatermarksInterval = std::chrono::seconds(5);
 constexpr Duration kLeaveTimeout = std::chrono::seconds(2);
 // Leaders announce themselves every second or so.
@@ -24,7 +23,8 @@ Node::Node(env::Env& env, storage::Store& store, Settings settings, FatalHandler
     : settings_(std::move(settings)),
       links_(env, [this](Endpoint address) { watch_.link_lost(address); }),
       streams_(store),
-      core_{env, settings_, store, links_, streams_, {}, {}, std::move(fatal)},
+      clocks_(env),
+      core_{env, settings_, store, links_, streams_, clocks_, {}, {}, std::move(fatal)},
       watch_(env, settings_, links_, [this](NodeId member) { on_member_failed(member); }),
       participant_(core_, {.freeze = [this] { on_freeze(); },
                            .accepted = [this](const view::View& view) { on_accepted(view); },
@@ -92,6 +92,7 @@ Node::Node(env::Env& env, storage::Store& store, Settings settings, FatalHandler
                   if (!stream) return done(std::unexpected(stream.error()));
                   replicator_.produce(**stream, std::move(batch), proto::QUORUM, std::move(done));
               }),
+      retention_(core_, topics_),
       orphans_(
           core_, [this](StreamId stream) { return owner_of(stream); },
           [this](StreamId stream) { return topics_.was_deleted(stream.topic); }),
@@ -249,6 +250,7 @@ void Node::on_peer_heartbeat(const proto::Heartbeat& heartbeat, Endpoint from) {
         !installed->has(node, protocol::Incarnation{heartbeat.incarnation()}))
         return;
     if (!heartbeat.extra()) watch_.heartbeat(node);
+    clocks_.heard(*installed->find(node), heartbeat.wall_clock_ms());
     log_end_totals_[node] = heartbeat.log_end_total();
     replicator_.on_heartbeat(heartbeat, from);
     on_reach_report(node, heartbeat);
@@ -273,6 +275,7 @@ void Node::send_heartbeat(Beat beat) {
     heartbeat.set_node(core_.self.id.value);
     heartbeat.set_incarnation(core_.self.incarnation.value);
     heartbeat.set_log_end_total(streams_.log_end_total());
+    heartbeat.set_wall_clock_ms(core_.env.wall_clock_ms());
     heartbeat.set_extra(beat == Beat::kExtra);
     for (NodeId lost : watch_.failed()) heartbeat.add_lost(lost.value);
     if (!installed->multicast)
@@ -315,12 +318,10 @@ void Node::tick() {
         last_watermarks_ = now;
         core_.store.save_watermarks(streams_.watermarks());
     }
-    if (now - last_retention_ >= kRetentionInterval) {
-        last_retention_ = now;
-        apply_retention();
-        std::erase_if(multicast_heard_,
-                      [&](const auto& entry) { return now - entry.second > std::chrono::seconds(60); });
-    }
+    clocks_.compare_with(serving() ? std::optional(serving_->members.size() - 1) : std::nullopt);
+    clocks_.tick();
+    retention_.tick();
+    std::erase_if(multicast_heard_, [&](const auto& entry) { return now - entry.second > std::chrono::seconds(60); });
     if (is_leader()) look_for_multicast();
     if (is_leader() && !ready_learners_.empty()) want_change("a learner is ready");
 }
@@ -333,25 +334,6 @@ std::vector<view::Member> Node::repair_peers() const {
     for (const auto& [id, learner] : learners_)
         if (core_.env.now() - learner.heard <= kOutsiderMemory) out.push_back(learner.member);
     return out;
-}
-
-void Node::apply_retention() {
-    const std::int64_t wall_ms = core_.env.wall_clock_ms();
-    for (auto& [id, stream] : streams_.all()) {
-        const proto::TopicRecord* topic = protocol::is_internal(id) ? nullptr : topics_.find(id.topic);
-        if (protocol::is_internal(id) || (topic != nullptr && topic->settings().compact())) {
-            stream.log->compact(stream.high_watermark, [](auto) {});
-            continue;
-        }
-        if (topic == nullptr) continue;
-        const auto or_default = [](std::int64_t own, std::int64_t fallback) { return own == 0 ? fallback : own; };
-        const std::int64_t keep_ms = or_default(topic->settings().retention_ms(), settings_.retention_ms);
-        const std::int64_t keep_bytes = or_default(topic->settings().retention_bytes(), settings_.retention_bytes);
-        storage::RetainLimits limits;
-        if (keep_ms > 0) limits.min_timestamp_ms = wall_ms - keep_ms;
-        if (keep_bytes > 0) limits.max_bytes = static_cast<std::uint64_t>(keep_bytes);
-        if (limits.max_bytes || limits.min_timestamp_ms) stream.log->retain(stream.high_watermark, limits);
-    }
 }
 
 void Node::leave(std::function<void()> done) {

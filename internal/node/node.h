@@ -25,6 +25,7 @@
 #include "internal/node/reach.h"
 #include "internal/node/repair.h"
 #include "internal/node/replicator.h"
+#include "internal/node/retention.h"
 #include "internal/node/said.h"
 #include "internal/node/service.h"
 #include "internal/node/topics.h"
@@ -168,7 +169,6 @@ private:
     void tick();
     enum class Beat : std::uint8_t { kRegular, kExtra };
     void send_heartbeat(Beat beat);
-    void apply_retention();
     std::vector<view::Member> repair_peers() const;
     std::vector<NodeId> multicast_heard() const;
     std::string_view role_of(NodeId member) const;
@@ -178,6 +178,7 @@ private:
     Settings settings_;
     PeerLinks links_;
     Streams streams_;
+    Clocks clocks_;
     Core core_;
     Watch watch_;
     Participant participant_;
@@ -188,6 +189,7 @@ private:
     Replicator replicator_;
     Topics topics_;
     Groups groups_;
+    Retention retention_;
     Orphans orphans_;
     Repair repair_;
     Service service_;
@@ -241,7 +243,6 @@ private:
     env::TimerId watchdog_;
     std::string change_reason_;
     protocol::TimePoint next_election_;
-    protocol::TimePoint last_retention_;
     protocol::TimePoint last_watermarks_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

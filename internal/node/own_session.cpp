@@ -16,6 +16,7 @@ constexpr std::size_t kFramesPerSend = 256;
 constexpr std::size_t kSearchBytes = 1u << 20;
 // So long a frame is waited for that says what is committed.
 constexpr Duration kNewsAfter = std::chrono::milliseconds(2);
+constexpr std::size_t kOrphanPieceBytes = 8u << 20;  // cut otherwise, one that is half appended comes twice
 
 AckLevel level_of(proto::Acks acks) {
     return acks == proto::ALL ? AckLevel::kAll : acks == proto::OWNER ? AckLevel::kOwner : AckLevel::kQuorum;
@@ -25,10 +26,21 @@ storage::ProducerBatch producer_of(const protocol::BatchView& batch) {
     return {batch.producer_id(), batch.producer_epoch(), batch.base_sequence(), batch.last_sequence()};
 }
 
+// The sequences of `batch` are among those of `found`, which compaction may have made of several.
+bool covers(const storage::ProducerBatch& found, const storage::ProducerBatch& batch) {
+    if (found.producer != batch.producer || found.epoch != batch.epoch || found.base_sequence < 0) return false;
+    const auto distance = [&found](std::int32_t to) {
+        return (static_cast<std::uint32_t>(to) - static_cast<std::uint32_t>(found.base_sequence)) & 0x7fffffffU;
+    };
+    return distance(batch.base_sequence) <= distance(batch.last_sequence) &&
+           distance(batch.last_sequence) <= distance(found.last_sequence);
+}
+
 // Whether this batch of the log is what an orphan was sent as, or the fence of a later instance that sends it again (or
 // something else under its sequence, if one between did not resume: the doubt goes against the orphan).
 bool answers_for(const storage::ProducerBatch& found, const storage::ProducerBatch& orphan) {
-    return found == orphan || (found.resumes() && found.producer == orphan.producer && found.epoch > orphan.epoch);
+    return covers(found, orphan) ||
+           (found.resumes() && found.producer == orphan.producer && found.epoch > orphan.epoch);
 }
 }  // namespace
 
@@ -90,7 +102,26 @@ void OwnSession::produce_orphan(Stream& stream, const protocol::BatchView& batch
                                 Replicator::ProduceHandler done) {
     // A fence that was not acknowledged opened its epoch for nobody.
     if (batch.is_control()) return answer_repeated(stream, batch.base_offset(), proto::QUORUM, std::move(done));
-    constexpr std::size_t kMaxBytes = 64u << 20;
+    auto pieces = protocol::orphan_pieces(batch, kOrphanPieceBytes, protocol::kMaxStoredRecordsBytes);
+    if (!pieces) return done(std::unexpected(pieces.error()));
+    produce_next_piece(stream.id, std::make_shared<OrphanPieces>(*std::move(pieces), 0, origin, std::move(done)));
+}
+
+void OwnSession::produce_next_piece(StreamId id, std::shared_ptr<OrphanPieces> orphan) {
+    Stream* stream = core_.streams.find(id);
+    if (stream == nullptr) return orphan->done(protocol::fail(ErrorCode::kUnknownTopic, "the topic is deleted"));
+    const auto piece = protocol::BatchView::parse(orphan->pieces[orphan->next++]);
+    if (!piece) return orphan->done(std::unexpected(piece.error()));
+    const auto then = [this, id, orphan](const Result<Offset>& appended) {
+        if (!appended || orphan->next == orphan->pieces.size()) return orphan->done(appended);
+        produce_next_piece(id, orphan);
+    };
+    produce_piece(*stream, *piece, orphan->origin, guarded(then));
+}
+
+void OwnSession::produce_piece(Stream& stream, const protocol::BatchView& batch, const OrphanOrigin& origin,
+                               Replicator::ProduceHandler done) {
+    constexpr std::size_t kMaxBytes = protocol::kMaxStoredRecordsBytes;
     const ClusterId lineage = origin.lineage;
     const storage::StreamLog& log = *stream.log;
     auto orphan = protocol::as_orphan(batch, lineage, kMaxBytes);
@@ -153,21 +184,25 @@ void OwnSession::append(Stream& stream, Bytes batch, proto::Acks acks, Replicato
     // Nobody waits for acks=none, but it is in the queue.
     const std::size_t queued_bytes = queue_.size() * view_.frame_bytes;
     const std::size_t limit = core_.settings.max_pending_bytes;
-    if (waiting_bytes_ + batch.size() > limit || queued_bytes > limit || pending_.full() || commits_.full())
+    // Alone one of any size goes through: an orphan may have outgrown the limit.
+    const bool too_many_bytes = waiting_bytes_ > 0 && waiting_bytes_ + batch.size() > limit;
+    if (too_many_bytes || queued_bytes > limit || pending_.full() || commits_.full())
         return done(protocol::fail(ErrorCode::kBusy,
                                    "{} bytes wait for acknowledgement and {} to be sent; limits.pending_bytes is {}; "
                                    "retry",
                                    waiting_bytes_, queued_bytes, limit));
     const Offset base = stream.log->log_end();
     protocol::assign(batch, base, view_.number);
-    if (auto appended = stream.log->append(batch); !appended) return done(std::unexpected(appended.error()));
+    // A clock that was set back makes nothing old: what comes later is not older.
+    const std::int64_t now_ms = std::max(core_.clocks.now_ms(), stream.log->newest_append_ms());
+    if (auto appended = stream.log->append(batch, now_ms); !appended) return done(std::unexpected(appended.error()));
     const std::size_t bytes = batch.size();
     const std::int64_t records = stream.log->log_end() - base;
     counters_.records_appended += static_cast<std::uint64_t>(records);
     counters_.payload_bytes += bytes;
     told_ = acks_.committed();
     told_at_ = core_.env.now();
-    last_added_ = packer_.add(stream.id, told_, std::move(batch), queue_);
+    last_added_ = packer_.add(stream.id, told_, now_ms, std::move(batch), queue_);
     LS_ASSERT(commits_.push(last_added_, stream.id, stream.log->log_end()));  // bounded with pending_ and queue_
     schedule_pump();
     if (acks == proto::NONE) return done(base);

@@ -54,6 +54,13 @@ private:
         std::size_t bytes{};
     };
 
+    // What an orphan batch was cut into, one after the other: each is in the log, or comes there, on its own account.
+    struct OrphanPieces {
+        std::vector<protocol::Bytes> pieces;
+        std::size_t next{};
+        OrphanOrigin origin;
+        Replicator::ProduceHandler done;
+    };
     struct Search {  // in the log, for an orphan
         storage::ProducerBatch sent;
         protocol::OrphanKey key;
@@ -61,6 +68,9 @@ private:
         Replicator::ProduceHandler done;
     };
 
+    void produce_next_piece(StreamId id, std::shared_ptr<OrphanPieces> orphan);
+    void produce_piece(Stream& stream, const protocol::BatchView& piece, const OrphanOrigin& origin,
+                       Replicator::ProduceHandler done);
     void search(Stream& stream, Offset from, std::shared_ptr<Search> search);
     void append(Stream& stream, protocol::Bytes batch, proto::Acks acks, Replicator::ProduceHandler done);
     void answer_repeated(const Stream& stream, Offset base_offset, proto::Acks acks, Replicator::ProduceHandler done);

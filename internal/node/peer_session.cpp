@@ -63,7 +63,8 @@ bool PeerSession::apply(const replication::DeliveredMessage& message) {
         return break_with(fmt::format("stream {} ends at {}, the owner goes on at {} in view {}",
                                       protocol::to_string(message.stream), log.log_end(), batch->base_offset(),
                                       batch->leader_epoch()));
-    if (auto appended = log.append(message.batch); !appended) return break_with(appended.error().message);
+    if (auto appended = log.append(message.batch, message.appended_ms); !appended)
+        return break_with(appended.error().message);
     if (!commits_.push(message.last_frame, message.stream, log.log_end()))
         return break_with("the owner is beyond its window");
     applied_ = message.last_frame;

@@ -5,6 +5,7 @@
 #include "internal/node/node.h"
 #include "internal/node/service_answers.h"
 #include "internal/protocol/planted.h"
+#include "internal/protocol/record_check.h"
 
 namespace logstream::node {
 
@@ -15,9 +16,14 @@ namespace {
 constexpr std::size_t kMaxWaitingFetches = 10'000;
 constexpr std::size_t kMaxFetchBytes = 16u << 20;
 constexpr Duration kMaxWait = std::chrono::seconds(60);
+
+std::optional<Offset> last_offset_of(const Bytes& bytes) {
+    const auto batch = protocol::BatchView::parse(bytes);
+    return batch ? std::optional(batch->last_offset()) : std::nullopt;
+}
 }  // namespace
 
-Service::Service(Node& node) : node_(node), core_(node.core()) {
+Service::Service(Node& node) : node_(node), core_(node.core()), door_(core_.settings, core_.env.log()) {
     core_.streams.on_advanced([this](Stream& stream) { wake(stream); });
 }
 
@@ -192,11 +198,7 @@ void Service::on_produce(const Caller& caller, const proto::Produce& request, By
     if (body.size() > core_.settings.batch_bytes)
         return refuse_batch({ErrorCode::kTooLarge, fmt::format("a batch of {} bytes; limits.batch_bytes is {}",
                                                                body.size(), core_.settings.batch_bytes)});
-    if (batch->is_orphan() || batch->is_control())
-        return refuse_batch({ErrorCode::kInvalid, "a producer's batch has attributes that only brokers set"});
-    if (!anonymous && batch->base_sequence() < 0)
-        return refuse_batch({ErrorCode::kInvalid, "a batch with a producer id and without a sequence"});
-    if (!batch->crc_ok()) return refuse_batch({ErrorCode::kCorrupt, "the batch does not match its checksum"});
+    if (const auto error = door_.check(*batch, core_.clocks.now_ms(), core_.env.now())) return refuse_batch(*error);
     Stream* stream = writable<proto::ProduceResponse>(caller, request.cluster_id(), id);
     if (stream == nullptr) return;
     if (anonymous) refused.erase(id);
@@ -216,8 +218,9 @@ void Service::on_produce(const Caller& caller, const proto::Produce& request, By
 void Service::on_orphan(const Caller& caller, const proto::Orphan& request, const Bytes& body) {
     const StreamId id{TopicId{request.topic()}, request.partition()};
     auto batch = protocol::BatchView::parse(body);
-    if (!batch || !batch->crc_ok())
-        return refuse<proto::ProduceResponse>(caller, {ErrorCode::kCorrupt, "a damaged orphan"});
+    if (!batch) return refuse<proto::ProduceResponse>(caller, {ErrorCode::kCorrupt, "a damaged orphan"});
+    const auto checked = protocol::check_batch(*batch, protocol::OffsetRule::kRising, protocol::kMaxStoredRecordsBytes);
+    if (!checked) return refuse<proto::ProduceResponse>(caller, checked.error());
     Stream* stream = writable<proto::ProduceResponse>(caller, request.cluster_id(), id);
     if (stream == nullptr) return;
     node_.replicator().produce_orphan(*stream, *batch, {ClusterId{request.lineage()}, Offset{request.departed_at()}},
@@ -386,6 +389,8 @@ void Service::on_catch_up(const Caller& caller, const proto::Fetch& request) {
         Response response;
         response.set_high_watermark(again->high_watermark.value);
         response.set_log_start(start.value_or(again->log->log_start()).value);
+        if (const auto last = body->empty() ? std::nullopt : last_offset_of(body->back()))
+            response.set_appended_ms(again->log->appended_ms(*last));
         answer(caller, response, *std::move(body));
     };
     if (request.start_tables()) {

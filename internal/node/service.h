@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "internal/node/core.h"
+#include "internal/node/door.h"
 #include "internal/node/groups.h"
 #include "internal/protocol/record_batch.h"
 
@@ -32,6 +33,7 @@ public:
 
     std::size_t waiting_fetches() const;
     std::size_t connections() const { return refused_.size(); }
+    std::uint64_t timestamps_out_of_range() const { return door_.flagged(); }
 
 private:
     // Where an answer goes.
@@ -92,6 +94,7 @@ private:
 
     Node& node_;
     Core& core_;
+    Door door_;
     std::unordered_map<StreamId, std::vector<WaitingFetch>> waiting_;
     // Streams of which a batch without producer id was refused on this connection: what was pipelined behind it is
     // refused, too, or it would overtake.

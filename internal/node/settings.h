@@ -16,6 +16,12 @@ using protocol::Duration;
 using protocol::TimePoint;
 
 enum class Transport : std::uint8_t { kAuto, kMulticast, kTcp };
+// What becomes of a batch with a record whose timestamp is further from this broker's clock than the range allows.
+enum class TimestampPolicy : std::uint8_t {
+    kAccept,
+    kFlag,  // taken, and said in the log
+    kRefuse,
+};
 
 struct Settings {
     std::string cluster = "logstream";
@@ -48,7 +54,9 @@ struct Settings {
     std::size_t max_groups = 10'000;                                 // that have members
     std::optional<Duration> group_retention = std::chrono::days(7);  // of groups without members; none: for ever
     std::size_t max_pending_bytes = 64u << 20;  // appended and not yet acknowledged, over all streams
-    std::int64_t retention_ms = -1;             // -1: for ever
+    TimestampPolicy timestamp_policy = TimestampPolicy::kFlag;
+    std::chrono::milliseconds timestamp_range = std::chrono::hours(24);
+    std::int64_t retention_ms = -1;  // -1: for ever
     std::int64_t retention_bytes = -1;
 };
 

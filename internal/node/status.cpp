@@ -73,6 +73,12 @@ std::string Node::status_json() const {
     }
     out["warnings"] = json::array();
     if (!refused && serving_->members.size() == 1) out["warnings"].push_back(kOneCopy);
+    const auto distrust = clocks_.distrust();
+    out["clocks"] = {{"agree", !distrust.has_value()}};
+    if (distrust) {
+        out["clocks"]["reason"] = *distrust;
+        out["warnings"].push_back("RETENTION by time pauses: " + *distrust);
+    }
     if (!apart_.empty()) out["apart"] = apart_;
     out["role"] = !serving() ? (learner_.running() ? "learner" : "seeking") : role_of(core_.self.id);
     out["transport"] = serving_ && serving_->multicast ? "multicast" : "tcp";
@@ -112,6 +118,8 @@ std::string Node::metrics_text() const {
     gauge("members_in_reach", "Members of the current view in reach.", watch_.in_reach());
     gauge("leader", "1 on the leader.", is_leader() ? 1 : 0);
     gauge("quorum", "1 while writes are accepted.", refusal() ? 0 : 1);
+    gauge("retention_paused", "1 while nothing is deleted by age, since the brokers' clocks disagree.",
+          clocks_.distrust() ? 1 : 0);
     gauge("streams", "Streams held.", streams_.all().size());
     gauge("disk_bytes", "Bytes of all segments.", core_.store.size_bytes());
     gauge("client_connections", "Accepted connections.", service_.connections());
@@ -123,6 +131,8 @@ std::string Node::metrics_text() const {
     counter("frames_dropped_total", "Replication frames dropped: another view, cluster or sender.",
             counters.frames_dropped);
     counter("records_appended_total", "Records appended as owner.", counters.records_appended);
+    counter("timestamps_out_of_range_total", "Batches taken with a record's timestamp beyond topics.timestamp_range.",
+            service_.timestamps_out_of_range());
     counter("orphans_returned_total", "Orphan batches appended again.", orphans_.returned());
     for (const env::Counter& counted : core_.env.counted())
         counter(fmt::format("network_{}_total", counted.name), "Of the sockets; see internal/net/counters.h.",

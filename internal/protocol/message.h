@@ -8,6 +8,7 @@
 
 #include "internal/protocol/bytes.h"
 #include "internal/protocol/frame.h"
+#include "internal/protocol/record_batch.h"
 
 namespace logstream::protocol {
 
@@ -54,7 +55,7 @@ class MessageDecoder {
 public:
     struct Limits {
         std::size_t header_bytes = 16u << 20;  // Protobuf headers (a state exchange of many streams is the largest)
-        std::size_t body_bytes = 64u << 20;
+        std::size_t body_bytes = kMaxStoredBatchBytes;
     };
     MessageDecoder(ClusterTag cluster, Limits limits) : cluster_(cluster), limits_(limits) {}
 

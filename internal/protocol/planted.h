@@ -27,6 +27,8 @@ enum class Bug : std::uint8_t {
     kBasesForgotten,          // of the accepted views reported, their own bases are not asked for
     kOneBaseCounted,          // acknowledgements are counted from the first base only
     kRestartedOwner,          // a restarted member goes on in its old view
+    kClocksNotCompared,       // time retention goes on whatever the other members' clocks say
+    kPoisonAccepted,          // a batch is taken though its records cannot be decoded
     kOldViewAckCounted,       // an acknowledgement of an older view counts
     kAckAfterPromise,         // a session goes on after the freeze
     kMemberExpires,           // a group's members have no session left when another broker takes over

@@ -68,6 +68,11 @@ inline constexpr std::int8_t kBatchMagic = 2;
 // What the int32 length field can say. Brokers and clients have far lower limits of their own.
 inline constexpr std::size_t kMaxBatchBytes = std::numeric_limits<std::int32_t>::max();
 
+// The largest that a broker stores: limits.batch_bytes is 64 MiB at most, and an orphan has a key more.
+inline constexpr std::size_t kMaxStoredBatchBytes = (std::size_t{64} << 20) + (64u << 10);
+// What the records of one that a broker stores may decompress to, from before producers' batches had a limit for that.
+inline constexpr std::size_t kMaxStoredRecordsBytes = std::size_t{256} << 20;
+
 // Bits of the attributes.
 inline constexpr std::uint16_t kCodecMask = 0x7;
 inline constexpr std::uint16_t kAppendTimeBit = 1u << 3;
@@ -233,6 +238,11 @@ std::optional<OrphanKey> parse_orphan_key(std::string_view text);
 // `max_bytes` bounds the decompressed records. Errors as for_each; kInvalid too when the batch has no leader epoch;
 // kTooLarge too when it outgrows kMaxBatchBytes.
 Result<Bytes> as_orphan(const BatchView& batch, ClusterId lineage, std::size_t max_bytes);
+
+// What becomes an orphan each of a batch that grows too large by its keys: the same batch in pieces, with their own
+// offsets and sequences, so that the records and keys of each take at most `piece_bytes`, or are one record. Mostly the
+// batch itself. The same batch always makes the same pieces. Errors as for_each.
+Result<std::vector<Bytes>> orphan_pieces(const BatchView& batch, std::size_t piece_bytes, std::size_t max_bytes);
 
 // The key of the first record; nullopt, at no cost, without kOrphanBit. A batch that has the bit and no such key is
 // kInvalid. Other errors as for_each.

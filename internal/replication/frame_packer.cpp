@@ -25,10 +25,11 @@ FramePacker::FramePacker(std::size_t frame_bytes, Sequence first_sequence)
     LS_ASSERT(first_sequence.value >= 1);
 }
 
-Sequence FramePacker::add(StreamId stream, Sequence committed, Bytes batch, std::deque<PackedFrame>& out) {
+Sequence FramePacker::add(StreamId stream, Sequence committed, std::int64_t appended_ms, Bytes batch,
+                          std::deque<PackedFrame>& out) {
     LS_ASSERT(!batch.empty());
     // Alone in its view an owner commits what it has not sent; but nobody receives that.
-    const MessageHead head = encode_message_head(stream, std::min(committed, before(next_)), batch.size());
+    const MessageHead head = encode_message_head(stream, std::min(committed, before(next_)), appended_ms, batch.size());
     const std::size_t message_bytes = head.size + batch.size();
     if (open() && open_bytes_ + message_bytes > frame_bytes_) close_frame(out, {});
 

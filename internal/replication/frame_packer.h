@@ -35,8 +35,9 @@ public:
     // Takes a message; frames that are full thereby go to the end of `out`. Returns the sequence of the frame in which
     // the message ends: what is durable, committed or stable up to there covers the message. Never falls; several small
     // messages share one. `committed` (cut down to what was sent before) rides along to tell receivers what they may
-    // serve; `batch` is not empty and at most max_message_bytes of the receivers.
-    Sequence add(StreamId stream, Sequence committed, Bytes batch, std::deque<PackedFrame>& out);
+    // serve, and when the batch was appended; `batch` is not empty and at most max_message_bytes of the receivers.
+    Sequence add(StreamId stream, Sequence committed, std::int64_t appended_ms, Bytes batch,
+                 std::deque<PackedFrame>& out);
 
     // Closes the frame that is being filled, if any. Call it when nothing more is at hand (once a turn of the event
     // loop), and always between asking the log for a flush and the next add: a message that came later must not share a

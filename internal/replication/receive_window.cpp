@@ -108,7 +108,7 @@ Result<void> ReceiveWindow::deliver_whole(const Bytes& payload, std::vector<Deli
         }
         // A copy, for a slice would pin the packet that it came in.
         auto batch = Bytes::copy_of(payload.span().subspan(at, head->batch_bytes));
-        hand_out({head->stream, head->committed, std::move(batch), next_}, out);
+        hand_out({head->stream, head->committed, head->appended_ms, std::move(batch), next_}, out);
         at += head->batch_bytes;
     }
     return {};
@@ -121,7 +121,7 @@ Result<void> ReceiveWindow::begin_fragmented(const Bytes& payload) {
     if (piece >= head->batch_bytes) {
         return fail(ErrorCode::kCorrupt, "frame {} begins a fragmented message and holds all of it", next_);
     }
-    partial_ = {head->stream, head->committed, Bytes::allocate(head->batch_bytes), next_};
+    partial_ = {head->stream, head->committed, head->appended_ms, Bytes::allocate(head->batch_bytes), next_};
     std::memcpy(partial_.batch.mutable_data(), payload.data() + head->head_bytes, piece);
     partial_filled_ = piece;
     return {};

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "internal/protocol/error.h"
+#include "internal/protocol/record_batch.h"
 #include "internal/replication/sequence_ring.h"
 #include "internal/replication/session_message.h"
 
@@ -12,9 +13,10 @@ namespace logstream::replication {
 
 struct DeliveredMessage {
     StreamId stream;
-    Sequence committed;   // what the sender knew to be committed, of its session
-    Bytes batch;          // contiguous, in a buffer of its own
-    Sequence last_frame;  // the frame it ends in; never falls from one message to the next
+    Sequence committed;          // what the sender knew to be committed, of its session
+    std::int64_t appended_ms{};  // when the sender appended it, by its clock; 0: it does not say
+    Bytes batch;                 // contiguous, in a buffer of its own
+    Sequence last_frame;         // the frame it ends in; never falls from one message to the next
 };
 
 // One per (sender, view). Delivers in order, each frame once; keeps early frames within a bound of frames and bytes;
@@ -30,7 +32,7 @@ public:
         // larger.
         std::size_t max_buffered_bytes = 16u << 20;
         // The largest batch.
-        std::size_t max_message_bytes = 64u << 20;
+        std::size_t max_message_bytes = protocol::kMaxStoredBatchBytes;
     };
     explicit ReceiveWindow(const Options& options);
 

@@ -12,11 +12,13 @@ using protocol::fail;
 using protocol::load;
 using protocol::store;
 
-MessageHead encode_message_head(StreamId stream, Sequence committed, std::size_t batch_bytes) {
+MessageHead encode_message_head(StreamId stream, Sequence committed, std::int64_t appended_ms,
+                                std::size_t batch_bytes) {
     proto::ReplicateHeader header;
     header.set_topic(stream.topic.value);
     header.set_partition(stream.partition);
     header.set_committed_sequence(committed.value);
+    header.set_appended_ms(appended_ms);
     const std::size_t header_bytes = header.ByteSizeLong();
 
     MessageHead out;
@@ -52,6 +54,7 @@ protocol::Result<DecodedMessageHead> decode_message_head(std::span<const std::by
     }
     return DecodedMessageHead{.stream = StreamId{protocol::TopicId{header.topic()}, header.partition()},
                               .committed = Sequence{header.committed_sequence()},
+                              .appended_ms = header.appended_ms(),
                               .head_bytes = head_bytes,
                               .batch_bytes = total - head_bytes};
 }

@@ -19,8 +19,9 @@
 namespace logstream::replication {
 
 inline constexpr std::size_t kMessagePrefixBytes = 6;
-// Prefix and the longest ReplicateHeader that we write: topic 9, partition 6, committed sequence 11 bytes.
-inline constexpr std::size_t kMaxMessageHeadBytes = 32;
+// Prefix and the longest ReplicateHeader that we write: topic 9, partition 6, committed sequence 11, append time 11
+// bytes.
+inline constexpr std::size_t kMaxMessageHeadBytes = 43;
 
 // The bytes of a message before its batch.
 struct MessageHead {
@@ -28,13 +29,15 @@ struct MessageHead {
     std::size_t size{};
     std::span<const std::byte> span() const { return std::span(bytes).first(size); }
 };
-MessageHead encode_message_head(StreamId stream, Sequence committed, std::size_t batch_bytes);
+// `appended_ms`: when the owner appended the batch.
+MessageHead encode_message_head(StreamId stream, Sequence committed, std::int64_t appended_ms, std::size_t batch_bytes);
 
 struct DecodedMessageHead {
     StreamId stream;
     Sequence committed;
-    std::size_t head_bytes{};   // prefix and header; <= the size of what was decoded
-    std::size_t batch_bytes{};  // > 0; may be more than what was decoded holds
+    std::int64_t appended_ms{};  // 0: the owner does not say
+    std::size_t head_bytes{};    // prefix and header; <= the size of what was decoded
+    std::size_t batch_bytes{};   // > 0; may be more than what was decoded holds
 };
 // Decodes the head at the begin of `payload`. kCorrupt when the lengths contradict each other or the payload's end,
 // when the header is no ReplicateHeader, or when the batch is empty or longer than `max_batch_bytes`.

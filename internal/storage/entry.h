@@ -12,6 +12,7 @@
 #include "internal/protocol/bytes.h"
 #include "internal/protocol/ids.h"
 #include "internal/storage/log_tables.h"
+#include "internal/storage/sparse_index.h"
 
 namespace logstream::storage {
 
@@ -21,7 +22,6 @@ using protocol::StreamId;
 using protocol::ViewNumber;
 
 inline constexpr std::size_t kEntryHeaderBytes = 32;
-inline constexpr std::uint32_t kEntryMagic = 0x3145534c;  // "LSE1"
 
 struct EntryHeader {
     Offset base;
@@ -30,8 +30,14 @@ struct EntryHeader {
     // Where the stream's flushed part ended when this was written: what lies below it was on the disk, so if it cannot
     // be read any more it is damage and no torn tail.
     Offset synced_end;
+    // When the stream's owner appended it, by its clock: ms since 1970, on the disk in whole seconds, rounded up.
+    // kNoTimestamp: it is not known.
+    std::int64_t appended_ms{kNoTimestamp};
     friend bool operator==(const EntryHeader&, const EntryHeader&) = default;
 };
+
+// What is kept of a time of append: whole seconds, rounded up; kNoTimestamp of one that cannot be.
+std::int64_t kept_append_time(std::int64_t appended_ms);
 
 // Mixed into every header's checksum, so that an entry of another stream is never taken for one of this.
 std::uint32_t stream_seed(StreamId stream);
@@ -54,6 +60,11 @@ struct Entry {
     EntryHeader header;
     ParsedBatch batch;
     Bytes bytes;  // the batch; shares the buffer it was found in
+    // When it was appended; of one that an older version wrote, which did not keep that, the records' greatest
+    // timestamp.
+    std::int64_t appended_ms() const {
+        return header.appended_ms == kNoTimestamp ? batch.max_timestamp_ms : header.appended_ms;
+    }
     std::uint64_t end() const { return position + kEntryHeaderBytes + bytes.size(); }
 };
 

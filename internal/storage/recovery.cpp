@@ -97,7 +97,7 @@ Result<void> Recovery::find_files() {
         segment.generation = name.generation;
         segment.stem = segment_stem(dir_, name.base, name.generation);
         segment.size = segment.written = segment.file_end = entry.size;
-        segment.timestamp_known = false;
+        segment.appended_known = false;
     }
     for (const auto& [name, path] : others) {
         const auto owner = by_base.find(name.base);
@@ -318,10 +318,10 @@ void Recovery::apply() {
         }
         for (const ScannedEntry& entry : scanned.scan.entries) {
             tables.apply(entry.info);
-            index.add(entry.info.base, entry.position, entry.max_timestamp_ms);
+            index.add(entry.info.base, entry.position, entry.max_timestamp_ms, entry.appended_ms);
         }
-        segment.max_timestamp_ms = index.max_timestamp_ms();
-        segment.timestamp_known = true;
+        segment.appended = index.appended();
+        segment.appended_known = true;
         if (&segment == &result_.segments.back()) {
             segment.size = segment.written = scanned.scan.end_position;
             segment.file_end = scanned.scan.ends_in_gap() ? segment.size : std::max(segment.size, segment.file_end);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "internal/protocol/ids.h"
+#include "internal/protocol/time.h"
 #include "internal/storage/sparse_index.h"
 
 namespace logstream::storage {
@@ -23,6 +24,12 @@ struct SegmentDamage {
     friend bool operator==(const SegmentDamage&, const SegmentDamage&) = default;
 };
 
+// One moment, by the clock on the wall, which may be set, and by the one that only goes on.
+struct WallClock {
+    std::int64_t ms{};  // since 1970
+    protocol::TimePoint steady;
+};
+
 struct Segment {
     Offset base;                 // of its first record, if it has one
     std::uint32_t generation{};  // how often it was rewritten (compaction, repair)
@@ -30,10 +37,11 @@ struct Segment {
     std::uint64_t size{};        // where the next entry goes
     std::uint64_t written{};     // the part of it that the operating system has
     std::uint64_t file_end{};    // of the newest segment: the file's size; beyond `size` there is room (see room.h)
-    std::int64_t max_timestamp_ms{SparseIndex::kNoTimestamp};
-    bool timestamp_known{true};  // false: a closed segment whose index has not been read
-    bool tables_written{true};   // false: the file with the tables as of `base` is not there yet
-    SparseIndex index;           // of the newest segment only; the others' are in the IndexCache
+    AppendSpan appended;
+    bool appended_known{true};          // false: a closed segment whose index has not been read
+    std::optional<WallClock> grown_at;  // when it was last seen to have grown, in this run of the process
+    bool tables_written{true};          // false: the file with the tables as of `base` is not there yet
+    SparseIndex index;                  // of the newest segment only; the others' are in the IndexCache
     // Rising. One without offsets is junk between two entries, to be jumped over.
     std::vector<SegmentDamage> damage;
 

@@ -98,8 +98,8 @@ void SegmentRewrite::swap() {
     ++old->generation;
     old->stem = stem_;
     old->size = old->written = content_.size();
-    old->max_timestamp_ms = index_->max_timestamp_ms();
-    old->timestamp_known = true;
+    old->appended = index_->appended();
+    old->appended_known = true;
     old->damage = std::move(damage_);
     ++log->layout_;
     log->context_.indexes.put(stem_, index_);

@@ -36,8 +36,8 @@ SegmentScan scan_segment(const Bytes& data, std::uint64_t position, Offset expec
         }
         const Entry& entry = next.entry;
         bounds.least_view = entry.header.view;
-        scan.entries.push_back(
-            {entry.position, entry.end(), entry.batch.info, entry.batch.max_timestamp_ms, entry.header.synced_end});
+        scan.entries.push_back({entry.position, entry.end(), entry.batch.info, entry.batch.max_timestamp_ms,
+                                entry.appended_ms(), entry.header.synced_end});
         scan.end = entry.batch.info.next;
         scan.end_position = entry.end();
         at = static_cast<std::size_t>(entry.end() - position);
@@ -46,7 +46,8 @@ SegmentScan scan_segment(const Bytes& data, std::uint64_t position, Offset expec
 
 SparseIndex index_of(const SegmentScan& scan, Offset base, std::uint32_t interval_bytes) {
     SparseIndex index(base, interval_bytes);
-    for (const ScannedEntry& entry : scan.entries) index.add(entry.info.base, entry.position, entry.max_timestamp_ms);
+    for (const ScannedEntry& entry : scan.entries)
+        index.add(entry.info.base, entry.position, entry.max_timestamp_ms, entry.appended_ms);
     return index;
 }
 

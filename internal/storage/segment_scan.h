@@ -18,6 +18,7 @@ struct ScannedEntry {
     std::uint64_t end_position{};
     BatchInfo info;
     std::int64_t max_timestamp_ms{};
+    std::int64_t appended_ms{};
     Offset synced_end;  // see EntryHeader
 };
 

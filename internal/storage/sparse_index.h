@@ -16,18 +16,25 @@ namespace logstream::storage {
 using protocol::Bytes;
 using protocol::Offset;
 
+// In place of a time in ms since 1970: there is none, or it is not known. No time is before it.
+inline constexpr std::int64_t kNoTimestamp = std::numeric_limits<std::int64_t>::min();
+
+// When the entries of a segment were appended, by their owners' clocks; kNoTimestamp of one that has none.
+struct AppendSpan {
+    std::int64_t first_ms{kNoTimestamp};  // of its first entry
+    std::int64_t last_ms{kNoTimestamp};   // the greatest of all
+    friend bool operator==(const AppendSpan&, const AppendSpan&) = default;
+};
+
 class SparseIndex {
 public:
-    // Timestamps of no record are older than this.
-    static constexpr std::int64_t kNoTimestamp = std::numeric_limits<std::int64_t>::min();
-
     SparseIndex() = default;
     SparseIndex(Offset base, std::uint32_t interval_bytes) : base_(base), interval_bytes_(interval_bytes) {}
 
     // An entry of the segment begins at `position`; calls rise in both. Remembers it if the last one remembered is far
     // enough behind.
-    void add(Offset base, std::uint64_t position, std::int64_t max_timestamp_ms);
-    // Forgets what begins at or beyond `position`. The greatest timestamp stays: it is a bound.
+    void add(Offset base, std::uint64_t position, std::int64_t max_timestamp_ms, std::int64_t appended_ms);
+    // Forgets what begins at or beyond `position`. The greatest times stay: they are bounds.
     void truncate(std::uint64_t position);
 
     // Position of an entry whose base offset is at or below `offset`; 0 when there is none.
@@ -36,6 +43,9 @@ public:
     Offset offset_of_time(std::int64_t timestamp_ms) const;
     // No record of the segment is newer.
     std::int64_t max_timestamp_ms() const { return max_timestamp_ms_; }
+    const AppendSpan& appended() const { return appended_; }
+    // The entries say that they were appended later than that, and cannot have been.
+    void bound_append_times(std::int64_t latest_ms);
     std::size_t size() const { return entries_.size(); }
 
     // The file of a closed segment of `segment_bytes` bytes: complete, with checksum.
@@ -53,6 +63,7 @@ private:
     Offset base_;
     std::uint32_t interval_bytes_{};
     std::int64_t max_timestamp_ms_{kNoTimestamp};
+    AppendSpan appended_;
     std::vector<Place> entries_;
 };
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 
+#include "internal/protocol/record_batch.h"
 #include "internal/protocol/time.h"
 
 namespace logstream::storage {
@@ -45,7 +46,7 @@ struct StoreOptions {
     // then: see Claim.
     std::uint64_t reserve_bytes{64u << 20};
     // The greatest batch that append takes.
-    std::uint32_t max_batch_bytes{64u << 20};
+    std::uint32_t max_batch_bytes{protocol::kMaxStoredBatchBytes};
     // Idempotent producers remembered per stream.
     std::size_t max_producers{1024};
     // Orphan keys remembered per stream.

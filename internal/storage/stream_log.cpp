@@ -13,8 +13,6 @@ namespace {
 
 // Offsets and positions within a segment fit in 32 bits (the index), with room for a last batch.
 constexpr std::int64_t kMaxSegmentOffsets = std::int64_t{1} << 30;
-// Segments that one call of `retain` drops: a state save waits for no more.
-constexpr std::size_t kRetainAtOnce = 8;
 // So much of a segment's size is made room for at once.
 constexpr std::uint64_t kRoomShare = 2;
 constexpr std::uint64_t kBlockBytes = 4096;
@@ -46,7 +44,7 @@ void StreamLog::start_new() {
 
 void StreamLog::start_recovered(RecoveredStream&& recovered) {
     segments_ = std::move(recovered.segments);
-    log_end_ = written_end_ = synced_end_ = recovered.log_end;
+    log_end_ = written_end_ = synced_end_ = grown_end_ = recovered.log_end;
     history_.start(std::move(recovered.tables), log_end_);
     cached_.set_written_end(log_end_);
     tail_damage_ = recovered.tail_damage;
@@ -92,7 +90,7 @@ Result<void> StreamLog::check_append(const std::vector<ParsedBatch>& batches) co
     return {};
 }
 
-Result<void> StreamLog::append(Bytes bytes) {
+Result<void> StreamLog::append(Bytes bytes, std::int64_t appended_ms) {
     const GroupCommit& commit = context_.commit;
     if (commit.failed()) return std::unexpected(commit.failure());
     if (changing_) return protocol::fail(ErrorCode::kBusy, "stream {} is being cut back", to_string(id_));
@@ -107,11 +105,12 @@ Result<void> StreamLog::append(Bytes bytes) {
     auto batches = parse_batches(bytes);
     if (!batches) return std::unexpected(std::move(batches.error()));
     if (auto ok = check_append(*batches); !ok) return ok;
-    take_batches(bytes, *batches);
+    take_batches(bytes, *batches, appended_ms);
     return {};
 }
 
-void StreamLog::take_batches(const Bytes& bytes, const std::vector<ParsedBatch>& batches) {
+void StreamLog::take_batches(const Bytes& bytes, const std::vector<ParsedBatch>& batches, std::int64_t appended_ms) {
+    const std::int64_t kept_ms = kept_append_time(appended_ms);
     Bytes headers = Bytes::allocate(batches.size() * kEntryHeaderBytes);
     std::vector<Bytes> pieces;  // for the newest segment, from `position` on
     std::uint64_t position = segments_.back().size;
@@ -131,15 +130,16 @@ void StreamLog::take_batches(const Bytes& bytes, const std::vector<ParsedBatch>&
             position = 0;
         }
         Segment& segment = segments_.back();
-        encode_entry_header(headers.mutable_data() + i * kEntryHeaderBytes,
-                            {batch.info.base, static_cast<std::uint32_t>(batch.bytes), batch.info.view, synced_end_},
-                            seed_);
+        encode_entry_header(
+            headers.mutable_data() + i * kEntryHeaderBytes,
+            {batch.info.base, static_cast<std::uint32_t>(batch.bytes), batch.info.view, synced_end_, kept_ms}, seed_);
         const Bytes slice = bytes.slice(at, batch.bytes);
         at += batch.bytes;
         pieces.push_back(headers.slice(i * kEntryHeaderBytes, kEntryHeaderBytes));
         pieces.push_back(slice);
-        segment.index.add(batch.info.base, segment.size, batch.max_timestamp_ms);
-        segment.max_timestamp_ms = segment.index.max_timestamp_ms();
+        segment.index.add(batch.info.base, segment.size, batch.max_timestamp_ms,
+                          kept_ms == kNoTimestamp ? batch.max_timestamp_ms : kept_ms);
+        segment.appended = segment.index.appended();
         cached_.append({batch.info.base, batch.info.next, slice, segment.size, 0});
         segment.size += kEntryHeaderBytes + batch.bytes;
         bytes_since_snapshot_ += kEntryHeaderBytes + batch.bytes;
@@ -307,47 +307,6 @@ std::vector<DamageRange> StreamLog::damages() const {
             if (damage.from < damage.to) out.push_back({damage.from, damage.to});
     if (tail_damage_) out.push_back(*tail_damage_);
     return out;
-}
-
-void StreamLog::retain(Offset below, const RetainLimits& limits) {
-    if (changing_ || compacting_ || swaps_ > 0 || tail_damage_ || tables_incomplete_) return;
-    std::vector<DiskOp> ops = take_owed_removals();
-    for (std::size_t dropped = 0; dropped < kRetainAtOnce && may_drop_oldest(below, limits); ++dropped) {
-        // The tables as of the new start must be safe before what they were made of goes.
-        ops.emplace_back(SyncOp{{segment_tables_path(dir_, segments_[1].base)}, {dir_}});
-        // Oldest first, each for good before the next: the log never gets a hole.
-        remove_segment_files(segments_.front(), ops);
-        segments_.pop_front();
-        ++layout_;
-    }
-    if (ops.empty()) return;
-    ++swaps_;
-    auto again = ops;
-    context_.commit.background(std::move(ops),
-                               [self = weak_from_this(), again = std::move(again)](const Result<void>& status) mutable {
-                                   const auto log = self.lock();
-                                   if (!log) return;
-                                   if (!status) {
-                                       log->context_.log.warn("STORAGE retention stream={} {}; it is tried again",
-                                                              to_string(log->id_), status.error().message);
-                                       log->owed_removals_ = std::move(again);
-                                   }
-                                   log->end_swap();
-                               });
-}
-
-bool StreamLog::may_drop_oldest(Offset below, const RetainLimits& limits) {
-    if (segments_.size() < 2) return false;
-    const Segment& oldest = segments_.front();
-    const Offset end = segments_[1].base;
-    if (end > below || end > synced_end_ || !segments_[1].tables_written) return false;
-    if (limits.max_bytes && size_bytes() > *limits.max_bytes) return true;
-    if (!limits.min_timestamp_ms) return false;
-    if (!oldest.timestamp_known) {
-        with_index(oldest.base, [](const auto&) {});  // the next call knows
-        return false;
-    }
-    return oldest.max_timestamp_ms < *limits.min_timestamp_ms;
 }
 
 void StreamLog::remove_segment_files(const Segment& segment, std::vector<DiskOp>& ops) const {

@@ -44,10 +44,14 @@ struct DamageRange {
     friend bool operator==(const DamageRange&, const DamageRange&) = default;
 };
 
-// What `retain` may drop; each bound that is set applies.
+// What `retain` may do; each bound that is set applies.
 struct RetainLimits {
-    std::optional<std::uint64_t> max_bytes;        // drop the oldest while the stream is larger
-    std::optional<std::int64_t> min_timestamp_ms;  // drop what is older (by the segments' greatest timestamp)
+    std::optional<std::uint64_t> max_bytes{};  // drop the oldest while the stream is larger
+    // Now, by a clock to be trusted; none: nothing goes by time.
+    std::optional<WallClock> clock{};
+    std::optional<std::int64_t> keep_ms{};  // drop what was appended longer ago
+    std::optional<std::int64_t>
+        roll_after_ms{};  // close the newest segment when its first entry was appended longer ago
 };
 
 class StreamLog final : public LogSink, public std::enable_shared_from_this<StreamLog> {
@@ -69,12 +73,13 @@ public:
     std::uint64_t size_bytes() const;
 
     // Appends one or several concatenated batches that the caller has checked (format, CRC). The bytes are shared, not
-    // copied, and must not change any more; owner fields (base offset, leader epoch) are filled in. They are in the log
-    // for every accessor and for `read` at once; durable after the next Store::flush. Errors, with nothing appended:
+    // copied, and must not change any more; owner fields (base offset, leader epoch) are filled in. `appended_ms` says
+    // when the stream's owner appended them, by its clock; 0 when that is not known. They are in the log for every
+    // accessor and for `read` at once; durable after the next Store::flush. Errors, with nothing appended:
     // kInvalid (base offset is not log_end, view 0 or below the last, not whole batches), kTooLarge, kDiskFull, kBusy
     // (too much unwritten, or a truncate, reset or repair has not called back), kCorrupt (damage() comes first: see
     // `repair`), kDisk (the store failed).
-    Result<void> append(Bytes batches);
+    Result<void> append(Bytes batches, std::int64_t appended_ms);
 
     // Whole batches from the one that contains `from` up to the last that ends at or below `limit`, about `max_bytes`
     // of them, at least one if there is one; empty when `from` >= `limit` or the batch at `from` ends above `limit`.
@@ -113,9 +118,16 @@ public:
     // replicas that hold the same, however their segments are cut. Errors as `read`.
     void checksum(Offset from, Offset to, std::move_only_function<void(Result<std::uint64_t>)> callback);
 
-    // Drops whole segments that lie below `below` (the high watermark) as far as the limits tell, oldest first; never
-    // the newest segment. Runs in the background; log_start moves at once.
+    // Drops whole segments that lie below `below` (the high watermark) as far as the limits tell, oldest first; the
+    // newest segment is closed before it can go. By time a segment goes when its youngest entry is too old, by what the
+    // owners' clocks said at the append. An entry that would be of the future is taken to be of now. Runs in the
+    // background; log_start moves at once. Call it about once a second.
     void retain(Offset below, const RetainLimits& limits);
+    // No entry of the segment that holds `offset` was appended later, as far as is known; else 0. Known after a `read`
+    // of `offset`.
+    std::int64_t appended_ms(Offset offset) const;
+    // When the newest entry was appended, or an earlier one whose owner's clock was ahead; 0 when that is not known.
+    std::int64_t newest_append_ms() const;
 
     // Rewrites closed segments below `below` (the high watermark) so that of the records with one key the last one
     // stays (among the closed segments below `below`), a null value too; records without key stay. Offsets stay:
@@ -133,8 +145,9 @@ public:
     std::vector<DamageRange> damages() const;
     // Replaces the beginning of damage() by `batches` from a peer: they begin at damage().from and do not go beyond
     // damage().to, unless the damage is at the log's end, whose true end is not always known. Durable when the callback
-    // runs; what is not covered stays damaged. kInvalid when they do not fit, kBusy as append.
-    void repair(Bytes batches, FlushCallback callback);
+    // runs; what is not covered stays damaged. `appended_ms` as for append. kInvalid when they do not fit, kBusy as
+    // append.
+    void repair(Bytes batches, std::int64_t appended_ms, FlushCallback callback);
 
     // The rest is for Store and its parts.
     StreamLog(StoreContext& context, StreamId id, std::string dir);
@@ -171,11 +184,14 @@ private:
     };
 
     Result<void> check_append(const std::vector<ParsedBatch>& batches) const;
-    void take_batches(const Bytes& bytes, const std::vector<ParsedBatch>& batches);
+    void take_batches(const Bytes& bytes, const std::vector<ParsedBatch>& batches, std::int64_t appended_ms);
     void make_room();
     void roll();
     Segment& add_segment(Offset base);
     bool may_drop_oldest(Offset below, const RetainLimits& limits);
+    void note_growth(const WallClock& clock);
+    void bound_append_times(const WallClock& clock);
+    void roll_if_due(const WallClock& clock, std::int64_t roll_after_ms);
     Snapshot snapshot_at_end();
     // Those that are due below `end`, which is flushed.
     void write_due_tables(Offset end);
@@ -192,8 +208,15 @@ private:
     void end_change_after_flush(FlushCallback callback);
     void end_swap();
     std::vector<DiskOp> take_owed_removals() { return std::exchange(owed_removals_, {}); }
-    void repair_tail(Bytes bytes, std::vector<ParsedBatch> batches, FlushCallback callback);
-    void repair_segment(Offset base, Bytes bytes, std::vector<ParsedBatch> batches, FlushCallback callback);
+    // What `repair` was given.
+    struct Repair {
+        Bytes bytes;
+        std::vector<ParsedBatch> batches;
+        std::int64_t appended_ms{};
+        FlushCallback callback;
+    };
+    void repair_tail(Repair repair);
+    void repair_segment(Offset base, Repair repair);
     void rebuild_tables(FlushCallback callback);
     std::size_t segment_index(Offset offset) const;
     Offset end_of(std::size_t segment) const;
@@ -213,6 +236,7 @@ private:
     Offset synced_end_;   // survives a power cut; at most written_end
     Offset quiet_end_;    // log_end, since then
     TimePoint quiet_since_;
+    Offset grown_end_;              // up to here segments know when they have grown, or are from before this run
     std::deque<Segment> segments_;  // rising, never empty; the last is written to
     TableHistory history_;
     CachedTail cached_;

@@ -5,7 +5,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#include "internal/storage/compaction.h"
+#include "internal/storage/compacted_batches.h"
 #include "internal/storage/segment_scan.h"
 #include "internal/storage/store_context.h"
 #include "internal/storage/stream_log.h"
@@ -180,9 +180,9 @@ void StreamLog::with_index(Offset segment_base, IndexUse use) {
     Segment& segment = segments_[segment_index(segment_base)];
     if (&segment == &segments_.back()) return use(std::make_shared<const SparseIndex>(segment.index));
     if (auto index = context_.indexes.find(segment.stem)) {
-        if (!segment.timestamp_known) {
-            segment.max_timestamp_ms = index->max_timestamp_ms();
-            segment.timestamp_known = true;
+        if (!segment.appended_known) {
+            segment.appended = index->appended();
+            segment.appended_known = true;
         }
         return use(std::move(index));
     }
@@ -197,8 +197,8 @@ void StreamLog::with_index(Offset segment_base, IndexUse use) {
                            if (bytes) index = SparseIndex::decode(bytes->span(), base, s.size);
                            if (!index) return log->rebuild_index(s, std::move(use));
                            auto shared = std::make_shared<const SparseIndex>(std::move(*index));
-                           s.max_timestamp_ms = shared->max_timestamp_ms();
-                           s.timestamp_known = true;
+                           s.appended = shared->appended();
+                           s.appended_known = true;
                            log->context_.indexes.put(s.stem, shared);
                            use(std::move(shared));
                        });
@@ -216,8 +216,8 @@ void StreamLog::rebuild_index(const Segment& segment, IndexUse use) {
                            const SegmentScan scan = scan_segment(*data, 0, base, log->seed_);
                            auto index = std::make_shared<const SparseIndex>(
                                index_of(scan, base, log->context_.options.index_interval_bytes));
-                           s.max_timestamp_ms = index->max_timestamp_ms();
-                           s.timestamp_known = true;
+                           s.appended = index->appended();
+                           s.appended_known = true;
                            log->context_.indexes.put(s.stem, index);
                            // Torn by a crash it does not match its checksum and is made again.
                            log->context_.commit.background(

@@ -48,7 +48,7 @@ Bytes join(const std::vector<std::span<const std::byte>>& parts) {
 
 }  // namespace
 
-void StreamLog::repair(Bytes bytes, FlushCallback callback) {
+void StreamLog::repair(Bytes bytes, std::int64_t appended_ms, FlushCallback callback) {
     const auto refuse = [&](Error error) {
         context_.disk.post([callback = std::move(callback), error = std::move(error)]() mutable {
             callback(std::unexpected(std::move(error)));
@@ -65,59 +65,59 @@ void StreamLog::repair(Bytes bytes, FlushCallback callback) {
             {ErrorCode::kInvalid, fmt::format("the damage of stream {} ends at {}", to_string(id_), range->to)});
     }
     changing_ = true;
-    if (damaged == segments_.end()) return repair_tail(std::move(bytes), std::move(*batches), std::move(callback));
+    Repair repair{std::move(bytes), std::move(*batches), appended_ms, std::move(callback)};
+    if (damaged == segments_.end()) return repair_tail(std::move(repair));
     // The newest segment is closed first, so that nothing is written to what is rewritten.
     if (&*damaged == &segments_.back()) roll();
     const Offset base = damaged->base;
     context_.commit.add_barrier(
-        {}, [self = weak_from_this(), base, bytes = std::move(bytes), batches = std::move(*batches),
-             callback = std::move(callback)](Result<void> status) mutable {
+        {}, [self = weak_from_this(), base, repair = std::move(repair)](Result<void> status) mutable {
             const auto log = self.lock();
             if (!log) return;
-            if (!status) return log->end_change(std::move(callback), status);
-            log->repair_segment(base, std::move(bytes), std::move(batches), std::move(callback));
+            if (!status) return log->end_change(std::move(repair.callback), status);
+            log->repair_segment(base, std::move(repair));
         });
 }
 
-void StreamLog::repair_tail(Bytes bytes, std::vector<ParsedBatch> batches, FlushCallback callback) {
+void StreamLog::repair_tail(Repair repair) {
     // The snapshot that knows how far the log went is flushed first, so that a crash in between forgets nothing.
-    context_.commit.add_barrier({}, [self = weak_from_this(), bytes = std::move(bytes), batches = std::move(batches),
-                                     callback = std::move(callback)](Result<void> status) mutable {
+    context_.commit.add_barrier({}, [self = weak_from_this(), repair = std::move(repair)](Result<void> status) mutable {
         const auto log = self.lock();
         if (!log) return;
-        if (!status) return log->end_change(std::move(callback), status);
+        if (!status) return log->end_change(std::move(repair.callback), status);
         Segment& segment = log->segments_.back();
         segment.file_end = segment.size;
-        auto append = [self, bytes = std::move(bytes), batches = std::move(batches),
-                       callback = std::move(callback)](Result<void> cut) mutable {
+        auto append = [self, repair = std::move(repair)](Result<void> cut) mutable {
             const auto l = self.lock();
             if (!l) return;
-            if (!cut) return l->end_change(std::move(callback), cut);
-            if (auto ok = l->check_append(batches); !ok) return l->end_change(std::move(callback), ok);
-            l->take_batches(bytes, batches);
-            l->context_.commit.add_barrier({}, [self, callback = std::move(callback)](Result<void> done) mutable {
-                const auto log2 = self.lock();
-                if (!log2) return;
-                if (done) {
-                    const Offset to = log2->tail_damage_->to;
-                    log2->tail_damage_.reset();
-                    if (log2->log_end_ < to) log2->tail_damage_ = DamageRange{log2->log_end_, to};
-                    log2->save_snapshot();
-                }
-                log2->end_change(std::move(callback), done);
-            });
+            if (!cut) return l->end_change(std::move(repair.callback), cut);
+            if (auto ok = l->check_append(repair.batches); !ok) return l->end_change(std::move(repair.callback), ok);
+            l->take_batches(repair.bytes, repair.batches, repair.appended_ms);
+            l->context_.commit.add_barrier({},
+                                           [self, callback = std::move(repair.callback)](Result<void> done) mutable {
+                                               const auto log2 = self.lock();
+                                               if (!log2) return;
+                                               if (done) {
+                                                   const Offset to = log2->tail_damage_->to;
+                                                   log2->tail_damage_.reset();
+                                                   if (log2->log_end_ < to)
+                                                       log2->tail_damage_ = DamageRange{log2->log_end_, to};
+                                                   log2->save_snapshot();
+                                               }
+                                               log2->end_change(std::move(callback), done);
+                                           });
         };
         log->context_.commit.add_barrier({TruncateOp{segment.log_path(), segment.size}}, std::move(append));
     });
 }
 
-void StreamLog::repair_segment(Offset base, Bytes bytes, std::vector<ParsedBatch> batches, FlushCallback callback) {
+void StreamLog::repair_segment(Offset base, Repair repair) {
     const Segment& segment = segments_[segment_index(base)];
     context_.disk.read(segment.log_path(), 0, segment.size,
-                       [self = weak_from_this(), base, bytes = std::move(bytes), batches = std::move(batches),
-                        callback = std::move(callback)](Result<Bytes> data) mutable {
+                       [self = weak_from_this(), base, repair = std::move(repair)](Result<Bytes> data) mutable {
                            const auto log = self.lock();
                            if (!log) return;
+                           auto& [bytes, batches, appended_ms, callback] = repair;
                            // What cannot be read now may be whole: it must not be replaced by nothing.
                            if (!data && !is_missing(data.error()))
                                return log->end_change(std::move(callback), std::unexpected(data.error()));
@@ -135,7 +135,7 @@ void StreamLog::repair_segment(Offset base, Bytes bytes, std::vector<ParsedBatch
                                std::byte* header = headers.mutable_data() + i * kEntryHeaderBytes;
                                encode_entry_header(header,
                                                    {batch.info.base, static_cast<std::uint32_t>(batch.bytes),
-                                                    batch.info.view, log->synced_end_},
+                                                    batch.info.view, log->synced_end_, appended_ms},
                                                    log->seed_);
                                parts.emplace_back(header, kEntryHeaderBytes);
                                parts.push_back(bytes.span().subspan(at, batch.bytes));

@@ -190,8 +190,8 @@ void StreamLog::cut(Offset to, TruncatePoint point, FlushCallback callback) {
     if (point.index) segment.index = std::move(*point.index);
     segment.index.truncate(point.position);
     segment.size = segment.written = segment.file_end = point.position;
-    segment.max_timestamp_ms = segment.index.max_timestamp_ms();
-    segment.timestamp_known = true;
+    segment.appended = segment.index.appended();
+    segment.appended_known = true;
     std::erase_if(segment.damage, [to](const SegmentDamage& damage) { return damage.from >= to; });
     tail_damage_.reset();
     if (!damage()) tables_incomplete_ = false;

@@ -256,7 +256,7 @@ void add_messages(Corpus& corpus) {
 void add_session(Corpus& corpus) {
     constexpr std::uint8_t kWhole = protocol::kFirstFragment | protocol::kLastFragment;
     const Bytes batch = make_batch({}, 2);
-    const auto head = replication::encode_message_head(kStream, protocol::Sequence{}, batch.size());
+    const auto head = replication::encode_message_head(kStream, protocol::Sequence{}, 0, batch.size());
     std::vector<std::byte> message(head.span().begin(), head.span().end());
     message.insert(message.end(), batch.span().begin(), batch.span().end());
     std::vector<std::byte> two = message;

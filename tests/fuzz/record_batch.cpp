@@ -6,6 +6,7 @@
 
 #include "internal/protocol/big_endian.h"
 #include "internal/protocol/checksum.h"
+#include "internal/protocol/record_check.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace logstream::fuzz {
@@ -81,6 +82,21 @@ void make_orphan(const BatchView& batch, std::vector<Owned> records) {
     LS_ASSERT(*named == records);
 }
 
+// The pieces follow one another and hold the same records.
+void cut_into_pieces(const BatchView& batch) {
+    const auto pieces = orphan_pieces(batch, 256, kMaxBytes);
+    LS_ASSERT(pieces && !pieces->empty());
+    Offset next = batch.base_offset();
+    std::int64_t count = 0;
+    for (const Bytes& bytes : *pieces) {
+        const auto piece = BatchView::parse(bytes);
+        LS_ASSERT(piece && piece->base_offset() == next);
+        next = piece->next_offset();
+        count += piece->record_count();
+    }
+    LS_ASSERT(next == batch.next_offset() && count == batch.record_count());
+}
+
 void decode(const Bytes& bytes) {
     const auto batches = split_batches(bytes);
     if (!batches) return;
@@ -101,7 +117,10 @@ void decode(const Bytes& bytes) {
         LS_ASSERT(assigned->crc_ok() && assigned->producer_id() == ProducerId{7});
 
         const auto records = records_of(batch);
+        // Who comes in is read to the end, and nobody else comes in.
+        if (sound) LS_ASSERT(check_batch(batch, OffsetRule::kRising, kMaxBytes).has_value() == records.has_value());
         if (!records) continue;
+        cut_into_pieces(batch);
         encode_again(batch, *records);
         make_orphan(batch, *records);
     }

@@ -52,11 +52,11 @@ void pack_again(const std::vector<DeliveredMessage>& messages) {
     FramePacker packer(FramePacker::kMinFrameBytes, Sequence{1});
     std::deque<PackedFrame> frames;
     for (const DeliveredMessage& m : messages) {
-        const auto head = encode_message_head(m.stream, m.committed, m.batch.size());
+        const auto head = encode_message_head(m.stream, m.committed, m.appended_ms, m.batch.size());
         const auto decoded = decode_message_head(head.span(), m.batch.size());
         LS_ASSERT(decoded && decoded->stream == m.stream && decoded->committed == m.committed);
         LS_ASSERT(decoded->head_bytes == head.size && decoded->batch_bytes == m.batch.size());
-        packer.add(m.stream, m.committed, m.batch, frames);
+        packer.add(m.stream, m.committed, m.appended_ms, m.batch, frames);
     }
     packer.flush(frames);
     ReceiveWindow window(ReceiveWindow::Options{.max_message_bytes = kOptions.max_message_bytes});

@@ -96,6 +96,32 @@ void ProducerClient::die() {
     begin_again();
 }
 
+void ProducerClient::send_poison(std::function<void()> taken) {
+    Random& random = world_.chance_of();
+    const auto topic = router_ ? router_->view().topic(topic_name(plan_.topic)) : protocol::fail({}, "no router");
+    if (!topic) return;
+    const auto partition = static_cast<std::uint32_t>(random.below(topic->partitions));
+    const client::Broker* owner = router_->view().owner({topic->id, partition});
+    if (owner == nullptr) return;
+    protocol::BatchBuilder builder(
+        {.producer_id = protocol::ProducerId{static_cast<std::int64_t>(world_.random() >> 1)},
+         .producer_epoch = 0,
+         .base_sequence = 0});
+    for (int i = 0; i < 3; ++i) builder.add(0, std::nullopt, "poison");
+    protocol::Bytes batch = builder.finish().value();
+    std::byte* const body = batch.mutable_data() + protocol::kBatchHeaderBytes;
+    body[random.below(3) * (batch.size() - protocol::kBatchHeaderBytes) / 3] ^= std::byte{0x40};  // a record's length
+    protocol::restamp_producer(batch, protocol::BatchView::parse(batch)->producer_id(), 0, 0);  // and a right checksum
+    proto::Produce header;
+    header.set_cluster_id(router_->view().cluster_id.value);
+    header.set_topic(topic->id.value);
+    header.set_partition(partition);
+    router_->requests().send(owner->endpoint, protocol::MessageType::kProduce, header.SerializeAsString(), {batch}, 5s,
+                             [taken = std::move(taken)](const protocol::Result<protocol::Message>& answer) {
+                                 if (client::read_response<proto::ProduceResponse>(answer)) taken();
+                             });
+}
+
 void ProducerClient::burst() {
     if (stopped_) return;
     (void)topic_id(plan_.topic);  // learnt before the first report

@@ -52,6 +52,9 @@ public:
     void stop() { stopped_ = true; }
     // The process is killed and starts again: what it sent and was not told of stays open.
     void die();
+    // Sends a batch that no reader could decode, beside what the producer sends; `taken` is called if it is
+    // acknowledged.
+    void send_poison(std::function<void()> taken);
     bool idle() const { return !producer_ || !ready_ || producer_->idle(); }
     bool ready() const { return ready_; }
     std::uint64_t acknowledged() const { return acknowledged_; }

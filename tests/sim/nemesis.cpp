@@ -206,6 +206,9 @@ bool Nemesis::strike_process(Fault fault, Machine& machine) {
         case Fault::kClient:
             kill_client();
             return true;
+        case Fault::kPoison:
+            send_poison();
+            return true;
         default:
             return false;
     }

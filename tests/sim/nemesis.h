@@ -47,6 +47,8 @@ public:
     std::function<void(NodeId)> on_image_restored;
     // Kills one client, which starts again.
     std::function<void()> kill_client;
+    // Has one client send a batch that no reader could decode.
+    std::function<void()> send_poison;
 
 private:
     void schedule();

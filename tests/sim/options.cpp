@@ -16,7 +16,7 @@ constexpr std::array<std::string_view, kFaults> kNames = {
     "split",   "one-way",  "bridge",    "client-cut",  "multicast",   "loss",       "duplicate",
     "reorder", "corrupt",  "delay",     "reset",       "hang",        "stall",      "leave",
     "join",    "foreign",  "slow-disk", "write-error", "flush-error", "read-error", "full-disk",
-    "rot",     "truncate", "state",     "image",       "client"};
+    "rot",     "truncate", "state",     "image",       "client",      "poison"};
 
 ProducerPlan draw_producer(Random& random, std::uint32_t topics) {
     ProducerPlan out;
@@ -129,6 +129,11 @@ Swarm::Swarm(const Options& options, Random& random) {
     }
     if (options.nodes) nodes = *options.nodes;
     if (options.faults) faults = *options.faults;
+    if (random.chance(0.15)) {
+        machine.settings.retention_bytes = -1;
+        machine.settings.retention_ms = random.between(30'000, 40'000);
+        if (!options.faults) faults.insert({Fault::kClock, Fault::kCrash});
+    }
     machine.settings.min_in_sync =
         std::min<std::uint32_t>(machine.settings.min_in_sync, static_cast<std::uint32_t>(nodes));
 }

@@ -51,6 +51,7 @@ enum class Fault : std::uint8_t {
     kState,       // a state file is damaged, or is the one of an older moment
     kImage,       // a machine comes back with all of its disk as it was at an older moment
     kClient,      // a client dies and starts again
+    kPoison,      // a client sends a batch whose records cannot be decoded
     kCount,
 };
 inline constexpr std::size_t kFaults = static_cast<std::size_t>(Fault::kCount);

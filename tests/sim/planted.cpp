@@ -40,6 +40,8 @@ const std::vector<PlantedBug>& planted_bugs() {
         {Bug::kOneBaseCounted, "one-base-counted", {"view quorum"}, 400},
         {Bug::kRestartedOwner, "restarted-owner", {"views rise"}, 20},
         {Bug::kOldViewAckCounted, "old-view-ack-counted", {"P1"}, 2000},
+        {Bug::kPoisonAccepted, "poison-accepted", {"poison"}, 50},
+        {Bug::kClocksNotCompared, "clocks-not-compared", {"retention"}, 100},
         {Bug::kAckAfterPromise, "ack-after-promise", {"P4"}, 100},
         {Bug::kMemberExpires, "member-expires", {"group once"}, 300},
         {Bug::kGrantedWhileHeld, "granted-while-held", {"group once"}, 300},

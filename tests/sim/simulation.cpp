@@ -31,6 +31,7 @@ Simulation::Simulation(const Options& options, Transcript::Detail detail, Transc
       bounds_(violations_),
       groups_(violations_, now_),
       readers_(violations_, world_, machines_),
+      retention_(violations_, world_, machines_),
       final_(violations_, world_, committed_.truth()),
       nemesis_({world_, transcript_, machines_, swarm_, views_}) {
     protocol::planted_bug = options_.planted;
@@ -59,8 +60,16 @@ Simulation::Simulation(const Options& options, Transcript::Detail detail, Transc
         else
             consumers_[chosen - producers_.size()]->die();
     };
-    committed_.expect_retention(swarm_.machine.settings.retention_bytes > 0);
-    groups_.expect_retention(swarm_.machine.settings.retention_bytes > 0);
+    nemesis_.send_poison = [this] {
+        world_.chance_of().pick(producers_)->send_poison([this] {
+            violations_.report("poison", "a batch whose records cannot be decoded was acknowledged");
+        });
+    };
+    const node::Settings& settings = swarm_.machine.settings;
+    const bool retention = settings.retention_bytes > 0 || settings.retention_ms > 0;
+    committed_.expect_retention(retention);
+    groups_.expect_retention(retention);
+    if (settings.retention_ms > 0) retention_.expect(std::chrono::milliseconds(settings.retention_ms));
     make_machines();
 }
 
@@ -165,6 +174,7 @@ void Simulation::tick() {
     nemesis_.supervise();
     acknowledgements_.on_tick();
     readers_.on_tick(consumers_, swarm_.partitions);
+    retention_.on_tick();
     if (ticks_ % 10 == 0)
         for (const auto& machine : machines_)
             if (machine->running()) bounds_.on_second(*machine);
@@ -328,6 +338,7 @@ void Simulation::collect(Report& report) {
     report.counts["records acknowledged"] = history_.acknowledged();
     report.counts["orphans"] = final_.orphans();
     report.counts["partitions handed over"] = groups_.handed_over();
+    report.counts["records removed by age"] = retention_.removed();
     report.counts["records committed"] = committed_.truth().records();
     report.counts["events"] = world_.counts.events;
     for (std::size_t i = 0; i < kFaults; ++i)

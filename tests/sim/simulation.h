@@ -12,6 +12,7 @@
 #include "tests/sim/checkers/final_logs.h"
 #include "tests/sim/checkers/groups.h"
 #include "tests/sim/checkers/readers.h"
+#include "tests/sim/checkers/retention.h"
 #include "tests/sim/checkers/union.h"
 #include "tests/sim/checkers/views.h"
 #include "tests/sim/clients.h"
@@ -64,6 +65,7 @@ private:
     BoundsChecker bounds_;
     GroupChecker groups_;
     ReaderChecker readers_;
+    RetentionChecker retention_;
     FinalLogs final_;
     Nemesis nemesis_;
     std::vector<std::unique_ptr<ProducerClient>> producers_;

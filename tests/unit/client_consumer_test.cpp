@@ -71,6 +71,34 @@ TEST_F(ClientConsumer, ReadsToTheEndThatStoodAtTheStart) {
     EXPECT_EQ(values[0], numbers(1, 100));
 }
 
+// Such a batch comes from a log of before brokers looked into what they take. No broker has a better one.
+TEST_F(ClientConsumer, RecordsThatCannotBeDecodedAreNamedAtOnce) {
+    open(3);
+    fill(0, 19);
+    cluster->unreadable = 7;
+    start({});
+    ASSERT_TRUE(finish(1s));
+    ASSERT_FALSE(*finished);
+    EXPECT_EQ(finished->error().code, ErrorCode::kCorrupt);
+    EXPECT_THAT(finished->error().message, HasSubstr("t/0: the records at the offsets 8 to 8 cannot be decoded"));
+    EXPECT_THAT(finished->error().message, HasSubstr("--skip-unreadable"));
+    EXPECT_EQ(values[0], numbers(0, 7));
+}
+
+TEST_F(ClientConsumer, RecordsThatCannotBeDecodedAreSkippedIfToldSo) {
+    open(3);
+    fill(0, 19);
+    cluster->unreadable = 7;
+    ConsumerOptions options;
+    options.skip_unreadable = true;
+    start(options);
+    ASSERT_TRUE(finish(1s));
+    EXPECT_TRUE(*finished);
+    auto expected = numbers(0, 7);
+    for (const std::string& later : numbers(9, 19)) expected.push_back(later);
+    EXPECT_EQ(values[0], expected);
+}
+
 TEST_F(ClientConsumer, EmptyTopicEndsAtOnce) {
     open(1);
     start({});

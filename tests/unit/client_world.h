@@ -171,6 +171,7 @@ public:
     bool topic_exists = true;
     bool auto_create = true;
     std::int64_t log_start = 0;
+    std::int64_t unreadable = -1;  // in its batch the last record cannot be decoded; its checksum is right
     std::uint64_t cluster_id = 0xc1;
     std::size_t max_batch_bytes = 1u << 20;
     std::size_t fetch_records = 10;  // of one answer

@@ -343,6 +343,10 @@ OutMessage FakeCluster::on_fetch(int broker, const Message& message) {
         do (is_control ? control : builder).add(env_.wall_clock_ms(), stored(offset).key, stored(offset).value);
         while (++offset < end && offset % 3 != 0 && !is_control && stored(offset).value != kControl);
         Bytes batch = *(is_control ? control : builder).finish();
+        if (begin <= unreadable && unreadable < offset) {
+            batch.mutable_data()[batch.size() - 1] = std::byte{2};  // a header that is not there
+            protocol::restamp_producer(batch, protocol::kNoProducer, -1, -1);
+        }
         protocol::assign(batch, Offset{begin}, ViewNumber{view_number_});
         body.push_back(batch);
     }

@@ -274,7 +274,7 @@ TEST_P(Damage, WhatNobodyHoldsAnyMoreIsLearntAnew) {
     const auto log_at = [&](std::size_t i) { return cluster[i].node().core().streams.find(stream)->log; };
     const std::size_t damaged = GetParam() % 3;
     for (std::size_t i = 0; i < 3; ++i)
-        if (i != damaged) log_at(i)->retain(protocol::Offset{30}, {.max_bytes = 4096, .min_timestamp_ms = {}});
+        if (i != damaged) log_at(i)->retain(protocol::Offset{30}, {.max_bytes = 4096});
     cluster[damaged].leave();
     ASSERT_TRUE(cluster.world().run_until([&] { return !cluster[damaged].running(); }, 5s));
     cluster[damaged].disk().flip(log_of(stream), 300 * 8);
@@ -299,7 +299,7 @@ TEST_P(Damage, TwoThatAreDamagedAlikeDoNotWaitForEachOther) {
     const auto stream = start_with_many_segments(cluster);
     const auto log_at = [&](std::size_t i) { return cluster[i].node().core().streams.find(stream)->log; };
     const std::size_t whole = GetParam() % 3;
-    log_at(whole)->retain(protocol::Offset{30}, {.max_bytes = 4096, .min_timestamp_ms = {}});
+    log_at(whole)->retain(protocol::Offset{30}, {.max_bytes = 4096});
     cluster.world().run_for(1s);
     for (std::size_t i = 0; i < 3; ++i) {
         if (i == whole) continue;
@@ -333,7 +333,7 @@ TEST_P(Damage, ALogThatCannotBeCutIsLearntAnewAsAWhole) {
     const auto log_at = [&](std::size_t i) { return cluster[i].node().core().streams.find(stream)->log; };
     const std::size_t damaged = GetParam() % 3;
     for (std::size_t i = 0; i < 3; ++i)
-        log_at(i)->retain(protocol::Offset{i == damaged ? 15 : 30}, {.max_bytes = 4096, .min_timestamp_ms = {}});
+        log_at(i)->retain(protocol::Offset{i == damaged ? 15 : 30}, {.max_bytes = 4096});
     cluster.world().run_for(1s);
     const auto start = log_at(damaged)->log_start();
     ASSERT_GT(start, protocol::Offset{0});
@@ -364,8 +364,8 @@ TEST_P(Damage, ALearnerBeginsWhereItsSourceDoes) {
     const auto stream = start_with_many_segments(cluster);
     const auto log_at = [&](std::size_t i) { return cluster[i].node().core().streams.find(stream)->log; };
     const std::size_t leader = cluster.leader()->index(), learner = (leader + 1) % 3, other = (leader + 2) % 3;
-    log_at(leader)->retain(protocol::Offset{30}, {.max_bytes = 4096, .min_timestamp_ms = {}});
-    log_at(other)->retain(protocol::Offset{15}, {.max_bytes = 4096, .min_timestamp_ms = {}});
+    log_at(leader)->retain(protocol::Offset{30}, {.max_bytes = 4096});
+    log_at(other)->retain(protocol::Offset{15}, {.max_bytes = 4096});
     cluster[learner].crash(FakeDisk::Crash::kMachine);
     cluster[learner].replace_disk();
     ASSERT_TRUE(cluster.wait_for_one_view());

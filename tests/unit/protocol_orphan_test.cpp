@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "internal/protocol/record_batch.h"
+#include "internal/protocol/record_check.h"
 #include "internal/protocol/record_codec.h"
 #include "tests/unit/protocol_samples.h"
 
@@ -91,6 +92,60 @@ TEST(Orphan, GapsOfACompactedBatchStay) {
     const BatchView orphan = BatchView::parse(as_orphan(batch, kLineage, kLimit).value()).value();
     EXPECT_EQ(orphan.next_offset(), Offset{110});
     EXPECT_EQ(orphan_key(orphan, kLimit).value(), (OrphanKey{kLineage, ViewNumber{3}, Offset{102}}));
+}
+
+// Small records grow many times over by their keys: a batch that would be too large for any log comes back in pieces.
+TEST(Orphan, ABatchThatGrowsTooLargeComesInPieces) {
+    for (const Codec codec : {Codec::kNone, Codec::kZstd}) {
+        BatchBuilder builder({codec, ProducerId{42}, 3, 0x7ffffff0});
+        for (int i = 0; i < 1000; ++i) builder.add(1000 + i, std::nullopt, "v" + std::to_string(i));
+        Bytes bytes = builder.finish().value();
+        assign(bytes, Offset{500}, ViewNumber{6});
+        const BatchView whole = BatchView::parse(bytes).value();
+        const auto pieces = orphan_pieces(whole, 16u << 10, kLimit);
+        ASSERT_TRUE(pieces) << pieces.error().message;
+        EXPECT_GT(pieces->size(), 4u);
+        EXPECT_EQ(orphan_pieces(whole, 16u << 10, kLimit)->back().view(), pieces->back().view()) << "always the same";
+        Offset next{500};
+        std::int32_t sequence = 0x7ffffff0;
+        int count = 0;
+        for (const Bytes& piece : *pieces) {
+            const BatchView part = BatchView::parse(piece).value();
+            EXPECT_TRUE(check_batch(part, OffsetRule::kDense, kLimit));
+            EXPECT_EQ(part.base_offset(), next);
+            EXPECT_EQ(part.base_sequence(), sequence);
+            EXPECT_EQ(part.leader_epoch(), ViewNumber{6});
+            EXPECT_EQ(part.producer_epoch(), 3);
+            const BatchView orphan = BatchView::parse(as_orphan(part, kLineage, kLimit).value()).value();
+            ASSERT_TRUE(orphan.for_each(kLimit, [&](const Record& record) {
+                EXPECT_EQ(record.value, "v" + std::to_string(count));
+                EXPECT_EQ(record.timestamp_ms, 1000 + count);
+                EXPECT_EQ(record.headers.back().value,
+                          to_string(OrphanKey{kLineage, ViewNumber{6}, Offset{500 + count}}));
+                ++count;
+                return true;
+            }));
+            if (codec == Codec::kNone) {
+                EXPECT_LE(orphan.size_bytes(), (16u << 10) + kBatchHeaderBytes);
+            }
+            next = part.next_offset();
+            sequence = advance_sequence(part.last_sequence(), 1);
+        }
+        EXPECT_EQ(count, 1000);
+        EXPECT_EQ(next, Offset{1500});
+        // One that fits comes back as it is, and so does one that has its keys.
+        EXPECT_TRUE(orphan_pieces(whole, 1u << 20, kLimit)->front().view() == whole.bytes().view());
+        const BatchView keyed = BatchView::parse(as_orphan(whole, kLineage, kLimit).value()).value();
+        EXPECT_EQ(orphan_pieces(keyed, 1u << 10, kLimit)->size(), 1u);
+    }
+}
+
+TEST(Orphan, APieceIsAtLeastOneRecord) {
+    BatchBuilder builder({});
+    for (int i = 0; i < 3; ++i) builder.add(i, std::nullopt, std::string(5000, 'v'));
+    Bytes bytes = builder.finish().value();
+    assign(bytes, Offset{0}, ViewNumber{1});
+    EXPECT_EQ(orphan_pieces(BatchView::parse(bytes).value(), 100, kLimit)->size(), 3u);
 }
 
 TEST(Orphan, WithoutAViewOrAKeyIsRefused) {

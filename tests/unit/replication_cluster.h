@@ -219,7 +219,7 @@ public:
 
     void produce(StreamId stream, Bytes batch) {
         log.push_back({stream, batch});
-        const Sequence end = packer_.add(stream, acks.committed(), std::move(batch), queue_);
+        const Sequence end = packer_.add(stream, acks.committed(), 0, std::move(batch), queue_);
         ends.push_back(end);
         ASSERT_TRUE(commits_.push(end, stream, Offset{static_cast<std::int64_t>(log.size())}));
         const auto level = static_cast<AckLevel>(log.size() % kAckLevels);

@@ -17,30 +17,31 @@ constexpr std::size_t kFrameBytes = 1472;
 
 TEST(SessionMessage, HeadSurvivesTheWire) {
     const StreamId stream{protocol::TopicId{~0ULL}, ~0U};
-    const MessageHead head = encode_message_head(stream, Sequence{~0ULL}, 1000);
+    const MessageHead head = encode_message_head(stream, Sequence{~0ULL}, -1, 1000);
     EXPECT_EQ(head.size, kMaxMessageHeadBytes);
     const auto decoded = decode_message_head(head.span(), 1000);
     ASSERT_TRUE(decoded);
     EXPECT_EQ(decoded->stream, stream);
     EXPECT_EQ(decoded->committed, Sequence{~0ULL});
+    EXPECT_EQ(decoded->appended_ms, -1);
     EXPECT_EQ(decoded->head_bytes, head.size);
     EXPECT_EQ(decoded->batch_bytes, 1000u);
 }
 
 TEST(SessionMessage, LengthsThatContradictAreCorrupt) {
-    const MessageHead head = encode_message_head(stream(1), Sequence{1}, 1000);
+    const MessageHead head = encode_message_head(stream(1), Sequence{1}, 0, 1000);
     for (std::size_t cut = 0; cut < head.size; ++cut) {
         EXPECT_FALSE(decode_message_head(head.span().first(cut), 1000)) << cut;
     }
     EXPECT_FALSE(decode_message_head(head.span(), 999)) << "batch over the limit";
-    EXPECT_FALSE(decode_message_head(encode_message_head(stream(1), Sequence{1}, 0).span(), 999)) << "empty batch";
+    EXPECT_FALSE(decode_message_head(encode_message_head(stream(1), Sequence{1}, 0, 0).span(), 999)) << "empty batch";
 }
 
 TEST(FramePacker, SmallMessagesShareAFrame) {
     FramePacker packer(kFrameBytes, Sequence{5});
     std::deque<PackedFrame> out;
     for (std::uint64_t i = 0; i < 3; ++i)
-        EXPECT_EQ(packer.add(stream(i), Sequence{2}, batch(100, i), out), Sequence{5});
+        EXPECT_EQ(packer.add(stream(i), Sequence{2}, 0, batch(100, i), out), Sequence{5});
     EXPECT_TRUE(out.empty());
     const std::size_t open_bytes = packer.open_bytes();
     packer.flush(out);
@@ -58,20 +59,20 @@ TEST(FramePacker, FrameThatIsFullGoesOutWithTheNextMessage) {
     FramePacker packer(kFrameBytes, Sequence{1});
     std::deque<PackedFrame> out;
     Sequence last{};
-    for (std::uint64_t i = 0; i < 20; ++i) last = packer.add(stream(0), Sequence{0}, batch(400, i), out);
+    for (std::uint64_t i = 0; i < 20; ++i) last = packer.add(stream(0), Sequence{0}, 0, batch(400, i), out);
     packer.flush(out);
     EXPECT_EQ(out.size(), 7u) << "three to a frame";
     EXPECT_EQ(last, Sequence{7});
 }
 
 TEST(FramePacker, MessagesShareAFrameToItsLastByte) {
-    const std::size_t head = encode_message_head(stream(0), Sequence{0}, 1).size;
+    const std::size_t head = encode_message_head(stream(0), Sequence{0}, 0, 1).size;
     const std::size_t exact = kFrameBytes - kFrameHeaderBytes - 2 * head - 1000;  // what is left behind 1000 bytes
     for (const std::size_t size : {exact, exact + 1}) {
         FramePacker packer(kFrameBytes, Sequence{1});
         std::deque<PackedFrame> out;
-        packer.add(stream(0), Sequence{0}, batch(1000, 0), out);
-        packer.add(stream(0), Sequence{0}, batch(size, 1), out);
+        packer.add(stream(0), Sequence{0}, 0, batch(1000, 0), out);
+        packer.add(stream(0), Sequence{0}, 0, batch(size, 1), out);
         packer.flush(out);
         EXPECT_EQ(out.size(), size == exact ? 1u : 2u);
         EXPECT_LE(out[0].frame.size(), kFrameBytes);
@@ -81,9 +82,9 @@ TEST(FramePacker, MessagesShareAFrameToItsLastByte) {
 TEST(FramePacker, LargeMessageIsCutIntoFullFramesByReference) {
     FramePacker packer(kFrameBytes, Sequence{1});
     std::deque<PackedFrame> out;
-    packer.add(stream(0), Sequence{0}, batch(10, 0), out);
+    packer.add(stream(0), Sequence{0}, 0, batch(10, 0), out);
     const Bytes large = batch(10'000, 1);
-    const Sequence last = packer.add(stream(1), Sequence{0}, large, out);
+    const Sequence last = packer.add(stream(1), Sequence{0}, 0, large, out);
     EXPECT_EQ(out.front().sequence, Sequence{1}) << "what waited goes first";
     EXPECT_EQ(out.back().sequence, last);
     ASSERT_EQ(out.size(), 8u);
@@ -101,9 +102,9 @@ TEST(FramePacker, LargeMessageIsCutIntoFullFramesByReference) {
 TEST(FramePacker, LargeBatchThatFitsTravelsByReferenceBehindWhatWaited) {
     FramePacker packer(9000, Sequence{1});
     std::deque<PackedFrame> out;
-    packer.add(stream(0), Sequence{0}, batch(500, 0), out);
+    packer.add(stream(0), Sequence{0}, 0, batch(500, 0), out);
     const Bytes large = batch(FramePacker::kReferenceBytes, 1);
-    EXPECT_EQ(packer.add(stream(1), Sequence{0}, large, out), Sequence{1});
+    EXPECT_EQ(packer.add(stream(1), Sequence{0}, 0, large, out), Sequence{1});
     ASSERT_EQ(out.size(), 1u);
     EXPECT_EQ(out[0].frame.tail.data(), large.data());
     EXPECT_GT(out[0].frame.head.size(), 500u);
@@ -113,7 +114,7 @@ TEST(FramePacker, LargeBatchThatFitsTravelsByReferenceBehindWhatWaited) {
 TEST(FramePacker, NoFrameClaimsToBeCommittedItself) {
     FramePacker packer(kFrameBytes, Sequence{1});
     std::deque<PackedFrame> out;
-    packer.add(stream(0), Sequence{1}, batch(10, 0), out);
+    packer.add(stream(0), Sequence{1}, 0, batch(10, 0), out);
     packer.flush(out);
     ReceiveWindow window({});
     std::vector<DeliveredMessage> delivered;
@@ -134,7 +135,7 @@ TEST(FramePacker, WhatIsPackedIsUnpackedWhateverTheSizes) {
         std::deque<PackedFrame> frames;
         std::vector<Sequence> ends;
         for (std::size_t i = 0; i < sizes.size(); ++i) {
-            ends.push_back(packer.add(stream(i), Sequence{0}, batch(sizes[i], i), frames));
+            ends.push_back(packer.add(stream(i), Sequence{0}, 0, batch(sizes[i], i), frames));
         }
         packer.flush(frames);
 

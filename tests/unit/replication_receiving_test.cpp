@@ -18,7 +18,7 @@ using testing::ElementsAre;
 constexpr std::uint8_t kWhole = kFirstFragment | kLastFragment;
 
 Bytes message(std::size_t size, std::uint64_t seed, Sequence committed = Sequence{0}) {
-    return join({encode_message_head(stream(seed), committed, size).span(), batch(size, seed).span()});
+    return join({encode_message_head(stream(seed), committed, 0, size).span(), batch(size, seed).span()});
 }
 
 struct Receiver {

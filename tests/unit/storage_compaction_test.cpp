@@ -3,6 +3,8 @@
 
 #include <map>
 
+#include "internal/protocol/big_endian.h"
+#include "internal/protocol/checksum.h"
 #include "internal/storage/orphan_file.h"
 #include "tests/unit/storage_testing.h"
 
@@ -36,7 +38,7 @@ protected:
         }
         Bytes batch = *builder.finish();
         protocol::assign(batch, l.log_end(), view);
-        ASSERT_TRUE(l.append(batch));
+        ASSERT_TRUE(l.append(batch, kAppended));
     }
     // What a reader sees: all records by offset; batches must follow one another.
     std::multimap<std::string, Kept> records(StreamLog& l) {
@@ -49,6 +51,7 @@ protected:
             const auto batch = protocol::BatchView::parse(bytes);
             EXPECT_EQ(batch->base_offset(), expected);
             expected = batch->next_offset();
+            if (batch->is_control()) continue;
             EXPECT_TRUE(batch->for_each(1u << 20, [&](const protocol::Record& record) {
                 std::optional<std::string> value;
                 if (record.value) value = std::string(*record.value);
@@ -58,6 +61,19 @@ protected:
         }
         EXPECT_EQ(expected, l.log_end());
         return all;
+    }
+    // Its tables made of the log alone.
+    void reopen_without_tables() {
+        crash(FakeDisk::Crash::kProcess);
+        for (const std::string& file : disk_.files()) {
+            if (file.ends_with(".tables") || file.find("/tail.") != std::string::npos) disk_.remove(file);
+        }
+        open();
+    }
+    // Sent again it is not appended again.
+    void expect_known(const ProducerBatch& batch) {
+        EXPECT_EQ(log().producers().check(batch).verdict, SequenceCheck::kDuplicate) << batch.base_sequence;
+        EXPECT_EQ(log().producers().standing(batch), Standing::kPresent) << batch.base_sequence;
     }
     static std::map<std::string, Kept> last_of(const std::multimap<std::string, Kept>& all) {
         std::map<std::string, Kept> last;
@@ -97,7 +113,7 @@ TEST_F(StorageCompactionTest, TheLastRecordOfEachKeyStaysAtItsOffset) {
     // A replica that copies it holds the same.
     StreamLog& copy = log({protocol::TopicId{9}, 0});
     const auto batches = read_all(log());
-    for (const Bytes& batch : *batches) ASSERT_TRUE(copy.append(batch));
+    for (const Bytes& batch : *batches) ASSERT_TRUE(copy.append(batch, kAppended));
     EXPECT_EQ(copy.epochs(), epochs);
     EXPECT_EQ(last_of(records(copy)), before);
     // Cut back into what was compacted.
@@ -118,14 +134,14 @@ TEST_F(StorageCompactionTest, AReplicaThatIsBehindGoesOnWithinWhatWasMerged) {
     ASSERT_TRUE(compact(l, l.log_end()));
     for (std::uint64_t behind = 1; behind < 50; ++behind) {
         StreamLog& replica = log({protocol::TopicId{100 + behind}, 0});
-        for (std::uint64_t i = 0; i < behind; ++i) ASSERT_TRUE(replica.append(originals[i]));
+        for (std::uint64_t i = 0; i < behind; ++i) ASSERT_TRUE(replica.append(originals[i], kAppended));
         while (replica.log_end() < l.log_end()) {
             const auto batches = read(l, replica.log_end().value);
             ASSERT_TRUE(batches);
             ASSERT_FALSE(batches->empty());
             for (const Bytes& batch : *batches) {
                 ASSERT_TRUE(protocol::BatchView::parse(batch)->crc_ok());
-                const auto appended = replica.append(batch);
+                const auto appended = replica.append(batch, kAppended);
                 ASSERT_TRUE(appended) << appended.error().message;
             }
         }
@@ -154,18 +170,85 @@ TEST_F(StorageCompactionTest, BatchesWithProducersKeepTheirSequences) {
                     {ProducerId(4), 0, i * 3, 0});
     }
     ASSERT_TRUE(flush());
-    const ProducerTable producers = l.producers();
     ASSERT_TRUE(compact(l, l.log_end()));
     const auto all = records(l);
     EXPECT_LT(all.count("a"), 30u);
     for (int i = 0; i < 60; ++i) EXPECT_EQ(all.count("b" + std::to_string(i)), 1u);
-    // Rebuilt from the compacted log they are the same.
-    crash(FakeDisk::Crash::kProcess);
-    for (const std::string& file : disk_.files()) {
-        if (file.ends_with(".tables") || file.find("/tail.") != std::string::npos) disk_.remove(file);
+    reopen_without_tables();
+    for (int i = 0; i < 60; ++i) expect_known({ProducerId(4), 0, i * 3, i * 3 + 2});
+    EXPECT_EQ(log().producers().check({ProducerId(4), 0, 180, 182}).verdict, SequenceCheck::kNew);
+}
+
+TEST_F(StorageCompactionTest, UpdatesInBatchesOfOneAreCompacted) {
+    // Each from one producer, as a run of `producer` sends them; then from two in turns; then from many.
+    for (const int producers : {1, 2, 500}) {
+        SCOPED_TRACE(producers);
+        options_.dir = "/data" + std::to_string(producers);
+        open();
+        StreamLog& l = log();
+        for (int i = 0; i < 500; ++i) {
+            append_keys(l, {{"state", std::string(100, 'v') + std::to_string(i)}}, ViewNumber(1 + i / 300),
+                        {ProducerId(4 + i % producers), 0, i / producers, 0});
+        }
+        ASSERT_TRUE(flush());
+        const std::uint64_t size = l.size_bytes();
+        ASSERT_TRUE(compact(l, l.log_end()));
+        EXPECT_LT(records(l).size(), 12u) << "what the newest segment has, and one";
+        EXPECT_EQ(last_of(records(l)).at("state").offset, Offset(499));
+        EXPECT_LT(l.size_bytes(), producers == 1 ? size / 10 : size * 3 / 4);
+        reopen_without_tables();
+        EXPECT_FALSE(store_->damaged());
+        EXPECT_LT(records(log()).size(), 12u);
+        for (int i = 0; i < 500; ++i) expect_known({ProducerId(4 + i % producers), 0, i / producers, i / producers});
+        crash(FakeDisk::Crash::kProcess);
     }
+}
+
+TEST_F(StorageCompactionTest, AReplicaThatIsBehindGoesOnWithinAProducersBatches) {
     open();
-    EXPECT_EQ(log().producers(), producers);
+    StreamLog& l = log();
+    for (int i = 0; i < 60; ++i)
+        append_keys(l, {{"key" + std::to_string(i % 3), "value" + std::to_string(i)}}, ViewNumber(1),
+                    {ProducerId(4), 0, i, 0});
+    ASSERT_TRUE(flush());
+    const auto before = last_of(records(l));
+    std::vector<Bytes> originals;
+    for (int i = 0; i < 50; ++i) originals.push_back((*read(l, i, {}, 1))[0]);
+    ASSERT_TRUE(compact(l, l.log_end()));
+    for (std::uint64_t behind = 0; behind < 50; ++behind) {
+        StreamLog& replica = log({protocol::TopicId{100 + behind}, 0});
+        for (std::uint64_t i = 0; i < behind; ++i) ASSERT_TRUE(replica.append(originals[i], kAppended));
+        while (replica.log_end() < l.log_end()) {
+            const auto batches = read(l, replica.log_end().value);
+            ASSERT_TRUE(batches);
+            for (const Bytes& batch : *batches) ASSERT_TRUE(replica.append(batch, kAppended));
+        }
+        ASSERT_EQ(last_of(records(replica)), before);
+        for (int i = 0; i < 60; ++i)
+            ASSERT_EQ(replica.producers().standing({ProducerId(4), 0, i, i}), Standing::kPresent) << behind << " " << i;
+    }
+}
+
+// Such a batch may come from a log of before brokers looked into what they take.
+TEST_F(StorageCompactionTest, WhatCannotBeDecodedIsLeftAlone) {
+    open();
+    StreamLog& l = log();
+    for (int i = 0; i < 30; ++i) append_keys(l, {{"key", "value" + std::to_string(i)}});
+    Bytes broken = make_batch({l.log_end(), ViewNumber(1), 3});
+    protocol::store_be(broken.mutable_data() + protocol::kRecordCountAt, std::int32_t{2});
+    protocol::store_be(broken.mutable_data() + protocol::kBatchCrcAt,
+                       protocol::crc32c(broken.span().subspan(protocol::kAttributesAt)));
+    ASSERT_TRUE(l.append(broken, kAppended));
+    for (int i = 0; i < 30; ++i) append_keys(l, {{"key", "value" + std::to_string(i)}});
+    ASSERT_TRUE(flush());
+    const auto compacted = compact(l, l.log_end());
+    ASSERT_TRUE(compacted) << compacted.error().message;
+    bool there = false;
+    const auto batches = read_all(l);
+    ASSERT_TRUE(batches);
+    EXPECT_LT(batches->size(), 40u);
+    for (const Bytes& batch : *batches) there = there || same_bytes(batch, broken);
+    EXPECT_TRUE(there);
 }
 
 TEST_F(StorageCompactionTest, ACrashAtAnyStepLeavesOldOrNew) {

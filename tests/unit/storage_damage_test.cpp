@@ -43,7 +43,7 @@ protected:
         }
     }
     Result<void> repair(StreamLog& l, const Bytes& batches) {
-        return await([&](FlushCallback done) { l.repair(batches, std::move(done)); });
+        return await([&](FlushCallback done) { l.repair(batches, kAppended, std::move(done)); });
     }
     Batches originals_;
 };
@@ -123,7 +123,7 @@ TEST_F(StorageDamageTest, DamageBelowWhatWasFlushedIsToldFromATornTailAfterAPowe
     EXPECT_EQ(log().log_end(), Offset(10));
     EXPECT_TRUE(store_->damaged());
     expect_beginning(log());
-    EXPECT_EQ(log().append(make_batch({Offset(10), ViewNumber(9)})).error().code, ErrorCode::kCorrupt);
+    EXPECT_EQ(log().append(make_batch({Offset(10), ViewNumber(9)}), kAppended).error().code, ErrorCode::kCorrupt);
 }
 
 TEST_F(StorageDamageTest, DamageIsRememberedAcrossRestarts) {
@@ -222,7 +222,7 @@ TEST_F(StorageDamageTest, DamageAtTheEndIsRepairedFromAPeer) {
     ASSERT_TRUE(log().damage());
     EXPECT_EQ(log().damage()->from, Offset(8));
     EXPECT_EQ(log().log_end(), Offset(8));
-    EXPECT_EQ(log().append(make_batch({Offset(8), ViewNumber(9)})).error().code, ErrorCode::kCorrupt);
+    EXPECT_EQ(log().append(make_batch({Offset(8), ViewNumber(9)}), kAppended).error().code, ErrorCode::kCorrupt);
     // Damage stays known when the machine goes down before it is repaired.
     ASSERT_TRUE(flush());
     reopen_after(FakeDisk::Crash::kMachine);
@@ -329,7 +329,7 @@ TEST_F(StorageDamageTest, AnEntryOfAnotherStreamIsNotTaken) {
     disk_.put("/data/streams/0000000000001234-0/00000000000000000000.log", {});
     open();
     StreamLog& other = log(StreamId{protocol::TopicId{9}, 0});
-    for (int i = 0; i < 10; ++i) ASSERT_TRUE(other.append(originals_[static_cast<std::size_t>(i)]));
+    for (int i = 0; i < 10; ++i) ASSERT_TRUE(other.append(originals_[static_cast<std::size_t>(i)], kAppended));
     ASSERT_TRUE(flush());
     crash(FakeDisk::Crash::kMachine);
     disk_.put(kSegment, disk_.content("/data/streams/0000000000000009-0/00000000000000000000.log"));

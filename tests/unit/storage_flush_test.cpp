@@ -37,7 +37,7 @@ TEST_F(FlushTest, ASlowDiskIsNamed) {
     auto store = Store::open(disk_, options_, log);
     ASSERT_TRUE(store);
     StreamLog& stream = **(*store)->create(kStream);
-    ASSERT_TRUE(stream.append(make_batch({Offset(0)})));
+    ASSERT_TRUE(stream.append(make_batch({Offset(0)}), kAppended));
     (*store)->flush([](const Result<void>&) {});
     const TimePoint start{};
     for (int ms = 0; ms < 200; ms += 50) (*store)->tick(start + std::chrono::milliseconds(ms));
@@ -97,7 +97,7 @@ TEST_F(FlushTest, AFailedFlushIsFinal) {
     EXPECT_TRUE(store_->failed());
     EXPECT_EQ(l.durable_end(), Offset(3));
     EXPECT_EQ(flush().error().code, ErrorCode::kDisk) << "the next flush would succeed, and mean nothing";
-    EXPECT_EQ(l.append(make_batch({Offset(6)})).error().code, ErrorCode::kDisk);
+    EXPECT_EQ(l.append(make_batch({Offset(6)}), kAppended).error().code, ErrorCode::kDisk);
     EXPECT_EQ(save_state("x").error().code, ErrorCode::kDisk);
     EXPECT_EQ(truncate(l, 3).error().code, ErrorCode::kDisk);
     disk_.set_fault({});
@@ -135,7 +135,7 @@ TEST_F(FlushTest, AFullDiskRefusesAndLosesNothing) {
     EXPECT_FALSE(flushed) << "neither done nor failed";
     EXPECT_TRUE(store_->disk_full());
     EXPECT_FALSE(store_->failed());
-    EXPECT_EQ(l.append(make_batch({Offset(20)})).error().code, ErrorCode::kDiskFull);
+    EXPECT_EQ(l.append(make_batch({Offset(20)}), kAppended).error().code, ErrorCode::kDiskFull);
     EXPECT_EQ(l.log_end(), Offset(20));
     EXPECT_EQ(read_all(l)->size(), 20u);
     store_->tick(TimePoint{});
@@ -181,7 +181,7 @@ TEST_F(FlushTest, AFullDiskIsSeenBeforeItIsHit) {
     StreamLog& l = log();
     Result<void> result;
     int appended = 0;
-    while ((result = l.append(make_batch({l.log_end(), ViewNumber(1), 1, std::string(1000, 'x')})))) {
+    while ((result = l.append(make_batch({l.log_end(), ViewNumber(1), 1, std::string(1000, 'x')}), kAppended))) {
         ++appended;
         ASSERT_LT(appended, 200);
     }
@@ -229,12 +229,12 @@ TEST_F(FlushTest, AppendIsBounded) {
     open();
     StreamLog& l = log();
     Result<void> result;
-    while ((result = l.append(make_batch({l.log_end(), ViewNumber(1), 1, std::string(1000, 'x')})))) {
+    while ((result = l.append(make_batch({l.log_end(), ViewNumber(1), 1, std::string(1000, 'x')}), kAppended))) {
     }
     EXPECT_EQ(result.error().code, ErrorCode::kBusy);
     EXPECT_LE(store_->unwritten_bytes(), 11'000u);
     ASSERT_TRUE(flush());
-    EXPECT_TRUE(l.append(make_batch({l.log_end()})));
+    EXPECT_TRUE(l.append(make_batch({l.log_end()}), kAppended));
 }
 
 }  // namespace

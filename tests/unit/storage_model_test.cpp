@@ -145,7 +145,7 @@ private:
             at = batches.back().info.next;
             parts.push_back(std::move(bytes));
         }
-        const Result<void> result = l->append(concat(parts));
+        const Result<void> result = l->append(concat(parts), kAppended);
         if (m.cutting || m.resetting) {
             ASSERT_FALSE(result);
             ASSERT_EQ(result.error().code, ErrorCode::kBusy);
@@ -237,7 +237,14 @@ private:
         ModelStream& m = model_[id];
         if (m.cutting || m.resetting) return;
         l->settle(m.acknowledged);
-        l->retain(m.acknowledged, {draw(10000), {}});
+        RetainLimits limits{.max_bytes = draw(10000)};
+        if (draw(2) == 0) {
+            const auto now_ms = kAppended + static_cast<std::int64_t>(draw(3000));
+            limits = {.clock = WallClock{now_ms, TimePoint{std::chrono::milliseconds(now_ms)}},
+                      .keep_ms = 1000,
+                      .roll_after_ms = 500};
+        }
+        l->retain(m.acknowledged, limits);
         drop_front(m, l->log_start());
     }
 

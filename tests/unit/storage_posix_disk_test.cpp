@@ -303,7 +303,7 @@ protected:
     }
     void append_and_flush(int count) {
         StreamLog& l = **store_->create(kStream);
-        for (int i = 0; i < count; ++i) ASSERT_TRUE(l.append(make_batch({l.log_end()})));
+        for (int i = 0; i < count; ++i) ASSERT_TRUE(l.append(make_batch({l.log_end()}), kAppended));
         ASSERT_TRUE(await([&](FlushCallback done) { store_->flush(std::move(done)); }));
     }
     void expect_records(int count) {

@@ -22,7 +22,7 @@ TEST_F(StoreTest, AppendedBatchesAreReadBackAtOnce) {
     StreamLog& l = log();
     const Bytes first = make_batch({Offset(0), ViewNumber(1), 3});
     const Bytes second = make_batch({Offset(3), ViewNumber(2), 2});
-    ASSERT_TRUE(l.append(concat({first, second})));
+    ASSERT_TRUE(l.append(concat({first, second}), kAppended));
     EXPECT_EQ(l.log_end(), Offset(5));
     EXPECT_EQ(l.durable_end(), Offset(0));
     auto all = read_all(l);
@@ -124,16 +124,18 @@ TEST_F(StoreTest, AppendRefusesWhatDoesNotFollow) {
     open();
     StreamLog& l = log();
     append(l, 2, ViewNumber(5));
-    EXPECT_EQ(l.append(make_batch({Offset(3), ViewNumber(5)})).error().code, ErrorCode::kInvalid);
-    EXPECT_EQ(l.append(make_batch({Offset(1), ViewNumber(5)})).error().code, ErrorCode::kInvalid);
-    EXPECT_EQ(l.append(make_batch({Offset(2), ViewNumber(4)})).error().code, ErrorCode::kInvalid);
+    EXPECT_EQ(l.append(make_batch({Offset(3), ViewNumber(5)}), kAppended).error().code, ErrorCode::kInvalid);
+    EXPECT_EQ(l.append(make_batch({Offset(1), ViewNumber(5)}), kAppended).error().code, ErrorCode::kInvalid);
+    EXPECT_EQ(l.append(make_batch({Offset(2), ViewNumber(4)}), kAppended).error().code, ErrorCode::kInvalid);
     EXPECT_EQ(
-        l.append(concat({make_batch({Offset(2), ViewNumber(5)}), make_batch({Offset(4), ViewNumber(5)})})).error().code,
+        l.append(concat({make_batch({Offset(2), ViewNumber(5)}), make_batch({Offset(4), ViewNumber(5)})}), kAppended)
+            .error()
+            .code,
         ErrorCode::kInvalid);
     const Bytes good = make_batch({Offset(2), ViewNumber(5)});
-    EXPECT_EQ(l.append(good.slice(0, good.size() - 1)).error().code, ErrorCode::kInvalid);
+    EXPECT_EQ(l.append(good.slice(0, good.size() - 1), kAppended).error().code, ErrorCode::kInvalid);
     EXPECT_EQ(l.log_end(), Offset(2));
-    EXPECT_TRUE(l.append(good));
+    EXPECT_TRUE(l.append(good, kAppended));
 }
 
 TEST_F(StoreTest, EveryOffsetIsFoundAcrossSegmentsFromDiskAndFromMemory) {
@@ -146,7 +148,7 @@ TEST_F(StoreTest, EveryOffsetIsFoundAcrossSegmentsFromDiskAndFromMemory) {
         open();
         StreamLog& l = log();
         for (int i = 0; i < 100; ++i) {
-            ASSERT_TRUE(l.append(make_batch({l.log_end(), ViewNumber(1), 1 + i % 3, "v", {}, 1000 + i})));
+            ASSERT_TRUE(l.append(make_batch({l.log_end(), ViewNumber(1), 1 + i % 3, "v", {}, 1000 + i}), kAppended));
         }
         ASSERT_TRUE(flush());
         for (int round = 0; round < 2; ++round) {
@@ -225,7 +227,7 @@ TEST_F(StoreTest, RetentionDropsWholeSegmentsBelowTheHighWatermark) {
     store_->tick(TimePoint{});  // writes the tables of the new segments
     disk_.run();
     const EpochTable epochs = l.epochs();
-    l.retain(Offset(50), {0, {}});
+    l.retain(Offset(50), {.max_bytes = 0});
     disk_.run();
     EXPECT_GT(l.log_start(), Offset(0));
     EXPECT_LE(l.log_start(), Offset(50));
@@ -235,17 +237,6 @@ TEST_F(StoreTest, RetentionDropsWholeSegmentsBelowTheHighWatermark) {
     reopen_after(FakeDisk::Crash::kMachine);
     EXPECT_EQ(log().log_start(), start);
     EXPECT_EQ(log().epochs(), epochs);
-    // By time: the records' timestamps are 1000 + offset.
-    log().retain(Offset(100), {{}, 1080});
-    disk_.run();
-    log().retain(Offset(100), {{}, 1080});
-    disk_.run();
-    for (int i = 0; i < 20; ++i) {
-        log().retain(Offset(100), {{}, 1080});
-        disk_.run();
-    }
-    EXPECT_GT(log().log_start(), Offset(60));
-    EXPECT_LE(log().log_start(), Offset(80));
 }
 
 TEST_F(StoreTest, RecentBatchesYieldToPendingOnesDownToAQuarter) {
@@ -322,8 +313,8 @@ TEST_F(StoreTest, ALearnerStartsWhereItsPeerDoes) {
     open();
     StreamLog& peer = log();
     for (int i = 0; i < 60; ++i) {
-        ASSERT_TRUE(
-            peer.append(make_batch({peer.log_end(), ViewNumber(1 + i / 10), 1, "v", {ProducerId(5), 0, i, i}})));
+        ASSERT_TRUE(peer.append(make_batch({peer.log_end(), ViewNumber(1 + i / 10), 1, "v", {ProducerId(5), 0, i, i}}),
+                                kAppended));
     }
     ASSERT_TRUE(flush());
     store_->tick(TimePoint{});
@@ -339,7 +330,7 @@ TEST_F(StoreTest, ALearnerStartsWhereItsPeerDoes) {
     EXPECT_EQ(learner.log_start(), peer.log_start());
     EXPECT_EQ(learner.log_end(), peer.log_start());
     const auto peer_batches = read_all(peer);
-    for (const Bytes& batch : *peer_batches) ASSERT_TRUE(learner.append(batch));
+    for (const Bytes& batch : *peer_batches) ASSERT_TRUE(learner.append(batch, kAppended));
     EXPECT_EQ(learner.epochs(), peer.epochs());
     EXPECT_EQ(learner.producers(), peer.producers());
     ASSERT_TRUE(flush());
@@ -353,7 +344,7 @@ TEST_F(StoreTest, StartTablesSayWhatTheyAreAsOfWhenRetentionMovesTheStart) {
     options_.segment_bytes = 1000;
     open();
     StreamLog& l = log();
-    for (int i = 0; i < 60; ++i) ASSERT_TRUE(l.append(make_batch({l.log_end(), ViewNumber(1 + i)})));
+    for (int i = 0; i < 60; ++i) ASSERT_TRUE(l.append(make_batch({l.log_end(), ViewNumber(1 + i)}), kAppended));
     ASSERT_TRUE(flush());
     store_->tick(TimePoint{});
     disk_.run();
@@ -363,7 +354,7 @@ TEST_F(StoreTest, StartTablesSayWhatTheyAreAsOfWhenRetentionMovesTheStart) {
     std::optional<Result<StreamLog::StartTables>> found;
     l.start_tables([&](Result<StreamLog::StartTables> tables) { found = std::move(tables); });
     while (!disk_.pending(FakeDisk::Lane::kRead)) ASSERT_TRUE(disk_.step_any());
-    l.retain(Offset(50), {0, {}});
+    l.retain(Offset(50), {.max_bytes = 0});
     EXPECT_GT(l.log_start(), start);
     ASSERT_TRUE(disk_.step(FakeDisk::Lane::kRead));
     disk_.run();
@@ -379,7 +370,7 @@ TEST_F(StoreTest, TruncateWithinABatchIsRefused) {
     options_.cache_bytes = 0;
     open();
     StreamLog& l = log();
-    ASSERT_TRUE(l.append(make_batch({Offset(0), ViewNumber(1), 5})));
+    ASSERT_TRUE(l.append(make_batch({Offset(0), ViewNumber(1), 5}), kAppended));
     ASSERT_TRUE(flush());
     EXPECT_EQ(truncate(l, 3).error().code, ErrorCode::kInvalid);
     EXPECT_EQ(truncate(l, 6).error().code, ErrorCode::kInvalid);

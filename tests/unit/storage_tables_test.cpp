@@ -424,8 +424,8 @@ TEST(Snapshot, OneThatContradictsItselfIsNotTaken) {
 
 TEST(SparseIndex, APlaceTooFarAwayIsNotRemembered) {
     SparseIndex index(Offset(0), 1);
-    index.add(Offset(0), 0, 1);
-    index.add(Offset(std::int64_t{1} << 32), 100, 2);
+    index.add(Offset(0), 0, 1, 1);
+    index.add(Offset(std::int64_t{1} << 32), 100, 2, 2);
     EXPECT_EQ(index.size(), 1u);
     EXPECT_EQ(index.position_of(Offset(std::int64_t{1} << 40)), 0u);
     EXPECT_EQ(index.max_timestamp_ms(), 2);

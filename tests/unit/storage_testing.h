@@ -19,6 +19,7 @@
 namespace logstream::storage {
 
 inline constexpr StreamId kStream{protocol::TopicId{0x1234}, 0};
+inline constexpr std::int64_t kAppended = 5000;  // ms since 1970, where a test does not care
 
 struct BatchSpec {
     Offset base;
@@ -135,7 +136,7 @@ protected:
     // Appends `count` batches of one record each.
     void append(StreamLog& l, int count, ViewNumber view = ViewNumber(1), const std::string& value = "value") {
         for (int i = 0; i < count; ++i) {
-            auto ok = l.append(make_batch({l.log_end(), view, 1, value, {}, 1000 + l.log_end().value}));
+            auto ok = l.append(make_batch({l.log_end(), view, 1, value, {}, 1000 + l.log_end().value}), kAppended);
             ASSERT_TRUE(ok) << ok.error().message;
         }
     }

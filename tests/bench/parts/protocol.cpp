@@ -4,6 +4,7 @@
 #include "internal/protocol/checksum.h"
 #include "internal/protocol/frame.h"
 #include "internal/protocol/record_batch.h"
+#include "internal/protocol/record_check.h"
 
 namespace {
 
@@ -47,6 +48,21 @@ void DecodeBatch(benchmark::State& state) {
     count_records(state, batch);
 }
 BENCHMARK(DecodeBatch)->Arg(100)->Arg(1024);
+
+// What each batch passes at the door; beside it the checksum alone, over the same bytes. Argument: bytes of a record.
+void CheckBatch(benchmark::State& state) {
+    const auto view = BatchView::parse(batch_of(static_cast<std::size_t>(state.range(0))));
+    for (auto _ : state) benchmark::DoNotOptimize(check_batch(*view, OffsetRule::kDense, kBatchBytes));
+    count_records(state, view->bytes());
+}
+BENCHMARK(CheckBatch)->Arg(10)->Arg(100)->Arg(1024);
+
+void ChecksumOfBatch(benchmark::State& state) {
+    const auto view = BatchView::parse(batch_of(static_cast<std::size_t>(state.range(0))));
+    for (auto _ : state) benchmark::DoNotOptimize(view->crc_ok());
+    count_records(state, view->bytes());
+}
+BENCHMARK(ChecksumOfBatch)->Arg(10)->Arg(100)->Arg(1024);
 
 const FrameHeader kReplicate{MessageType::kReplicate, kFirstFragment, ClusterTag{1},
                              ViewNumber{3},           NodeId{9},      Sequence{77}};

@@ -24,7 +24,7 @@ std::vector<Arrival> session() {
     std::deque<PackedFrame> packed;
     FramePacker packer(kDatagramBytes, Sequence{1});
     for (int i = 0; i < kBatches; ++i)
-        packer.add({logstream::protocol::TopicId{1}, 0}, Sequence{0}, Bytes::copy_of(std::string(kBatchBytes, 'b')),
+        packer.add({logstream::protocol::TopicId{1}, 0}, Sequence{0}, 0, Bytes::copy_of(std::string(kBatchBytes, 'b')),
                    packed);
     packer.flush(packed);
     std::vector<Arrival> arrivals;

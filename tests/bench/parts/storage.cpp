@@ -75,7 +75,7 @@ public:
     void append(const Bytes& records) {
         Bytes batch = Bytes::copy_of(records.span());  // the log fills in where it stands, and keeps it
         logstream::protocol::assign(batch, stream_->log_end(), ViewNumber{1});
-        if (!stream_->append(std::move(batch))) std::abort();
+        if (!stream_->append(std::move(batch), 1)) std::abort();
     }
     void flush() {
         bool done = false;

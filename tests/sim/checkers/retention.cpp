@@ -1,0 +1,68 @@
+#include "tests/sim/checkers/retention.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "internal/node/clocks.h"
+
+namespace logstream::sim {
+
+namespace {
+// Clocks that agree may differ by so much, at the append and when it is asked for its age; and ticks are coarse.
+constexpr Duration kSlack = 2 * std::chrono::milliseconds(node::Clocks::kToleranceMs) + std::chrono::seconds(2);
+}  // namespace
+
+std::int64_t RetentionChecker::wall_error_ms(Machine& machine) { return machine.host().clock.wall_off_ms; }
+
+// A broker that is alone with its clock, or in company of one that is as wrong, cannot know better.
+bool RetentionChecker::nobody_could_tell(Machine& machine) const {
+    const auto& view = machine.node().current_view();
+    if (!view || view->members.size() == 1) return true;
+    return std::ranges::any_of(machines_, [&](const auto& other) {
+        return other.get() != &machine && other->running() && wall_error_ms(machine) != 0 &&
+               std::abs(wall_error_ms(*other) - wall_error_ms(machine)) <= 3 * node::Clocks::kToleranceMs;
+    });
+}
+
+void RetentionChecker::on_tick() {
+    if (keep_ == Duration{}) return;
+    for (const auto& machine : machines_) {
+        if (!machine->running()) continue;
+        const ClusterId cluster = machine->node().core().record.cluster;
+        for (const auto& [id, stream] : machine->node().core().streams.all()) {
+            if (protocol::is_internal(id)) continue;
+            std::vector<Reached>& reached = reached_[{cluster, id}];
+            const Offset end = stream.log->log_end();
+            if (reached.empty() || reached.back().end < end) reached.push_back({end, world_.now()});
+        }
+    }
+    for (const auto& machine : machines_) {
+        if (!machine->running() || nobody_could_tell(*machine)) continue;
+        const ClusterId cluster = machine->node().core().record.cluster;
+        for (const auto& [id, stream] : machine->node().core().streams.all())
+            if (!protocol::is_internal(id)) look(*machine, {cluster, id}, *stream.log);
+    }
+}
+
+// What was removed since the last look, as far as any machine has removed it.
+void RetentionChecker::look(const Machine& machine, const LogKey& log, const storage::StreamLog& stream) {
+    Offset& start = starts_.try_emplace({machine.index(), log}, stream.log_start()).first->second;
+    if (stream.log_start() <= start) {
+        start = stream.log_start();
+        return;
+    }
+    removed_ += static_cast<std::uint64_t>(stream.log_start() - start);
+    start = stream.log_start();
+    const std::vector<Reached>& reached = reached_[log];
+    const auto at = std::ranges::lower_bound(reached, start, {}, &Reached::end);
+    if (at == reached.end()) return;
+    const Duration age = world_.now() - at->at;
+    if (age + kSlack < keep_)
+        violations_.report("retention",
+                           "{} removed {} up to offset {}, whose records are {:.1f} s old; they are kept "
+                           "for {:.1f} s",
+                           machine.name(), protocol::to_string(log.second), start,
+                           std::chrono::duration<double>(age).count(), std::chrono::duration<double>(keep_).count());
+}
+
+}  // namespace logstream::sim
