@@ -62,6 +62,7 @@ private:
     void on_list_offsets(const Caller& caller, const proto::ListOffsets& request);
     void on_topics(const Caller& caller, const proto::Topics& request);
     void on_producer_state(const Caller& caller, const proto::ProducerState& request);
+    std::optional<Error> cannot_resume(StreamId id, protocol::ProducerId producer) const;
     void on_verify(const Caller& caller, const proto::Verify& request);
     void on_group(const Caller& caller, const Message& message);
     void content_checksum(StreamId id, Offset to, std::function<void(Result<std::uint64_t>)> done);

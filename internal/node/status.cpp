@@ -62,10 +62,15 @@ std::string Node::status_json() const {
                       {"groups", groups_.active_groups()},
                       {"group_members", groups_.members()}};
     const Replicator::Counters& counters = replicator_.counters();
-    out["replication"] = {{"frames_sent", counters.frames_sent},       {"bytes_sent", counters.bytes_sent},
-                          {"payload_bytes", counters.payload_bytes},   {"frames_resent", counters.frames_resent},
-                          {"nacks_sent", counters.nacks_sent},         {"nacks_received", counters.nacks_received},
-                          {"frames_dropped", counters.frames_dropped}, {"orphans_returned", orphans_.returned()}};
+    out["replication"] = {{"frames_sent", counters.frames_sent},
+                          {"bytes_sent", counters.bytes_sent},
+                          {"payload_bytes", counters.payload_bytes},
+                          {"frames_resent", counters.frames_resent},
+                          {"nacks_sent", counters.nacks_sent},
+                          {"nacks_received", counters.nacks_received},
+                          {"frames_dropped", counters.frames_dropped},
+                          {"orphans_returned", orphans_.returned()},
+                          {"orphans_lost", orphans_.lost()}};
     json& network = out["network"] = json::object();
     for (const env::Counter& counted : core_.env.counted()) network[std::string(counted.name)] = counted.value;
     return out.dump();
@@ -99,6 +104,7 @@ std::string Node::metrics_text() const {
             counters.frames_dropped);
     counter("records_appended_total", "Records appended as owner.", counters.records_appended);
     counter("orphans_returned_total", "Orphan batches appended again.", orphans_.returned());
+    counter("orphans_lost_total", "Orphan batches that cannot be appended again; the log names them.", orphans_.lost());
     for (const env::Counter& counted : core_.env.counted())
         counter(fmt::format("network_{}_total", counted.name), "Of the sockets; see internal/net/counters.h.",
                 counted.value);

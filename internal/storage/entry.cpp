@@ -19,8 +19,9 @@ constexpr std::size_t kBatchBytesAt = 16;
 constexpr std::size_t kViewAt = 20;
 constexpr std::size_t kSyncedEndAt = 24;
 static_assert(kSyncedEndAt + sizeof(std::int64_t) == kEntryHeaderBytes);
-// Decompressed records of one orphan batch, read for its key; larger ones go without.
-constexpr std::size_t kMaxOrphanBytes = 256u << 20;
+// Decompressed records of one batch that is an orphan, read for its key, or of a named producer, read for what it
+// contains; larger ones go without.
+constexpr std::size_t kMaxDecompressedBytes = 256u << 20;
 
 std::uint32_t header_checksum(std::span<const std::byte> header, std::uint32_t seed) {
     return protocol::crc32c(header.subspan(kBaseAt, kEntryHeaderBytes - kBaseAt), seed);
@@ -32,9 +33,13 @@ ParsedBatch describe(const protocol::BatchView& view) {
     batch.info.next = view.next_offset();
     batch.info.view = view.leader_epoch();
     batch.info.producer = {view.producer_id(), view.producer_epoch(), view.base_sequence(), view.last_sequence()};
+    if (view.is_named()) {
+        batch.info.producer.named = true;
+        batch.info.producer.content = protocol::content_of(view, kMaxDecompressedBytes);
+    }
     if (view.is_orphan()) {
         // A key that cannot be read names nothing; the batch is no worse for it.
-        if (auto key = protocol::orphan_key(view, kMaxOrphanBytes)) batch.info.orphan = *key;
+        if (auto key = protocol::orphan_key(view, kMaxDecompressedBytes)) batch.info.orphan = *key;
     }
     batch.max_timestamp_ms = view.max_timestamp_ms();
     batch.bytes = view.size_bytes();

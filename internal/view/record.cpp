@@ -31,6 +31,16 @@ bool Record::may_accept(const View& view) const {
 void Record::accept(const View& view) {
     LS_ASSERT(may_accept(view));
     accepted = view;
+    if (recovered_from.value == 0) return;
+    ancestors.push_back({recovered_from, view.number});
+    if (ancestors.size() > kMaxAncestors) ancestors.erase(ancestors.begin());
+    recovered_from = {};
+}
+
+void Record::recover_as(ClusterId new_cluster) {
+    if (cluster == new_cluster) return;
+    if (recovered_from.value == 0) recovered_from = cluster;
+    cluster = new_cluster;
 }
 
 bool Record::learn_chosen(const View& view) {
@@ -51,6 +61,8 @@ std::string encode(const Record& record) {
     if (record.accepted) *out.mutable_accepted() = to_proto(*record.accepted);
     if (record.chosen) *out.mutable_chosen() = to_proto(*record.chosen);
     out.set_must_relearn(record.must_relearn);
+    put_ancestors(record.ancestors, out);
+    out.set_recovered_from(record.recovered_from.value);
     return out.SerializeAsString();
 }
 
@@ -75,6 +87,8 @@ protocol::Result<Record> decode_record(std::string_view bytes) {
         out.chosen = *std::move(view);
     }
     out.must_relearn = in.must_relearn();
+    out.ancestors = take_ancestors(in);
+    out.recovered_from = ClusterId{in.recovered_from()};
     return out;
 }
 

@@ -3,10 +3,19 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "internal/view/view.h"
 
 namespace logstream::view {
+
+// A lineage that another one was recovered from: what was appended before that one's first view is the same in both.
+struct Ancestor {
+    ClusterId cluster;
+    ViewNumber first_view;  // of the lineage that came after it
+    friend bool operator==(const Ancestor&, const Ancestor&) = default;
+};
+inline constexpr std::size_t kMaxAncestors = 64;
 
 // The node's persistent record. Whoever changes it writes it to disk, flushed, before anything that rests on it is
 // sent. `promised` never falls; `accepted` and `chosen` rise by number, and chosen <= the greatest number anyone
@@ -20,6 +29,8 @@ struct Record {
     std::optional<View> accepted;      // the last view it was told to install, with its bases
     std::optional<View> chosen;        // the last view that it knows to be installed
     bool must_relearn{};               // may have lost acknowledged bytes: no vote until it has caught up
+    std::vector<Ancestor> ancestors;   // of its lineage, the oldest first
+    ClusterId recovered_from;          // a lineage that a recovery ended, until the new one has its first view; 0: none
 
     // May this coordinator's number be promised (or the same promise repeated)? A member promises a number to one
     // coordinator only, and never goes back.
@@ -29,6 +40,8 @@ struct Record {
     bool is_latest(ViewNumber number) const { return promised == number && chosen_number() <= number; }
     // Only the view that was promised last is accepted. Accepting the same view again is fine.
     bool may_accept(const View& view) const;
+    // The lineage goes on as `cluster`, by the word of a person. Repeating it changes nothing.
+    void recover_as(ClusterId new_cluster);
     // Records `view` as accepted. What VIEW_INSTALL names as chosen is learned beside it (`learn_chosen`), in one
     // write.
     void accept(const View& view);
@@ -42,6 +55,23 @@ struct Record {
 };
 
 std::string encode(const Record& record);
+// The field `ancestors` of a message.
+template <class Proto>
+void put_ancestors(const std::vector<Ancestor>& ancestors, Proto& out) {
+    for (const Ancestor& ancestor : ancestors) {
+        proto::Ancestor& added = *out.add_ancestors();
+        added.set_cluster_id(ancestor.cluster.value);
+        added.set_first_view(ancestor.first_view.value);
+    }
+}
+template <class Proto>
+std::vector<Ancestor> take_ancestors(const Proto& in) {
+    std::vector<Ancestor> out;
+    for (const proto::Ancestor& ancestor : in.ancestors())
+        if (out.size() < kMaxAncestors)
+            out.push_back({ClusterId{ancestor.cluster_id()}, ViewNumber{ancestor.first_view()}});
+    return out;
+}
 protocol::Result<Record> decode_record(std::string_view bytes);
 
 }  // namespace logstream::view

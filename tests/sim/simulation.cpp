@@ -302,6 +302,7 @@ void Simulation::collect(Report& report) {
         if (machine->running()) count_ended(*machine);
     report.counts = counts_;
     report.counts["records acknowledged"] = history_.acknowledged();
+    report.counts["holes filled"] = history_.refills();
     report.counts["orphans"] = final_.orphans();
     report.counts["records committed"] = committed_.truth().records();
     report.counts["events"] = world_.counts.events;

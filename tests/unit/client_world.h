@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "internal/client/cluster_view.h"
+#include "internal/client/partition_sender.h"
 #include "internal/env/env.h"
 #include "internal/protocol/record_batch.h"
 
@@ -146,6 +147,8 @@ public:
     std::vector<std::string> values(std::uint32_t partition = 0) const;
     void append(std::uint32_t partition, const std::string& value);
 
+    // What a named producer is told that the log lacks of what it sent; taken first when it comes.
+    std::vector<SequenceRange> missing;
     std::vector<Produced> produced;  // every batch that reached a broker, in order
     std::vector<std::pair<int, Offset>> fetched;
     bool quorum = true;
