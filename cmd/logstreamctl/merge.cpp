@@ -5,6 +5,7 @@
 #include "cmd/logstreamctl/command.h"
 #include "internal/client/consumer.h"
 #include "internal/client/producer.h"
+#include "internal/client/shared_history.h"
 
 namespace logstream::ctl {
 
@@ -31,15 +32,54 @@ struct Origin {
     }
 };
 
+// Offsets, as few ranges.
+class OffsetSet {
+public:
+    void add(std::int64_t offset) {
+        if (contains(offset)) return;
+        ++size_;
+        auto next = ends_.upper_bound(offset);
+        std::int64_t end = offset + 1;
+        if (next != ends_.end() && next->first == end) {
+            end = next->second;
+            next = ends_.erase(next);
+        }
+        if (next != ends_.begin() && std::prev(next)->second == offset)
+            std::prev(next)->second = end;
+        else
+            ends_[offset] = end;
+    }
+    bool contains(std::int64_t offset) const {
+        const auto next = ends_.upper_bound(offset);
+        return next != ends_.begin() && std::prev(next)->second > offset;
+    }
+    std::int64_t size() const { return size_; }
+    std::int64_t last() const { return ends_.empty() ? -1 : ends_.rbegin()->second - 1; }
+
+private:
+    std::map<std::int64_t, std::int64_t> ends_;  // by begin
+    std::int64_t size_{};
+};
+
+std::int64_t count_of(const std::vector<client::SequenceRange>& ranges) {
+    std::int64_t count = 0;
+    for (const client::SequenceRange range : ranges) count += range.last - range.first + 1;
+    return count;
+}
+
 class Merger {
 public:
     Merger(runtime::Session& session, client::Router& source)
         : session_(session), target_(session.router()), source_(source) {}
 
     std::uint64_t copied() const { return copied_; }
+    // Offsets that both lineages have from the one that they go back to.
+    std::int64_t shared() const { return shared_; }
 
     // Topics first, then the records of each partition in their order.
     Result<void> copy_all() {
+        shared_ = 0;
+        if (auto looked = look_at_histories(); !looked) return looked;
         for (const client::Topic& topic : source_.view().topics()) {
             auto partitions = make_topic(topic);
             if (!partitions) return std::unexpected(partitions.error());
@@ -57,7 +97,7 @@ public:
         proto::Admin request;
         request.set_action(action);
         request.set_cluster_id(source_.view().cluster_id.value);
-        const auto answers = ask_source<proto::AdminResponse>(MessageType::kAdmin, request);
+        const auto answers = ask_brokers<proto::AdminResponse>(source_, MessageType::kAdmin, request);
         if (!answers) return std::unexpected(answers.error());
         return {};
     }
@@ -92,16 +132,16 @@ private:
         }
     }
 
-    // Asks each broker of the source's view as it is then. One that left the lineage, when a run that was cut off told
+    // Asks each broker of a lineage's view as it is then. One that left the lineage, when a run that was cut off told
     // it so, takes no records of it any more, and is not among the answers.
     template <class Response, class Proto>
-    Result<std::vector<Response>> ask_source(MessageType type, const Proto& request) {
+    Result<std::vector<Response>> ask_brokers(client::Router& router, MessageType type, const Proto& request) {
         const auto began = session_.loop().now();
         while (true) {
-            const client::ClusterView view = source_.view();
-            source_.refresh();
-            auto answers = ask_members<Response>(view, type, request);
-            const auto changed = [&] { return source_.view().number != view.number; };
+            const client::ClusterView view = router.view();
+            router.refresh();
+            auto answers = ask_members<Response>(router, view, type, request);
+            const auto changed = [&] { return router.view().number != view.number; };
             if (answers && !changed()) return answers;
             // A broker that failed is soon of the view no more.
             if (!answers && session_.loop().now() - began > kOwnerLimit) return answers;
@@ -110,14 +150,15 @@ private:
     }
 
     template <class Response, class Proto>
-    Result<std::vector<Response>> ask_members(const client::ClusterView& view, MessageType type, const Proto& request) {
+    Result<std::vector<Response>> ask_members(client::Router& router, const client::ClusterView& view, MessageType type,
+                                              const Proto& request) {
         std::vector<Response> answers;
         for (const Broker& broker : view.members) {
             std::optional<Result<Response>> answer;
-            source_.requests().send(broker.endpoint, type, request.SerializeAsString(), {}, kAnswerLimit,
-                                    [&answer](const Result<protocol::Message>& message) {
-                                        answer = client::read_response<Response>(message);
-                                    });
+            router.requests().send(broker.endpoint, type, request.SerializeAsString(), {}, kAnswerLimit,
+                                   [&answer](const Result<protocol::Message>& message) {
+                                       answer = client::read_response<Response>(message);
+                                   });
             wait([&answer] { return answer.has_value(); });
             if (*answer) {
                 answers.push_back(*std::move(*answer));
@@ -129,11 +170,42 @@ private:
         return answers;
     }
 
+    // What each broker of a lineage holds.
+    Result<std::vector<proto::VerifyResponse>> holdings(client::Router& router) {
+        proto::Verify request;
+        request.set_cluster_id(router.view().cluster_id.value);
+        return ask_brokers<proto::VerifyResponse>(router, MessageType::kVerify, request);
+    }
+
+    // What most is known to be committed of each stream.
+    Result<void> look_at_histories() {
+        if (!client::common_lineage(source_.view(), target_.view())) return {};
+        for (client::Router* router : {&source_, &target_}) {
+            const auto answers = holdings(*router);
+            if (!answers) return std::unexpected(answers.error());
+            auto& history = router == &source_ ? theirs_ : ours_;
+            for (const proto::VerifyResponse& answer : *answers)
+                for (const proto::StreamDigest& digest : answer.streams()) {
+                    proto::StreamSummary& known = history[{digest.summary().topic(), digest.summary().partition()}];
+                    if (digest.summary().high_watermark() >= known.high_watermark()) known = digest.summary();
+                }
+        }
+        return {};
+    }
+
+    // Below this offset both have the same records: a topic of the same id is the one that they had in common.
+    std::int64_t find_shared(const client::Topic& topic, std::uint32_t partition) {
+        const auto theirs = theirs_.find({topic.id.value, partition});
+        const auto ours = ours_.find({topic.id.value, partition});
+        const auto here = target_.view().topic(topic.name);
+        if (theirs == theirs_.end() || ours == ours_.end() || !here || here->id != topic.id) return 0;
+        const auto end = client::shared_end(source_.view(), theirs->second, target_.view(), ours->second).value;
+        return std::min({end, theirs->second.high_watermark(), ours->second.high_watermark()});
+    }
+
     // A stream of which some broker of the source holds more than another knows to be committed, in words; or empty.
     Result<std::string> find_uncommitted() {
-        proto::Verify request;
-        request.set_cluster_id(source_.view().cluster_id.value);
-        const auto answers = ask_source<proto::VerifyResponse>(MessageType::kVerify, request);
+        const auto answers = holdings(source_);
         if (!answers) return std::unexpected(answers.error());
         std::map<std::pair<std::uint64_t, std::uint32_t>, std::int64_t> ends;
         for (const proto::VerifyResponse& answer : *answers) {
@@ -195,20 +267,35 @@ private:
         wait([&ready] { return ready.has_value(); });
         if (!*ready) return *ready;
 
-        client::StartAt start{client::StartAt::Kind::kEarliest};
-        if (producer.already_sent(to) > 0) {
+        const std::int64_t shared = find_shared(topic, partition);
+        shared_ += shared;
+        client::StartAt start{client::StartAt::Kind::kOffset, shared, true};
+        const client::SentBefore& before = producer.sent_before(to);
+        OffsetSet copied;
+        if (!before.missing.empty()) {
+            auto found = all_copied(topic.name, to, origin);
+            if (!found) return std::unexpected(found.error());
+            copied = *std::move(found);
+            if (copied.size() != before.count() - count_of(before.missing))
+                return protocol::fail(ErrorCode::kInvalid,
+                                      "of what an earlier run appended here, some was lost and some is gone by "
+                                      "retention: it can't be told which records are missing");
+        } else if (before.count() > 0) {
             const auto last = last_copied(topic.name, to, origin);
             if (!last) return std::unexpected(last.error());
-            start = {client::StartAt::Kind::kOffset, *last + 1, true};
+            start.value = *last + 1;
         }
         client::ConsumerOptions from;
         from.topic = topic.name;
         from.partition = partition;
         from.start = start;
+        std::int64_t filled = 0;  // records that an earlier run appended and that were lost
         std::optional<Result<void>> finished;
         client::Consumer consumer(
             source_, from,
             [&](const client::ConsumedRecord& consumed) {
+                if (copied.contains(consumed.offset.value)) return true;
+                filled += consumed.offset.value < copied.last() ? 1 : 0;
                 const std::string key = fmt::format("{}{}", origin.prefix, consumed.offset.value);
                 std::vector<protocol::Header> headers = consumed.record.headers;
                 headers.push_back({kOriginHeader, key});
@@ -229,6 +316,41 @@ private:
         producer.flush();
         wait([&] { return producer.idle() || failure; });
         if (failure) return std::unexpected(*failure);
+        if (const std::int64_t gone = count_of(before.missing) - filled; gone > 0)
+            std::fprintf(stderr,
+                         "logstreamctl: %s/%u: %lld records that an earlier run appended were lost, and the other "
+                         "cluster has them no more (retention)\n",
+                         topic.name.c_str(), partition, static_cast<long long>(gone));
+        return *finished;
+    }
+
+    // The source's offsets of all records that earlier runs copied and that are there.
+    Result<OffsetSet> all_copied(const std::string& topic, std::uint32_t partition, const Origin& origin) {
+        OffsetSet found;
+        const auto read = read_target(topic, partition, {client::StartAt::Kind::kEarliest},
+                                      [&](const client::ConsumedRecord& consumed) {
+                                          if (const auto offset = origin.offset_of(consumed.record)) found.add(*offset);
+                                      });
+        if (!read) return std::unexpected(read.error());
+        return found;
+    }
+
+    Result<void> read_target(const std::string& topic, std::uint32_t partition, client::StartAt start,
+                             const std::function<void(const client::ConsumedRecord&)>& each) {
+        client::ConsumerOptions options;
+        options.topic = topic;
+        options.partition = partition;
+        options.start = start;
+        std::optional<Result<void>> finished;
+        client::Consumer consumer(
+            target_, options,
+            [&each](const client::ConsumedRecord& consumed) {
+                each(consumed);
+                return true;
+            },
+            [&finished](Result<void> result) { finished = std::move(result); });
+        consumer.start();
+        wait([&finished] { return finished.has_value(); });
         return *finished;
     }
 
@@ -240,22 +362,11 @@ private:
         while (true) {
             std::optional<std::int64_t> last;
             std::int64_t seen = 0;
-            client::ConsumerOptions options;
-            options.topic = topic;
-            options.partition = partition;
-            options.start = start;
-            std::optional<Result<void>> finished;
-            client::Consumer consumer(
-                target_, options,
-                [&](const client::ConsumedRecord& consumed) {
-                    ++seen;
-                    if (const auto offset = origin.offset_of(consumed.record)) last = std::max(last, offset);
-                    return true;
-                },
-                [&finished](Result<void> result) { finished = std::move(result); });
-            consumer.start();
-            wait([&finished] { return finished.has_value(); });
-            if (!*finished) return std::unexpected(finished->error());
+            const auto read = read_target(topic, partition, start, [&](const client::ConsumedRecord& consumed) {
+                ++seen;
+                if (const auto offset = origin.offset_of(consumed.record)) last = std::max(last, offset);
+            });
+            if (!read) return std::unexpected(read.error());
             if (last) return *last;
             if (start.kind == Kind::kEarliest)
                 return protocol::fail(
@@ -271,6 +382,10 @@ private:
     client::Router& target_;
     client::Router& source_;
     std::uint64_t copied_{};
+    std::int64_t shared_{};
+    using Histories = std::map<std::pair<std::uint64_t, std::uint32_t>, proto::StreamSummary>;  // by topic, partition
+    Histories theirs_;
+    Histories ours_;
 };
 
 }  // namespace
@@ -315,10 +430,18 @@ int merge(const Common& common, const MergeOptions& options) {
     }
     const std::string lineage = protocol::to_string(source.view().cluster_id);
     if (common.json) {
-        print({{"merged", lineage}, {"records", merger.copied()}, {"retired", !options.keep}});
+        print({{"merged", lineage},
+               {"records", merger.copied()},
+               {"shared_offsets", merger.shared()},
+               {"retired", !options.keep}});
     } else {
         std::printf("appended %llu records of lineage %s%s\n", static_cast<unsigned long long>(merger.copied()),
                     lineage.c_str(), options.keep ? "" : " and retired its brokers");
+        if (merger.shared() > 0)
+            std::printf(
+                "left out what both have since they were one (lineage %s): %lld offsets\n",
+                protocol::to_string(*client::common_lineage(source.view(), (*session)->router().view())).c_str(),
+                static_cast<long long>(merger.shared()));
     }
     return runtime::kDone;
 }

@@ -83,7 +83,10 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
     app.add_option("--name", options.producer.name, "Name of this producer: an older instance of it is fenced")
         ->type_name("NAME");
     app.add_flag("--resume", options.producer.resumes,
-                 "With --file and --name: skip the lines that the cluster has from that name");
+                 "With --file and --name: skip the lines that the cluster has from that name, and send the others; a "
+                 "file that is not the one that was sent is refused. Without it all is sent, as a new file");
+    app.add_flag("--same-file", options.same_file,
+                 "With --resume: skip as many lines as the cluster has, whatever they are now");
     app.add_option("--failed", options.failed, "Write records that were not acknowledged to PATH")->type_name("PATH");
     if (const auto code = runtime::parse(app, argc, argv, {made, keyed})) return std::unexpected(*code);
 
@@ -101,6 +104,7 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
     if (options.producer.resumes && (options.file.empty() || options.producer.name.empty()))
         return std::unexpected(
             usage("--resume needs --file and --name: it asks the cluster what it has from that name"));
+    if (options.same_file && !options.producer.resumes) return std::unexpected(usage("--same-file needs --resume"));
     if (!options.producer.name.empty() && !client::keeps_sequences_whole(options.producer.acks))
         return std::unexpected(usage("--name goes by what a quorum has: use --acks quorum or all"));
     options.producer.compression = *protocol::parse_codec(compression);

@@ -20,6 +20,7 @@ struct Options {
     std::optional<std::string> key;      // of every record
     std::optional<char> key_separator;   // the key is what stands before the first one
     std::optional<std::uint32_t> partition;
+    bool same_file{};    // with --resume: no comparison of what is skipped
     std::string failed;  // path
 };
 

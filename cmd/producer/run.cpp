@@ -1,6 +1,7 @@
 #include "cmd/producer/run.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -40,7 +41,8 @@ Run::~Run() {
 int Run::execute() {
     if (!open_source()) return runtime::complain("producer", *fatal_);
     session_.router().start();
-    producer_.start([this](const protocol::Result<void>& ready) { on_ready(ready); });
+    const auto on_start = [this](const protocol::Result<void>& ready) { on_ready(ready); };
+    options_.producer.resumes ? producer_.look(on_start) : producer_.start(on_start);
     if (phase_ != Phase::kDone) session_.loop().run();
     if (lines_ > 0 || !fatal_) finish_failed_file();
     if (fatal_) {
@@ -58,6 +60,11 @@ bool Run::open_source() {
         if (input_fd_ < 0)
             fatal_ = {protocol::ErrorCode::kConfig,
                       fmt::format("can't read {}: {}", options_.file, std::strerror(errno))};
+        struct stat what{};
+        if (!fatal_ && options_.producer.resumes && (fstat(input_fd_, &what) != 0 || !S_ISREG(what.st_mode)))
+            fatal_ = {protocol::ErrorCode::kConfig,
+                      fmt::format("--resume reads the file twice, and {} is not a regular file: copy it to one first",
+                                  options_.file)};
     }
     if (!fatal_ && !options_.failed.empty()) {
         auto file = FailedFile::open(options_.failed);
@@ -74,31 +81,78 @@ void Run::finish_failed_file() {
     if (auto finished = failed_file_->finish(); !finished && !fatal_) fatal_ = finished.error();
 }
 
+void Run::end_with(protocol::Error error) {
+    fatal_ = std::move(error);
+    phase_ = Phase::kDone;
+    session_.loop().stop();
+}
+
 void Run::on_ready(const protocol::Result<void>& ready) {
-    if (!ready) {
-        fatal_ = ready.error();
-        phase_ = Phase::kDone;
-        session_.loop().stop();
-        return;
-    }
-    if (options_.partition && *options_.partition >= producer_.partitions()) {
-        fatal_ = {protocol::ErrorCode::kInvalid,
-                  fmt::format("topic '{}' has the partitions 0 to {}, not {}", options_.producer.topic,
-                              producer_.partitions() - 1, *options_.partition)};
-        phase_ = Phase::kDone;
-        session_.loop().stop();
-        return;
-    }
+    if (!ready) return end_with(ready.error());
+    if (options_.partition && *options_.partition >= producer_.partitions())
+        return end_with({protocol::ErrorCode::kInvalid,
+                         fmt::format("topic '{}' has the partitions 0 to {}, not {}", options_.producer.topic,
+                                     producer_.partitions() - 1, *options_.partition)});
     if (signals_ > 0) return end_of_input();
+    options_.producer.resumes ? begin_comparing() : begin_feeding();
+}
+
+void Run::open_lines(std::function<void()> on_more) {
+    source_.reset();
+    if (options_.producer.resumes) lseek(input_fd_, 0, SEEK_SET);  // a regular file
+    source_ = std::make_unique<InputLines>(session_.loop(), input_fd_, std::move(on_more));
+}
+
+// Nothing is taken over, and nothing sent, before all that the cluster has was compared with the file.
+void Run::begin_comparing() {
+    phase_ = Phase::kComparing;
+    resumption_.emplace(options_, producer_);
+    lines_ = 0;
+    open_lines([this] { compare(); });
+    compare();
+}
+
+void Run::compare() {
+    if (phase_ != Phase::kComparing) return;
+    for (int turn = 0; !resumption_->complete(); ++turn) {
+        if (turn == kLinesPerTurn) {
+            feed_timer_ = session_.env().set_timer({}, [this] { compare(); });
+            return;
+        }
+        const LineSource::Next next = source_->next();
+        if (next.state == LineSource::State::kWait) return;
+        if (next.state == LineSource::State::kEnd) break;
+        ++lines_;
+        resumption_->add(record_of(next.line));
+    }
+    // Not from within the source's own call: it is opened again.
+    feed_timer_ = session_.env().set_timer({}, [this] { end_comparing(); });
+}
+
+void Run::end_comparing() {
+    if (phase_ != Phase::kComparing) return;
+    if (const auto failure = source_->failure())
+        return end_with({protocol::ErrorCode::kConfig, fmt::format("reading stopped: {}", *failure)});
+    lines_ = 0;
+    if (const auto verdict = resumption_->verdict(); !verdict) return end_with(verdict.error());
+    if (taken_over_) return begin_feeding();
+    phase_ = Phase::kStarting;
+    producer_.take_over([this](const protocol::Result<void>& taken) {
+        if (!taken) return end_with(taken.error());
+        taken_over_ = true;
+        // An older instance that still sent has added to what is there.
+        resumption_->holds() ? begin_feeding() : begin_comparing();
+    });
+}
+
+void Run::begin_feeding() {
     lines_of_partition_.resize(producer_.partitions());
     phase_ = Phase::kFeeding;
     first_send_ = last_ack_ = pace_start_ = session_.loop().now();
     if (options_.message) {
         source_ = std::make_unique<RepeatedMessage>(*options_.message);
     } else {
-        // One byte of a line may separate key and value.
-        source_ = std::make_unique<InputLines>(session_.loop(), input_fd_, producer_.max_record_bytes() + 1,
-                                               [this] { feed(); });
+        open_lines([this] { feed(); });
     }
     feed();
 }
@@ -116,7 +170,10 @@ void Run::feed() {
         if (options_.count && lines_ >= *options_.count) return end_of_input();
         const LineSource::Next next = source_->next();
         if (next.state == LineSource::State::kWait) return;
-        if (next.state == LineSource::State::kEnd) return end_of_input();
+        if (next.state == LineSource::State::kEnd) {
+            check_all_skipped();
+            return end_of_input();
+        }
         if (next.state != LineSource::State::kLine) {
             fail_piece(next);
             if (phase_ != Phase::kFeeding) return;
@@ -149,8 +206,7 @@ std::uint64_t Run::allowance() {
     return 0;
 }
 
-// False when the line was skipped.
-bool Run::send_line(std::string_view line) {
+client::Producer::Record Run::record_of(std::string_view line) const {
     client::Producer::Record record{.key = {}, .value = line, .partition = options_.partition};
     if (options_.key) record.key = *options_.key;
     if (options_.key_separator) {
@@ -159,14 +215,17 @@ bool Run::send_line(std::string_view line) {
             record.value = line.substr(at + 1);
         }
     }
-    if (!options_.producer.name.empty()) {
-        // A later run must put every line to the same place: by key, or by the line's number.
-        if (!record.partition) {
-            record.partition = record.key ? client::partition_of_key(*record.key, producer_.partitions())
-                                          : static_cast<std::uint32_t>((lines_ - 1) % producer_.partitions());
-        }
-        if (options_.producer.resumes && skip(*record.partition)) return false;
-    }
+    // A later run of a name must put every line to the same place: by key, or by the line's number.
+    if (!options_.producer.name.empty() && !record.partition)
+        record.partition = record.key ? client::partition_of_key(*record.key, producer_.partitions())
+                                      : static_cast<std::uint32_t>((lines_ - 1) % producer_.partitions());
+    return record;
+}
+
+// False when the line was skipped.
+bool Run::send_line(std::string_view line) {
+    const client::Producer::Record record = record_of(line);
+    if (options_.producer.resumes && skip(*record.partition)) return false;
     const std::size_t bytes = record.value->size() + record.key.value_or("").size();
     if (auto sent = producer_.send(record); !sent) {
         fail_record(record.key, *record.value, about_line(sent.error()));
@@ -179,9 +238,16 @@ bool Run::send_line(std::string_view line) {
 }
 
 bool Run::skip(std::uint32_t partition) {
-    const bool known = lines_of_partition_[partition]++ < producer_.already_sent(partition);
+    const bool known = producer_.sent_before(partition).has(lines_of_partition_[partition]++);
     skipped_ += known ? 1 : 0;
     return known;
+}
+
+void Run::check_all_skipped() {
+    for (std::uint32_t partition = 0; options_.producer.resumes && partition < producer_.partitions(); ++partition)
+        if (lines_of_partition_[partition] < producer_.sent_before(partition).count())
+            fatal_ = {protocol::ErrorCode::kConfig,
+                      fmt::format("{} was cut or replaced while it was read: run again", options_.file)};
 }
 
 void Run::end_of_input() {
@@ -272,9 +338,10 @@ void Run::fail_piece(const LineSource::Next& piece) {
 // The first one ends the input and waits for what is under way; the second one does not wait.
 void Run::on_signal() {
     ++signals_;
-    if (phase_ == Phase::kStarting || signals_ > 1) {
+    const bool starting = phase_ == Phase::kStarting || phase_ == Phase::kComparing;
+    if (starting || signals_ > 1) {
         const protocol::Error interrupted{protocol::ErrorCode::kUnknown, "interrupted before it was acknowledged"};
-        if (phase_ == Phase::kStarting) fatal_ = interrupted;
+        if (starting) fatal_ = interrupted;
         producer_.fail_all(interrupted);
         phase_ = Phase::kDone;
         session_.loop().stop();

@@ -9,6 +9,7 @@
 #include "cmd/producer/failed_file.h"
 #include "cmd/producer/line_source.h"
 #include "cmd/producer/options.h"
+#include "cmd/producer/resumption.h"
 #include "cmd/runtime/session.h"
 #include "internal/client/histogram.h"
 #include "internal/client/producer.h"
@@ -26,13 +27,23 @@ public:
     int execute();
 
 private:
-    enum class Phase : std::uint8_t { kStarting, kFeeding, kDraining, kSettling, kDone };
+    enum class Phase : std::uint8_t { kStarting, kComparing, kFeeding, kDraining, kSettling, kDone };
 
     void on_ready(const protocol::Result<void>& ready);
+    void end_with(protocol::Error error);
     bool open_source();
+    // Reads the file from its begin.
+    void open_lines(std::function<void()> on_more);
+    void begin_feeding();
+    void begin_comparing();
+    void compare();
+    void end_comparing();
     void feed();
+    client::Producer::Record record_of(std::string_view line) const;
     bool send_line(std::string_view line);
     bool skip(std::uint32_t partition);
+    // A file that resumes and has ended: it was not cut since it was compared.
+    void check_all_skipped();
     // Records that may be sent now; when none, sets the timer for the next one.
     std::uint64_t allowance();
     void end_of_input();
@@ -59,6 +70,8 @@ private:
     bool in_pieces_{};  // a line that no record can hold is being read
     std::unique_ptr<LineSource> source_;
     client::Producer producer_;
+    std::optional<Resumption> resumption_;
+    bool taken_over_{};
     env::TimerId feed_timer_;
 
     std::uint64_t lines_{};  // taken from the source

@@ -22,6 +22,8 @@ ClusterView::ClusterView(const proto::MetadataResponse& response)
         members.push_back(broker_of(member));
         ids.push_back(NodeId{member.id()});
     }
+    for (const proto::Ancestor& ancestor : response.ancestors())
+        ancestors.push_back({ClusterId{ancestor.cluster_id()}, ViewNumber{ancestor.first_view()}});
     std::ranges::sort(members, {}, &Broker::id);
     ring_ = ring::HashRing(ids);
 }

@@ -69,6 +69,12 @@ public:
     NodeId leader;
     std::vector<Broker> members;  // ascending by id
     std::size_t max_batch_bytes{};
+    // Lineages that this one was recovered from, the oldest first, and the first view of the one that came after each.
+    struct Ancestor {
+        ClusterId cluster;
+        ViewNumber first_view;
+    };
+    std::vector<Ancestor> ancestors;
 
 private:
     struct Answer {

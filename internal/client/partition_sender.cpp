@@ -30,7 +30,7 @@ PartitionSender::PartitionSender(Router& router, const ProducerOptions& options,
       id_(id),
       partition_(partition),
       report_(report),
-      builder_({.codec = options.compression}) {}
+      builder_({.codec = options.compression, .named = !options.name.empty()}) {}
 
 PartitionSender::~PartitionSender() {
     router_.env().cancel_timer(linger_timer_);
@@ -38,10 +38,20 @@ PartitionSender::~PartitionSender() {
     for (const Batch& batch : queue_) router_.requests().cancel(batch.request);
 }
 
-void PartitionSender::resume_at(std::int16_t epoch, std::int32_t next_sequence) {
+void PartitionSender::resume_at(std::int16_t epoch, std::vector<SequenceRange> holes, std::int64_t next) {
     LS_ASSERT(queue_.empty() && last_serial_ == 0);
     epoch_ = epoch;
-    next_sequence_ = next_sequence;
+    runs_.assign(holes.begin(), holes.end());
+    runs_.push_back({next, kEndless});
+    begin_run();
+}
+
+// The records from here on get the sequences of the first of `runs_`.
+void PartitionSender::begin_run() {
+    const SequenceRange run = runs_.front();
+    runs_.pop_front();
+    next_sequence_ = protocol::wire_sequence(run.first);
+    run_left_ = run.last == kEndless ? kEndless : run.last - run.first + 1;
 }
 
 bool PartitionSender::append(std::int64_t timestamp_ms, std::optional<std::string_view> key,
@@ -62,7 +72,7 @@ bool PartitionSender::append(std::int64_t timestamp_ms, std::optional<std::strin
         fail_all(*broken_);
         return true;
     }
-    const bool full = builder_.estimated_bytes() >= options_.batch_bytes;
+    const bool full = builder_.estimated_bytes() >= options_.batch_bytes || builder_.count() == run_left_;
     if (full) close_batch();
     if (closes_early || full) pump();
     return closes_early || full;
@@ -86,6 +96,7 @@ void PartitionSender::close_batch() {
     LS_ASSERT(bytes.has_value());  // it has records, and far fewer bytes than a batch may have
     batch.bytes = std::move(*bytes);
     next_sequence_ = protocol::advance_sequence(next_sequence_, static_cast<std::int32_t>(batch.records));
+    if (run_left_ != kEndless && (run_left_ -= batch.records) == 0) begin_run();
     queued_bytes_ += batch.bytes.size();
     if (queue_.empty()) progress_at_ = router_.env().now();
     queue_.push_back(std::move(batch));

@@ -28,14 +28,22 @@ struct ProducerOptions {
     std::size_t max_in_flight = 5;                 // batches per partition; brokers remember the last five
     std::size_t buffer_bytes = 64u << 20;          // records that are not acknowledged yet
     AutoCreate auto_create = AutoCreate::kYes;
-    // Not empty: the producer's id is a hash of it, an older instance is fenced, and `Producer::already_sent` says what
+    // Not empty: the producer's id is a hash of it, an older instance is fenced, and `Producer::sent_before` says what
     // the cluster has from it.
     std::string name;
     // With a name: this instance sends again whatever of the older ones it does not find there. A record of theirs that
-    // comes to light later (an orphan) would stand there twice, and is dropped.
+    // comes to light later (an orphan) would stand there twice, and is dropped. Else it begins anew: what it sends is
+    // something else than what they did.
     bool resumes{};
     // With a name: the only partition that it writes to. Else it takes over in all of them.
     std::optional<std::uint32_t> named_partition;
+};
+
+// Sequences of a named producer; they count on past 2^31.
+struct SequenceRange {
+    std::int64_t first{};
+    std::int64_t last{};
+    friend bool operator==(const SequenceRange&, const SequenceRange&) = default;
 };
 
 // What became of one batch.
@@ -62,8 +70,9 @@ public:
     PartitionSender(const PartitionSender&) = delete;
     PartitionSender& operator=(const PartitionSender&) = delete;
 
-    // Continues after what an earlier instance of a named producer wrote. Before the first append.
-    void resume_at(std::int16_t epoch, std::int32_t next_sequence);
+    // Continues after what an earlier instance of a named producer wrote: the first records get the sequences of
+    // `holes`, those behind them go on at `next`. Before the first append.
+    void resume_at(std::int16_t epoch, std::vector<SequenceRange> holes, std::int64_t next);
 
     // Takes a record (copied) that was handed over at `since`. True when this closed a batch.
     bool append(std::int64_t timestamp_ms, std::optional<std::string_view> key, std::optional<std::string_view> value,
@@ -89,6 +98,7 @@ public:
     std::string trouble() const;
 
     static constexpr Duration kTick = std::chrono::milliseconds(50);
+    static constexpr std::int64_t kEndless = std::numeric_limits<std::int64_t>::max();
 
     // What a record takes at most in a batch beside its key and value: lengths, deltas, and the header of the batch.
     static constexpr std::size_t kRecordOverheadBytes = protocol::kBatchHeaderBytes + 40;
@@ -120,6 +130,7 @@ private:
     };
 
     void close_batch();
+    void begin_run();
     void pump();
     bool find_target();
     void transmit(Batch& batch);
@@ -156,6 +167,8 @@ private:
 
     std::int16_t epoch_{};
     std::int32_t next_sequence_{};
+    std::deque<SequenceRange> runs_;  // of sequences to use; empty: they go on from where they are
+    std::int64_t run_left_{kEndless};
     bool hole_{};        // a batch was given up and the sequences behind it have not been renumbered
     bool renumbered_{};  // and nothing acknowledged since
 

@@ -23,6 +23,12 @@ ProducerId producer_id_of(std::string_view name) {
     return ProducerId{static_cast<std::int64_t>(XXH64(name.data(), name.size(), 0) >> 1)};
 }
 
+bool SentBefore::has(std::int64_t number) const {
+    const std::int64_t sequence = first + number;
+    const auto hole = std::ranges::lower_bound(missing, sequence, {}, &SequenceRange::last);
+    return sequence < next && (hole == missing.end() || hole->first > sequence);
+}
+
 Producer::Producer(Router& router, ProducerOptions options, ReportHandler report)
     : router_(router),
       options_(std::move(options)),
@@ -55,6 +61,19 @@ void Producer::start(ReadyHandler ready_handler) {
     look_timer_ = router_.env().set_timer(kLookEvery, [this] { look_while_starting(); });
     router_.refresh();
     if (router_.view().known()) on_view();
+}
+
+void Producer::look(ReadyHandler ready_handler) {
+    only_looks_ = true;
+    start(std::move(ready_handler));
+}
+
+void Producer::take_over(ReadyHandler ready_handler) {
+    LS_ASSERT(only_looks_ && !ready_);
+    only_looks_ = false;
+    ready_ = std::move(ready_handler);
+    start_timer_ = router_.env().set_timer(std::max(options_.timeout, kLeastStart), [this] { on_start_timeout(); });
+    ask_producer_state();
 }
 
 void Producer::on_view() {
@@ -107,7 +126,7 @@ void Producer::add_partitions(std::uint32_t count) {
     while (senders_.size() < count)
         senders_.push_back(std::make_unique<PartitionSender>(router_, options_, id_, partitions(), on_report_));
     chosen_.resize(senders_.size());
-    already_sent_.resize(senders_.size());
+    sent_before_.resize(senders_.size());
 }
 
 void Producer::begin_anew(const Topic& topic) {
@@ -169,6 +188,7 @@ void Producer::ask_producer_state() {
         ask.set_producer_id(id_.value);
         ask.set_epoch(-1);
         ask.set_resumes(options_.resumes);
+        ask.set_look(only_looks_);
         state_calls_.push_back(call_owner<proto::ProducerStateResponse>(
             router_, {topic.id, partition}, MessageType::kProducerState, ask, std::max(options_.timeout, kLeastStart),
             [this, partition](Result<proto::ProducerStateResponse> response, int /*tries*/) {
@@ -199,9 +219,13 @@ void Producer::wait_for_owners() {
 void Producer::on_producer_state(std::uint32_t partition, Result<proto::ProducerStateResponse> response) {
     if (!ready_) return;
     if (!response) return ready(std::unexpected(response.error()));
-    already_sent_[partition] = std::int64_t{response->last_sequence()} + 1;
-    senders_[partition]->resume_at(static_cast<std::int16_t>(response->epoch()),
-                                   static_cast<std::int32_t>(already_sent_[partition]));
+    SentBefore& sent = sent_before_[partition];
+    sent = {response->first(), response->next(), {}, std::nullopt};
+    for (const proto::SequenceRange& hole : response->missing())
+        sent.missing.push_back({static_cast<std::int64_t>(hole.first()), static_cast<std::int64_t>(hole.last())});
+    if (response->content_known()) sent.content = response->content();
+    if (!only_looks_)
+        senders_[partition]->resume_at(static_cast<std::int16_t>(response->epoch()), sent.missing, sent.next);
     if (--states_missing_ == 0) ready({});
 }
 

@@ -20,6 +20,18 @@ ProducerId producer_id_of(std::string_view name);
 // it may be missing there.
 constexpr bool keeps_sequences_whole(proto::Acks acks) { return acks == proto::QUORUM || acks == proto::ALL; }
 
+// What earlier instances of a named producer got into a partition, since one of them began anew.
+struct SentBefore {
+    std::int64_t first{};                  // sequence of the first record
+    std::int64_t next{};                   // of the one behind the last
+    std::vector<SequenceRange> missing;    // of these the log has none; rising
+    std::optional<std::uint64_t> content;  // sum of protocol::content_of over those that are there; nullopt: not known
+    std::int64_t count() const { return next - first; }
+    // Whether the record with this number, from 0, is there.
+    bool has(std::int64_t number) const;
+    friend bool operator==(const SentBefore&, const SentBefore&) = default;
+};
+
 // Each record that `send` accepted is reported exactly once, with its batch, in the order of the outcomes. Memory is
 // bounded by `buffer_bytes`: the caller asks `has_room` and waits for the progress handler.
 //
@@ -46,6 +58,10 @@ public:
     // Looks the topic up (creating it if allowed) and, for a named producer, takes over from earlier instances. Nothing
     // may be sent before `ready` was called with success.
     void start(ReadyHandler ready);
+    // In place of `start`, in two steps: `look` takes nothing over, so that the caller may compare what is there with
+    // what it has. `sent_before` may have changed when `take_over` is ready, if an older instance still sent.
+    void look(ReadyHandler ready);
+    void take_over(ReadyHandler ready);
     // Called from the loop after reports; there may be room again, or nothing left to wait for.
     void on_progress(std::function<void()> handler) { progress_ = std::move(handler); }
 
@@ -64,8 +80,8 @@ public:
 
     // Valid when ready. A topic that was made anew may have others.
     std::uint32_t partitions() const { return static_cast<std::uint32_t>(senders_.size()); }
-    // Records of `partition` that earlier instances of this name got into the log: the first so many are to be skipped.
-    std::int64_t already_sent(std::uint32_t partition) const { return already_sent_[partition]; }
+    // One that resumes skips the records that are there, and sends those that are missing before what comes behind.
+    const SentBefore& sent_before(std::uint32_t partition) const { return sent_before_[partition]; }
     // Key, value and headers of one record together.
     std::size_t max_record_bytes() const;
 
@@ -106,7 +122,8 @@ private:
     bool deleted_{};  // and this was said
     std::vector<std::unique_ptr<PartitionSender>> senders_;
     std::vector<bool> chosen_;  // by partition: its records name it
-    std::vector<std::int64_t> already_sent_;
+    bool only_looks_{};
+    std::vector<SentBefore> sent_before_;
     std::vector<std::unique_ptr<OwnerCall>> state_calls_;
     std::size_t states_missing_{};
     std::uint32_t sticky_{};

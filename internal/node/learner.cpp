@@ -65,7 +65,10 @@ void Learner::taught(State state, Result<Message> reply) {
         timer_ = core_.env.set_timer(kReadyInterval, for_this_run([this] { compare(); }));
         return;
     }
-    events_.taught(ClusterId{response.cluster_id()}, *chosen, for_this_run([this] { compare(); }));
+    const ClusterId cluster{response.cluster_id()};
+    if (core_.record.cluster.value == 0 || core_.record.cluster == cluster)
+        core_.record.ancestors = view::take_ancestors(response);  // on disk with the lineage
+    events_.taught(cluster, *chosen, for_this_run([this] { compare(); }));
 }
 
 // A member comes back when it reaches all members of the view: else it would be removed again at once.

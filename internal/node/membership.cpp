@@ -391,6 +391,7 @@ proto::LearnResponse Node::on_learn(const proto::Learn& request) {
         return out;
     }
     *out.mutable_chosen() = view::to_proto(*serving_);
+    view::put_ancestors(core_.record.ancestors, out);
     Outsider learner{view::from_proto(request.node()), core_.env.now(), core_.env.now()};
     if (const auto known = learners_.find(learner.member.id);
         known != learners_.end() && known->second.member.incarnation == learner.member.incarnation &&

@@ -45,8 +45,7 @@ void Node::recover(const proto::Admin& request, proto::AdminResponse& out) {
     replicator_.stop("the cluster is being recovered");
     participant_.reset();
     serving_.reset();
-    core_.record.cluster = ClusterId{request.cluster_id()};
-    core_.record.verdict.clear();
+    core_.record.recover_as(ClusterId{request.cluster_id()});
     survivors_ = survivors;
     core_.persist([] {});
     seek("recovering");

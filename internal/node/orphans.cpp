@@ -15,6 +15,7 @@ void Orphans::start() {
         const auto entries = core_.store.orphans().list(stream);
         if (!entries.empty())
             departed_at_[stream] = std::ranges::min(entries, {}, &storage::OrphanEntry::base_offset).base_offset;
+        lost_of_[stream] = 0;
         send(stream, 0);
     }
 }
@@ -28,7 +29,9 @@ void Orphans::again(StreamId stream, std::size_t index) {
 void Orphans::send(StreamId stream, std::size_t index) {
     const auto entries = core_.store.orphans().list(stream);
     if (index >= entries.size()) {
-        core_.env.log().info("ORPHAN returned stream={} batches={}", protocol::to_string(stream), entries.size());
+        const std::size_t lost = lost_of_[stream];
+        core_.env.log().info("ORPHAN returned stream={} batches={} lost={}", protocol::to_string(stream),
+                             entries.size() - lost, lost);
         core_.store.orphans().remove(stream, [](auto) {});
         return;
     }
@@ -65,6 +68,8 @@ void Orphans::send(StreamId stream, std::size_t index) {
 }
 
 void Orphans::say_lost(StreamId stream, const storage::OrphanEntry& entry, const std::string& why) {
+    ++lost_;
+    ++lost_of_[stream];
     core_.env.log().error("ORPHAN stream={} offset={} view={} is lost: {}", protocol::to_string(stream),
                           entry.base_offset, entry.view, why);
 }

@@ -27,6 +27,8 @@ public:
     void stop();
     // Batches appended again and committed since the process started, or found to be there or taken over.
     std::uint64_t returned() const { return returned_; }
+    // Batches that can never be appended again; the log names each.
+    std::uint64_t lost() const { return lost_; }
 
 private:
     void send(StreamId stream, std::size_t index);
@@ -45,8 +47,10 @@ private:
     WasDeleted was_deleted_;
     std::uint64_t run_{};
     std::uint64_t returned_{};
-    std::map<StreamId, Offset> departed_at_;  // the least of a stream's orphans
-    bool unreadable_{};                       // the disk failed to read one, and this was said
+    std::uint64_t lost_{};
+    std::map<StreamId, std::size_t> lost_of_;  // in this run
+    std::map<StreamId, Offset> departed_at_;   // the least of a stream's orphans
+    bool unreadable_{};                        // the disk failed to read one, and this was said
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -17,6 +17,7 @@ constexpr std::size_t kSearchBytes = 1u << 20;
 // So long a frame is waited for that says what is committed.
 constexpr Duration kNewsAfter = std::chrono::milliseconds(2);
 constexpr std::size_t kOrphanPieceBytes = 8u << 20;  // cut otherwise, one that is half appended comes twice
+constexpr std::size_t kMaxFenceBytes = 1u << 16;
 
 AckLevel level_of(proto::Acks acks) {
     return acks == proto::ALL ? AckLevel::kAll : acks == proto::OWNER ? AckLevel::kOwner : AckLevel::kQuorum;
@@ -36,11 +37,30 @@ bool covers(const storage::ProducerBatch& found, const storage::ProducerBatch& b
            distance(batch.last_sequence) <= distance(found.last_sequence);
 }
 
-// Whether this batch of the log is what an orphan was sent as, or the fence of a later instance that sends it again (or
-// something else under its sequence, if one between did not resume: the doubt goes against the orphan).
-bool answers_for(const storage::ProducerBatch& found, const storage::ProducerBatch& orphan) {
-    return covers(found, orphan) ||
-           (found.resumes() && found.producer == orphan.producer && found.epoch > orphan.epoch);
+// What a fence of an instance that resumes says of itself; nullopt: it is of an older version, which said nothing.
+std::optional<storage::ProducerTable::Takeover> takeover_of(const protocol::BatchView& fence) {
+    proto::Takeover told;
+    bool found = false;
+    const auto read = fence.for_each(kMaxFenceBytes, [&](const protocol::Record& record) {
+        found = record.value && told.ParseFromArray(record.value->data(), static_cast<int>(record.value->size()));
+        return false;
+    });
+    if (!read || !found) return std::nullopt;
+    storage::ProducerTable::Takeover out{static_cast<std::int32_t>(told.epochs()), told.next(), {}};
+    for (const proto::SequenceRange& hole : told.missing())
+        out.missing.push_back({static_cast<std::int64_t>(hole.first()), static_cast<std::int64_t>(hole.last())});
+    return out;
+}
+
+// What a batch of the log says of an orphan.
+enum class Answer : std::uint8_t { kNothing, kStandsThere, kSentAgain, kDoubt };
+Answer answer_of(const protocol::BatchView& batch, const storage::ProducerBatch& orphan) {
+    const storage::ProducerBatch found = producer_of(batch);
+    if (covers(found, orphan)) return Answer::kStandsThere;
+    if (!batch.is_control() || !found.resumes() || found.producer != orphan.producer) return Answer::kNothing;
+    const auto takeover = takeover_of(batch);
+    if (!takeover) return Answer::kDoubt;
+    return storage::ProducerTable::is_taken_over(orphan, found, *takeover) ? Answer::kSentAgain : Answer::kNothing;
 }
 }  // namespace
 
@@ -142,11 +162,10 @@ void OwnSession::produce_piece(Stream& stream, const protocol::BatchView& batch,
     if (standing == storage::Standing::kAbsent)
         return append(stream, *std::move(orphan), proto::QUORUM, std::move(done));
     // Retention has removed what was appended since: the batch may have been among that, and is as old.
-    if (origin.departed_at < log.log_start()) {
-        core_.env.log().warn("ORPHAN stream={} offset={} view={} is older than what retention keeps, and is dropped",
-                             protocol::to_string(stream.id), batch.base_offset(), batch.leader_epoch());
-        return answer_repeated(stream, batch.base_offset(), proto::QUORUM, std::move(done));
-    }
+    if (origin.departed_at < log.log_start())
+        return done(protocol::fail(ErrorCode::kInvalid,
+                                   "what was appended since it lost its place is gone by retention: it may have been "
+                                   "read there"));
     search(stream, origin.departed_at, std::make_shared<Search>(sent, **key, *std::move(orphan), std::move(done)));
 }
 
@@ -170,7 +189,12 @@ void OwnSession::search(Stream& stream, Offset from, std::shared_ptr<Search> sea
                 if (!batch)
                     return search->done(
                         protocol::fail(ErrorCode::kBusy, "the log is damaged: {}", batch.error().message));
-                if (answers_for(producer_of(*batch), search->sent))
+                const Answer answer = answer_of(*batch, search->sent);
+                if (answer == Answer::kDoubt)
+                    return search->done(protocol::fail(
+                        ErrorCode::kInvalid,
+                        "a later instance of its producer resumed, and may have sent it again or something else"));
+                if (answer != Answer::kNothing)
                     return answer_repeated(*again, batch->base_offset(), proto::QUORUM, std::move(search->done));
                 next = batch->next_offset();
             }

@@ -233,45 +233,6 @@ void Service::on_orphan(const Caller& caller, const proto::Orphan& request, cons
                                       });
 }
 
-// A fence is a control batch that only opens the producer's next epoch: once it is committed, no older instance can
-// append any more, and what it appended is known. Of one that resumes, what comes of older instances later is dropped.
-void Service::on_producer_state(const Caller& caller, const proto::ProducerState& request) {
-    using Response = proto::ProducerStateResponse;
-    const StreamId id{TopicId{request.topic()}, request.partition()};
-    Stream* stream = writable<Response>(caller, request.cluster_id(), id);
-    if (stream == nullptr) return;
-    const protocol::ProducerId producer{request.producer_id()};
-    const storage::ProducerTable& producers = stream->log->producers();
-    const int next = request.epoch() >= 0 ? request.epoch() : producers.epoch_of(producer).value_or(-1) + 1;
-    if (producer.value < 0 || next > 0x7fff || next <= producers.epoch_of(producer).value_or(-1))
-        return refuse<Response>(caller, {ErrorCode::kFenced, "a newer instance of this producer took over"});
-    if (request.resumes() && !producers.epoch_of(producer) && producers.has_forgotten_a_name())
-        return refuse<Response>(
-            caller, {ErrorCode::kInvalid,
-                     fmt::format("partition {} of this topic has had more named producers than limits.producers lets "
-                                 "it remember: whether this one sent anything is not known. Use another topic, or "
-                                 "send all without --resume",
-                                 request.partition())});
-    const auto epoch = static_cast<std::int16_t>(next);
-    const std::int32_t last = producers.last_sequence_of(producer);
-    const bool resumes = request.resumes() && !protocol::planted(protocol::Bug::kResumeIgnored);
-    protocol::BatchBuilder builder({.producer_id = producer,
-                                    .producer_epoch = epoch,
-                                    .base_sequence = resumes ? protocol::kResumeSequence : -1,
-                                    .control = true});
-    builder.add(core_.env.wall_clock_ms(), std::nullopt, std::nullopt);
-    auto fence = builder.finish();
-    if (!fence) return refuse<Response>(caller, fence.error());
-    node_.replicator().produce(*stream, *std::move(fence), proto::QUORUM,
-                               [this, caller, epoch, last](const Result<Offset>& appended) {
-                                   if (!appended) return refuse<Response>(caller, appended.error());
-                                   Response response;
-                                   response.set_epoch(epoch);
-                                   response.set_last_sequence(last);
-                                   answer(caller, response);
-                               });
-}
-
 void Service::on_fetch(const Caller& caller, const proto::Fetch& request) {
     const StreamId id{TopicId{request.topic()}, request.partition()};
     Stream* stream = readable<proto::FetchResponse>(caller, request.cluster_id(), id, request.any_replica());

@@ -68,6 +68,7 @@ private:
     void on_list_offsets(const Caller& caller, const proto::ListOffsets& request);
     void on_topics(const Caller& caller, const proto::Topics& request);
     void on_producer_state(const Caller& caller, const proto::ProducerState& request);
+    std::optional<Error> cannot_resume(StreamId id, protocol::ProducerId producer) const;
     void on_verify(const Caller& caller, const proto::Verify& request);
     void on_groups_owner(const Caller& caller, const Message& message);
     template <class Response, class Request>

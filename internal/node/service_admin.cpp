@@ -41,6 +41,7 @@ void Service::on_metadata(const Caller& caller, const proto::Metadata& request) 
         proto::MetadataResponse response;
         response.set_cluster(core_.settings.cluster);
         response.set_cluster_id(core_.record.cluster.value);
+        view::put_ancestors(core_.record.ancestors, response);
         if (const auto& view = node_.current_view()) *response.mutable_view() = view::to_proto(*view);
         const auto refused = node_.refusal();
         response.set_quorum(!refused.has_value());

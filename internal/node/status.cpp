@@ -38,6 +38,7 @@ json Node::members_json() const {
                        {"role", role},
                        {"phi", watched ? watch_.phi(member.id) : 0.0},
                        {"failed", watched && watch_.failed(member.id)},
+                       {"clock_ahead_ms", watched ? clocks_.ahead_ms(member.id).value_or(0) : 0},
                        {"lag_records", std::max<std::int64_t>(0, most - own)}});
     };
     if (outside()) {
@@ -93,10 +94,15 @@ std::string Node::status_json() const {
                       {"groups", groups_.active_groups()},
                       {"group_members", groups_.members()}};
     const Replicator::Counters& counters = replicator_.counters();
-    out["replication"] = {{"frames_sent", counters.frames_sent},       {"bytes_sent", counters.bytes_sent},
-                          {"payload_bytes", counters.payload_bytes},   {"frames_resent", counters.frames_resent},
-                          {"nacks_sent", counters.nacks_sent},         {"nacks_received", counters.nacks_received},
-                          {"frames_dropped", counters.frames_dropped}, {"orphans_returned", orphans_.returned()}};
+    out["replication"] = {{"frames_sent", counters.frames_sent},
+                          {"bytes_sent", counters.bytes_sent},
+                          {"payload_bytes", counters.payload_bytes},
+                          {"frames_resent", counters.frames_resent},
+                          {"nacks_sent", counters.nacks_sent},
+                          {"nacks_received", counters.nacks_received},
+                          {"frames_dropped", counters.frames_dropped},
+                          {"orphans_returned", orphans_.returned()},
+                          {"orphans_lost", orphans_.lost()}};
     json& network = out["network"] = json::object();
     for (const env::Counter& counted : core_.env.counted()) network[std::string(counted.name)] = counted.value;
     return text::dump(out);
@@ -134,6 +140,7 @@ std::string Node::metrics_text() const {
     counter("timestamps_out_of_range_total", "Batches taken with a record's timestamp beyond topics.timestamp_range.",
             service_.timestamps_out_of_range());
     counter("orphans_returned_total", "Orphan batches appended again.", orphans_.returned());
+    counter("orphans_lost_total", "Orphan batches that cannot be appended again; the log names them.", orphans_.lost());
     for (const env::Counter& counted : core_.env.counted())
         counter(fmt::format("network_{}_total", counted.name), "Of the sockets; see internal/net/counters.h.",
                 counted.value);

@@ -58,7 +58,8 @@ Result<Bytes> BatchBuilder::finish() {
     fields.producer_epoch = options_.producer_epoch;
     fields.base_sequence = options_.base_sequence;
     fields.record_count = count_;
-    if (options_.control) fields.attributes = kControlBit;
+    if (options_.control) fields.attributes |= kControlBit;
+    if (options_.named) fields.attributes |= kNamedBit;
     Result<Bytes> batch = overflow_
                               ? fail(ErrorCode::kTooLarge, "the records exceed the {} bytes of a batch", kMaxBatchBytes)
                           : count_ == 0 ? fail(ErrorCode::kInvalid, "a batch without records")

@@ -9,7 +9,8 @@
 //   16 i8  magic                  2
 //   17 u32 CRC-32C                of everything from byte 21 to the end
 //   21 i16 attributes             bits 0-2 codec; 3 timestamps are append time; 4 transactional; 5 control;
-//                                 6 has a delete horizon; 14 LogStream's: the records are orphans (see kOrphanBit)
+//                                 6 has a delete horizon; LogStream's: 13 the producer has a name (see kNamedBit),
+//                                 14 the records are orphans (see kOrphanBit)
 //   23 i32 last offset delta      last offset - base offset; count - 1, or more once compaction took records out
 //   27 i64 base timestamp         ms since 1970, of the first record
 //   35 i64 max timestamp          ms, the greatest of all records
@@ -82,6 +83,10 @@ inline constexpr std::uint16_t kControlBit = 1u << 5;
 // look at them. A producer's batch with this bit must be refused: it could make a later orphan look like a repetition.
 inline constexpr std::uint16_t kOrphanBit = 1u << 14;
 
+// Set by a producer with a name: its sequences count what it sent under this name, whichever instance of it, and
+// brokers keep the sum of what these records contain (see content_of).
+inline constexpr std::uint16_t kNamedBit = 1u << 13;
+
 // The base sequence of a control batch (a producer's fence) whose producer goes on behind the last sequence that the
 // log has from its name, and sends again all that earlier instances sent behind it. Kafka knows only -1.
 inline constexpr std::int32_t kResumeSequence = -2;
@@ -109,6 +114,7 @@ struct BatchOptions {
     std::int16_t producer_epoch = -1;
     std::int32_t base_sequence = -1;  // of the first record; record i of the batch has base_sequence + i
     bool control = false;             // a control batch: readers skip it (a producer's fence)
+    bool named = false;               // see kNamedBit
 };
 
 // Collects records and encodes them as one batch. Reusable: finish leaves it empty, with the same options.
@@ -164,6 +170,7 @@ public:
     bool is_transactional() const { return (attributes() & kTransactionalBit) != 0; }
     bool is_control() const { return (attributes() & kControlBit) != 0; }
     bool is_orphan() const { return (attributes() & kOrphanBit) != 0; }  // see as_orphan
+    bool is_named() const { return (attributes() & kNamedBit) != 0; }
     ProducerId producer_id() const;
     std::int16_t producer_epoch() const;
     std::int32_t base_sequence() const;
@@ -193,6 +200,17 @@ private:
 
 // The sequence number `distance` after `sequence`, as Kafka counts: 2^31 - 1 is followed by 0. Both 0 or more.
 std::int32_t advance_sequence(std::int32_t sequence, std::int32_t distance);
+// What stands in a batch for a sequence number that counts on past 2^31. 0 or more.
+inline std::int32_t wire_sequence(std::int64_t sequence) {
+    return static_cast<std::int32_t>(sequence & std::numeric_limits<std::int32_t>::max());
+}
+
+// What a record of a named producer contains, as a number. A sum of them (modulo 2^64) tells whether two sides have the
+// same records under the same sequences, in whatever order they came.
+std::uint64_t content_of(std::int32_t sequence, std::optional<std::string_view> key,
+                         std::optional<std::string_view> value);
+// The sum over a batch's records; nullopt when some are gone (compaction) or cannot be decoded.
+std::optional<std::uint64_t> content_of(const BatchView& batch, std::size_t max_decompressed_bytes);
 
 // The owner's part: writes base offset and leader epoch, in place. The CRC stays right. `batch` is one that parse took;
 // 0 <= base_offset, view <= kMaxViewNumber.

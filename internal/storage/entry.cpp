@@ -40,6 +40,10 @@ ParsedBatch describe(const protocol::BatchView& view) {
     batch.info.next = view.next_offset();
     batch.info.view = view.leader_epoch();
     batch.info.producer = {view.producer_id(), view.producer_epoch(), view.base_sequence(), view.last_sequence()};
+    if (view.is_named()) {
+        batch.info.producer.named = true;
+        batch.info.producer.content = protocol::content_of(view, protocol::kMaxStoredRecordsBytes);
+    }
     if (view.is_orphan()) {
         // A key that cannot be read names nothing; the batch is no worse for it.
         if (auto key = protocol::orphan_key(view, protocol::kMaxStoredRecordsBytes)) batch.info.orphan = *key;

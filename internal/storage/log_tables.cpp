@@ -57,7 +57,7 @@ void LogTables::encode(ByteWriter& out) const {
     orphans.encode(out);
 }
 
-bool LogTables::decode(ByteReader& in) {
+bool LogTables::decode(ByteReader& in, ProducerTable::Format format) {
     std::vector<EpochStart> entries(in.get_count(16));
     for (EpochStart& entry : entries) {
         entry.view = ViewNumber(in.get<std::uint64_t>());
@@ -65,7 +65,7 @@ bool LogTables::decode(ByteReader& in) {
     }
     if (!in.ok() || !EpochTable::valid(entries)) return false;
     epochs = EpochTable(std::move(entries));
-    return producers.decode(in) && orphans.decode(in);
+    return producers.decode(in, format) && orphans.decode(in);
 }
 
 }  // namespace logstream::storage

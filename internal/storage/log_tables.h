@@ -57,7 +57,7 @@ struct LogTables {
     void apply(const BatchInfo& batch);
     void encode(ByteWriter& out) const;
     // False when the bytes make no sense; the tables are then of no use.
-    bool decode(ByteReader& in);
+    bool decode(ByteReader& in, ProducerTable::Format format = ProducerTable::Format::kPresent);
     friend bool operator==(const LogTables&, const LogTables&) = default;
 };
 

@@ -11,7 +11,8 @@
 namespace logstream::storage {
 namespace {
 
-constexpr std::uint32_t kSnapshotMagic = 0x3253534c;  // "LSS2"
+constexpr std::uint32_t kSnapshotMagic = 0x3353534c;  // "LSS3"
+constexpr std::uint32_t kOlderMagic = 0x3253534c;     // "LSS2": knows of no holes in what a producer sent
 constexpr std::size_t kChecksumAt = 4;
 // The index is inside the snapshot's own checksum; the length it is tied to is that of a segment that may still grow.
 constexpr std::uint64_t kOpenSegment = std::numeric_limits<std::uint64_t>::max();
@@ -53,7 +54,8 @@ std::optional<Snapshot> decode_snapshot(std::span<const std::byte> bytes, protoc
     ByteReader in(bytes);
     const auto magic = in.get<std::uint32_t>();
     const auto checksum = in.get<std::uint32_t>();
-    if (!in.ok() || magic != kSnapshotMagic || checksum != protocol::crc32c(in.rest())) return std::nullopt;
+    if (!in.ok() || (magic != kSnapshotMagic && magic != kOlderMagic) || checksum != protocol::crc32c(in.rest()))
+        return std::nullopt;
     Snapshot snapshot;
     snapshot.tables = LogTables(limits);
     snapshot.stream.topic = protocol::TopicId(in.get<std::uint64_t>());
@@ -81,7 +83,9 @@ std::optional<Snapshot> decode_snapshot(std::span<const std::byte> bytes, protoc
     if (!index) return std::nullopt;
     snapshot.index = std::move(*index);
     ByteReader tables(in.rest().subspan(index_bytes));
-    if (!snapshot.tables.decode(tables) || !tables.at_end() || snapshot.stream != stream) return std::nullopt;
+    const auto format =
+        magic == kSnapshotMagic ? ProducerTable::Format::kPresent : ProducerTable::Format::kWithoutHoles;
+    if (!snapshot.tables.decode(tables, format) || !tables.at_end() || snapshot.stream != stream) return std::nullopt;
     const auto epochs = snapshot.tables.epochs.entries();
     if (!epochs.empty() && epochs.back().first >= snapshot.offset) return std::nullopt;
     return snapshot;

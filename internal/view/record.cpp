@@ -52,6 +52,17 @@ void Record::accept(const View& view) {
     LS_ASSERT(may_accept(view));
     accepted = view;
     views.note(names_of(view));
+    if (recovered_from.value == 0) return;
+    ancestors.push_back({recovered_from, view.number});
+    if (ancestors.size() > kMaxAncestors) ancestors.erase(ancestors.begin());
+    recovered_from = {};
+}
+
+void Record::recover_as(ClusterId new_cluster) {
+    if (cluster == new_cluster) return;
+    if (recovered_from.value == 0) recovered_from = cluster;
+    cluster = new_cluster;
+    verdict.clear();
 }
 
 bool Record::learn_chosen(const View& view) {
@@ -76,6 +87,8 @@ std::string encode(const Record& record) {
     put_names(record.views.newest(ViewNames::kMost), out);
     for (ViewNumber number : record.promises) out.add_promises(number.value);
     out.set_verdict(record.verdict);
+    put_ancestors(record.ancestors, out);
+    out.set_recovered_from(record.recovered_from.value);
     return out.SerializeAsString();
 }
 
@@ -107,6 +120,8 @@ protocol::Result<Record> decode_record(std::string_view bytes) {
     // Written by a version that kept the last one only.
     if (out.promises.empty()) out.promises.push_back(out.promised);
     out.verdict = in.verdict();
+    out.ancestors = take_ancestors(in);
+    out.recovered_from = ClusterId{in.recovered_from()};
     return out;
 }
 

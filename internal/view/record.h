@@ -3,10 +3,19 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "internal/view/view_names.h"
 
 namespace logstream::view {
+
+// A lineage that another one was recovered from: what was appended before that one's first view is the same in both.
+struct Ancestor {
+    ClusterId cluster;
+    ViewNumber first_view;  // of the lineage that came after it
+    friend bool operator==(const Ancestor&, const Ancestor&) = default;
+};
+inline constexpr std::size_t kMaxAncestors = 64;
 
 // The node's persistent record. Whoever changes it writes it to disk, flushed, before anything that rests on it is
 // sent. `promised` never falls; `accepted` and `chosen` rise by number, and chosen <= the greatest number anyone
@@ -22,6 +31,8 @@ struct Record {
     bool must_relearn{};               // may have lost acknowledged bytes: no vote until it has caught up
     ViewNames views;                   // that it accepted, knows to be chosen, or holds records of
     std::vector<ViewNumber> promises;  // the newest numbers that it promised, rising; the last one is `promised`
+    std::vector<Ancestor> ancestors;   // of its lineage, the oldest first
+    ClusterId recovered_from;          // a lineage that a recovery ended, until the new one has its first view; 0: none
     // Why this broker must not go on by itself (committed records of its own contradict the cluster's, another history
     // bears the name of its own): it votes, joins and serves nothing until a person decides. Empty: it may go on.
     std::string verdict;
@@ -39,6 +50,8 @@ struct Record {
     bool is_latest(ViewNumber number) const { return promised == number && chosen_number() <= number; }
     // Only the view that was promised last is accepted. Accepting the same view again is fine.
     bool may_accept(const View& view) const;
+    // The lineage goes on as `cluster`, by the word of a person. Repeating it changes nothing.
+    void recover_as(ClusterId new_cluster);
     // Records `view` as accepted. What VIEW_INSTALL names as chosen is learned beside it (`learn_chosen`), in one
     // write.
     void accept(const View& view);
@@ -56,6 +69,23 @@ struct Record {
 bool remembers_promise(std::span<const ViewNumber> promises, ViewNumber number);
 
 std::string encode(const Record& record);
+// The field `ancestors` of a message.
+template <class Proto>
+void put_ancestors(const std::vector<Ancestor>& ancestors, Proto& out) {
+    for (const Ancestor& ancestor : ancestors) {
+        proto::Ancestor& added = *out.add_ancestors();
+        added.set_cluster_id(ancestor.cluster.value);
+        added.set_first_view(ancestor.first_view.value);
+    }
+}
+template <class Proto>
+std::vector<Ancestor> take_ancestors(const Proto& in) {
+    std::vector<Ancestor> out;
+    for (const proto::Ancestor& ancestor : in.ancestors())
+        if (out.size() < kMaxAncestors)
+            out.push_back({ClusterId{ancestor.cluster_id()}, ViewNumber{ancestor.first_view()}});
+    return out;
+}
 protocol::Result<Record> decode_record(std::string_view bytes);
 
 }  // namespace logstream::view

@@ -66,17 +66,28 @@ void ProducerClient::begin() {
         if (instance != instance_) return;
         if (!ready) return begin_again();
         ready_ = true;
-        if (plan_.resumes) take_over(static_cast<std::size_t>(producer_->already_sent(kResumedPartition)));
+        if (plan_.resumes) take_over(producer_->sent_before(kResumedPartition));
         host_.set_timer(Duration{0}, [this, instance] {
             if (instance == instance_) burst();
         });
     });
 }
 
-void ProducerClient::take_over(std::size_t lines_there) {
-    LS_ASSERT(lines_there <= file_.size());
-    next_line_ = lines_there;
-    for (std::size_t i = next_line_; i < file_.size(); ++i) history_.take_over(file_[i].id);
+// What the cluster says it has is not sent again, so it is as good as acknowledged; the rest is this instance's to
+// send.
+void ProducerClient::take_over(const client::SentBefore& there) {
+    const auto count = static_cast<std::size_t>(there.count());
+    LS_ASSERT(count <= file_.size());
+    to_send_.clear();
+    for (std::size_t i = 0; i < file_.size(); ++i) {
+        if (there.has(static_cast<std::int64_t>(i))) {
+            history_.vouch_for(file_[i].id, router_->view().cluster_id, {topic_id(plan_.topic), kResumedPartition});
+            continue;
+        }
+        if (i < count) history_.count_refill();
+        history_.take_over(file_[i].id);
+        to_send_.push_back(i);
+    }
 }
 
 // Not from within the producer's own call.
@@ -145,7 +156,11 @@ void ProducerClient::burst() {
 }
 
 ProducerClient::Line ProducerClient::next_line() {
-    if (plan_.resumes && next_line_ < file_.size()) return file_[next_line_++];
+    if (!to_send_.empty()) {
+        const Line& line = file_[to_send_.front()];
+        to_send_.pop_front();
+        return line;
+    }
     // A named producer takes over from its earlier instances, so that their records stand before its own.
     const std::uint32_t instance = plan_.named ? 0 : instance_;
     Random& random = world_.chance_of();
@@ -155,10 +170,7 @@ ProducerClient::Line ProducerClient::next_line() {
         .key = std::nullopt,
     };
     if (random.chance(0.5)) line.key = "k" + std::to_string(random.below(8));
-    if (plan_.resumes) {
-        file_.push_back(line);
-        ++next_line_;
-    }
+    if (plan_.resumes) file_.push_back(line);
     return line;
 }
 

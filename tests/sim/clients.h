@@ -2,6 +2,7 @@
 // consumers that report every record.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -68,7 +69,7 @@ private:
     void begin();
     void begin_again();
     void burst();
-    void take_over(std::size_t lines_there);
+    void take_over(const client::SentBefore& there);
     Line next_line();
     void report(const client::BatchReport& report);
 
@@ -81,8 +82,8 @@ private:
     bool stopped_{};
     std::uint64_t acknowledged_{};
     std::uint32_t instance_{};
-    std::vector<Line> file_;  // of one that resumes: all that it ever sent
-    std::size_t next_line_{};
+    std::vector<Line> file_;           // of one that resumes: all that it ever sent
+    std::deque<std::size_t> to_send_;  // of it, before new ones
 };
 
 class ConsumerClient final : public ClientProcess {

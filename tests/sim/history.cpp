@@ -48,6 +48,17 @@ void History::take_over(RecordId id) {
     if (sent.outcome != Outcome::kAcknowledged) sent.outcome = Outcome::kPending;
 }
 
+void History::vouch_for(RecordId id, protocol::ClusterId cluster, protocol::StreamId stream) {
+    Sent& sent = *find(id);
+    if (sent.outcome == Outcome::kAcknowledged && sent.cluster == cluster) return;
+    sent.vouched_for = true;
+    sent.outcome = Outcome::kAcknowledged;
+    sent.cluster = cluster;
+    sent.stream = stream;
+    sent.partition = stream.partition;
+    sent.offset = protocol::Offset{-1};
+}
+
 const Sent* History::find(RecordId id) const {
     const std::uint32_t producer = producer_of(id);
     if (producer >= sent_.size() || count_of(id) == 0 || count_of(id) > sent_[producer].size()) return nullptr;

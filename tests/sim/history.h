@@ -32,6 +32,7 @@ enum class Outcome : std::uint8_t { kPending, kAcknowledged, kFailed, kUnknown }
 struct Sent {
     RecordId id{};
     std::uint32_t instance{};  // of its producer; order is promised within one
+    bool vouched_for{};        // it was said to a later instance to be there
     bool taken_over{};         // by a later instance that resumed: it sends it again
     std::uint32_t topic{};
     std::uint32_t partition{};  // known once it is reported
@@ -55,6 +56,10 @@ public:
     Sent& add(Producer producer, std::uint32_t topic, proto::Acks acks, protocol::TimePoint now);
     // A later instance will send it, too.
     void take_over(RecordId id);
+    // The lineage says to a later instance that it is there.
+    void vouch_for(RecordId id, protocol::ClusterId cluster, protocol::StreamId stream);
+    void count_refill() { ++refills_; }
+    std::uint64_t refills() const { return refills_; }
     const Sent* find(RecordId id) const;
     Sent* find(RecordId id) { return const_cast<Sent*>(std::as_const(*this).find(id)); }
     const std::vector<std::vector<Sent>>& by_producer() const { return sent_; }
@@ -67,6 +72,7 @@ public:
 private:
     std::vector<std::vector<Sent>> sent_;  // by producer; record n is at n - 1
     std::uint64_t acknowledged_{};
+    std::uint64_t refills_{};  // records that an instance sent again below others that are there
 };
 
 }  // namespace logstream::sim

@@ -336,6 +336,7 @@ void Simulation::collect(Report& report) {
         if (machine->running()) count_ended(*machine);
     report.counts = counts_;
     report.counts["records acknowledged"] = history_.acknowledged();
+    report.counts["holes filled"] = history_.refills();
     report.counts["orphans"] = final_.orphans();
     report.counts["partitions handed over"] = groups_.handed_over();
     report.counts["records removed by age"] = retention_.removed();

@@ -315,21 +315,90 @@ TEST_F(ClientProducer, NamedProducerGoesOnAfterWhatIsThere) {
     open(3, 2);
     ProducerOptions options;
     options.name = "import";
+    options.resumes = true;
     start(options);
-    EXPECT_EQ(producer->already_sent(0), 0);
+    EXPECT_EQ(producer->sent_before(0).count(), 0);
     for (int i = 0; i < 10; ++i) ASSERT_TRUE(producer->send({{}, std::to_string(i), i % 2}));
     ASSERT_TRUE(finish(2s));
     producer.reset();
     ready.reset();
     start(options);
     ASSERT_TRUE(*ready);
-    EXPECT_EQ(producer->already_sent(0), 5);
-    EXPECT_EQ(producer->already_sent(1), 5);
+    EXPECT_EQ(producer->sent_before(0).count(), 5);
+    EXPECT_EQ(producer->sent_before(1).count(), 5);
     for (int i = 10; i < 14; ++i) ASSERT_TRUE(producer->send({{}, std::to_string(i), i % 2}));
     ASSERT_TRUE(finish(2s));
     EXPECT_THAT(cluster->values(0), ElementsAre("0", "2", "4", "6", "8", "10", "12"));
     EXPECT_EQ(cluster->produced.back().base_sequence, 6);
     EXPECT_EQ(cluster->produced.back().epoch, 1);
+}
+
+TEST_F(ClientProducer, NamedProducerThatDoesNotResumeBeginsAnew) {
+    open(1);
+    ProducerOptions options;
+    options.name = "import";
+    start(options);
+    send(1, 5);
+    ASSERT_TRUE(finish(2s));
+    producer.reset();
+    ready.reset();
+    start(options);
+    EXPECT_EQ(producer->sent_before(0).count(), 0);
+    EXPECT_FALSE(producer->sent_before(0).has(0));
+    send(6, 6);
+    ASSERT_TRUE(finish(2s));
+    EXPECT_EQ(cluster->produced.back().base_sequence, 5);
+}
+
+// What is missing gets the sequences that are missing, a batch never more than one hole.
+TEST_F(ClientProducer, NamedProducerFillsTheHolesFirst) {
+    open(1);
+    ProducerOptions options;
+    options.batch_bytes = 10'000;
+    options.name = "import";
+    start(options);
+    send(1, 20);
+    ASSERT_TRUE(finish(2s));
+    producer.reset();
+    ready.reset();
+    options.resumes = true;
+    cluster->missing = {{3, 5}, {9, 9}};
+    cluster->produced.clear();
+    start(options);
+    const SentBefore& sent = producer->sent_before(0);
+    EXPECT_EQ(sent.count(), 20);
+    for (const int number : {0, 2, 6, 8, 10, 19}) EXPECT_TRUE(sent.has(number)) << number;
+    for (const int number : {3, 5, 9, 20}) EXPECT_FALSE(sent.has(number)) << number;
+    send(100, 106);
+    ASSERT_TRUE(finish(2s));
+    std::vector<std::pair<int, int>> sequences;  // first, count
+    for (const auto& batch : cluster->produced) sequences.emplace_back(batch.base_sequence, batch.records);
+    EXPECT_THAT(sequences, ElementsAre(std::pair(3, 3), std::pair(9, 1), std::pair(20, 3)));
+}
+
+TEST_F(ClientProducer, OneThatLooksTakesNothingOver) {
+    open(1);
+    ProducerOptions options;
+    options.name = "import";
+    start(options);
+    send(1, 5);
+    ASSERT_TRUE(finish(2s));
+    options.resumes = true;
+    std::optional<Result<void>> seen;
+    Producer second(*router, options, [](const BatchReport&) {});
+    second.look([&seen](Result<void> result) { seen = std::move(result); });
+    ASSERT_TRUE(env.run_until([&] { return seen.has_value(); }, 2s));
+    EXPECT_EQ(second.sent_before(0).count(), 5);
+    send(6, 7);
+    ASSERT_TRUE(finish(2s)) << "the first one is not fenced";
+    seen.reset();
+    second.take_over([&seen](Result<void> result) { seen = std::move(result); });
+    ASSERT_TRUE(env.run_until([&] { return seen.has_value(); }, 2s));
+    EXPECT_EQ(second.sent_before(0).count(), 7);
+    send(8, 8);
+    ASSERT_TRUE(finish(2s));
+    ASSERT_EQ(failures.size(), 1U);
+    EXPECT_EQ(failures[0].code, ErrorCode::kFenced);
 }
 
 // Without acknowledgements it can't know what is there; what the owner alone acknowledged may be missing in the middle.

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "internal/client/cluster_view.h"
+#include "internal/client/partition_sender.h"
 #include "internal/env/env.h"
 #include "internal/protocol/record_batch.h"
 
@@ -163,6 +164,8 @@ public:
     // Takes the place of a record in the log.
     void append_control(std::uint32_t partition = 0) { logs_[partition].push_back({kControl, {}}); }
 
+    // What a named producer is told that the log lacks of what it sent; taken first when it comes.
+    std::vector<SequenceRange> missing;
     std::vector<Produced> produced;  // every batch that reached a broker, in order
     std::vector<std::pair<int, Offset>> fetched;
     std::vector<std::pair<int, bool>> asked_for_topics;  // by METADATA: the broker, and whether to make them

@@ -301,13 +301,17 @@ std::optional<OutMessage> FakeCluster::on_produce(int broker, const Message& mes
         response.set_base_offset(again->second);
         return protocol::respond(message, response);
     }
-    if (batch->base_sequence() != known.next_sequence && request.acks() != proto::OWNER &&
-        request.acks() != proto::NONE)
+    const bool fills = !missing.empty() && batch->base_sequence() == missing.front().first;
+    if (fills) {
+        missing.front().first = batch->last_sequence() + 1;
+        if (missing.front().first > missing.front().last) missing.erase(missing.begin());
+    } else if (batch->base_sequence() != known.next_sequence && request.acks() != proto::OWNER &&
+               request.acks() != proto::NONE)
         return refuse_it(ErrorCode::kSequenceGap, "an earlier batch is missing");
     std::vector<Stored>& log = logs_[request.partition()];
     response.set_base_offset(static_cast<std::int64_t>(log.size()));
     known.offsets[batch->base_sequence()] = static_cast<std::int64_t>(log.size());
-    known.next_sequence = batch->base_sequence() + batch->record_count();
+    if (!fills) known.next_sequence = batch->base_sequence() + batch->record_count();
     const auto decoded = batch->for_each(64u << 20, [&log](const protocol::Record& record) {
         log.push_back(
             {std::string(*record.value), record.key ? std::optional(std::string(*record.key)) : std::nullopt});
@@ -369,10 +373,18 @@ OutMessage FakeCluster::on_producer_state(const Message& message) {
     EXPECT_TRUE(message.parse(request));
     const auto found = producers_.find({request.partition(), request.producer_id()});
     proto::ProducerStateResponse response;
+    response.set_next(found == producers_.end() ? 0 : found->second.next_sequence);
+    response.set_content_known(true);
+    if (!request.resumes()) response.set_first(response.next());
+    for (const SequenceRange hole : missing) {
+        proto::SequenceRange& told = *response.add_missing();
+        told.set_first(static_cast<std::uint64_t>(hole.first));
+        told.set_last(static_cast<std::uint64_t>(hole.last));
+    }
+    if (request.look()) return protocol::respond(message, response);
     response.set_epoch(found == producers_.end() ? 0 : found->second.epoch + 1);
-    response.set_last_sequence(found == producers_.end() ? -1 : found->second.next_sequence - 1);
     producers_[{request.partition(), request.producer_id()}] = {
-        static_cast<std::int16_t>(response.epoch()), response.last_sequence() + 1, {}};
+        static_cast<std::int16_t>(response.epoch()), static_cast<std::int32_t>(response.next()), {}};
     return protocol::respond(message, response);
 }
 

@@ -119,7 +119,7 @@ TEST(ProducerTable, ANewEpochBeginsAtZeroOrGoesOn) {
     t.apply(batch(1, -1, -1), Offset(10));  // a fence
     EXPECT_EQ(t.check(batch(0, 10, 10)).verdict, SequenceCheck::kFenced);
     EXPECT_EQ(t.check(batch(1, 10, 13)).verdict, SequenceCheck::kNew);
-    EXPECT_EQ(t.last_sequence_of(kP), 9);
+    EXPECT_EQ(t.sent_by(kP)->next(), 10);
     EXPECT_EQ(t.epoch_of(kP), 1);
 }
 
@@ -183,7 +183,7 @@ TEST(ProducerTable, WhatAnInstanceSendsAgainIsNotWantedOfOlderOnes) {
     EXPECT_EQ(t.standing(batch(1, 5, 6)), Standing::kSentAgain) << "by the second one, of three";
     EXPECT_EQ(t.standing(batch(2, 7, 7)), Standing::kSentAgain) << "by the third one";
     EXPECT_EQ(t.standing(batch(3, 7, 7)), Standing::kAbsent) << "the fourth one does not resume";
-    EXPECT_EQ(t.last_sequence_of(kP), 6);
+    EXPECT_EQ(t.sent_by(kP)->next(), 7);
 }
 
 // A start that has nothing to send opens an epoch, too.
@@ -193,7 +193,7 @@ TEST(ProducerTable, ThePlaceOfANameOutlastsAnyNumberOfItsEpochs) {
     std::int16_t epoch = 1;
     for (; epoch <= 2 * static_cast<int>(ProducerTable::kOlderEpochs); ++epoch)
         t.apply(batch(epoch, epoch % 2 == 0 ? -1 : protocol::kResumeSequence, -1), Offset(100 + epoch));
-    EXPECT_EQ(t.last_sequence_of(kP), 99);
+    EXPECT_EQ(t.sent_by(kP)->next(), 100);
     EXPECT_EQ(t.check(batch(epoch, 100, 100)).verdict, SequenceCheck::kNew);
     t.apply(batch(epoch, protocol::kResumeSequence, -1), Offset(200));
     EXPECT_EQ(t.standing(batch(static_cast<std::int16_t>(epoch - 1), 99, 99)), Standing::kAbsent);
@@ -208,36 +208,221 @@ TEST(ProducerTable, OnlyTheFenceThatOpensAnEpochMakesItResume) {
     EXPECT_EQ(t.standing(batch(0, 5, 5)), Standing::kAbsent);
 }
 
-TEST(ProducerTable, BytesThatMakeNoSenseAreRefused) {
-    const auto encoded = [](Offset offset, std::int64_t last, std::int64_t resumes_behind) {
-        ByteWriter out;
-        out.put(std::uint8_t{0});
-        out.put(std::uint8_t{0});
-        out.put(std::uint32_t{1});
-        out.put(kP.value);
-        out.put(offset.value);
-        out.put(last);
-        out.put(std::uint8_t{1});
-        out.put(std::int16_t{0});
-        out.put(std::int64_t{-1});
-        out.put(std::int64_t{0});
-        out.put(resumes_behind);
-        for (int list = 0; list < 3; ++list) out.put(std::uint32_t{0});
-        return out.take();
+// A hole is what an orphan left that was lost, with one behind it that came back.
+TEST(ProducerTable, AnInstanceThatResumesFillsTheHoles) {
+    ProducerTable t;
+    t.apply(batch(0, 0, 4), Offset(0));
+    t.apply(batch(0, 8, 9), Offset(5));
+    t.apply(batch(0, 15, 19), Offset(7));
+    EXPECT_EQ(t.sent_by(kP)->missing(), (std::vector<SequenceRange>{{5, 7}, {10, 14}}));
+    t.apply(batch(1, protocol::kResumeSequence, -1), Offset(12));
+    EXPECT_EQ(t.standing(batch(0, 5, 7)), Standing::kSentAgain) << "an orphan that comes back after all";
+    EXPECT_EQ(t.standing(batch(0, 4, 5)), Standing::kSentAgain);
+    EXPECT_EQ(t.standing(batch(0, 8, 9)), Standing::kPresent);
+    EXPECT_EQ(t.check(batch(1, 20, 20)).verdict, SequenceCheck::kGap) << "the holes come first";
+    EXPECT_EQ(t.check(batch(1, 10, 14)).verdict, SequenceCheck::kGap) << "in their order";
+    EXPECT_EQ(t.check(batch(1, 5, 8)).verdict, SequenceCheck::kGap) << "8 is there";
+    EXPECT_EQ(t.check(batch(1, 5, 6)).verdict, SequenceCheck::kNew);
+    t.apply(batch(1, 5, 6), Offset(13));
+    EXPECT_EQ(t.check(batch(1, 5, 6)).duplicate_of, Offset(13));
+    EXPECT_EQ(t.check(batch(1, 7, 7)).verdict, SequenceCheck::kNew);
+    t.apply(batch(1, 7, 7), Offset(15));
+    EXPECT_EQ(t.check(batch(1, 10, 14)).verdict, SequenceCheck::kNew);
+    t.apply(batch(1, 10, 14), Offset(16));
+    EXPECT_TRUE(t.sent_by(kP)->missing().empty());
+    EXPECT_EQ(t.check(batch(1, 15, 15)).verdict, SequenceCheck::kGap);
+    EXPECT_EQ(t.check(batch(1, 20, 20)).verdict, SequenceCheck::kNew);
+    EXPECT_EQ(t.standing(batch(0, 5, 7)), Standing::kSentAgain);
+}
+
+TEST(ProducerTable, OneThatBeginsAnewLeavesTheHolesAndTheOrphansOfTheOthers) {
+    ProducerTable t;
+    t.apply(batch(0, 0, 4), Offset(0));
+    t.apply(batch(0, 8, 9), Offset(5));
+    t.apply(batch(1, -1, -1), Offset(7));
+    EXPECT_EQ(t.sent_by(kP)->first(), 10);
+    EXPECT_EQ(t.sent_by(kP)->next(), 10);
+    EXPECT_TRUE(t.sent_by(kP)->missing().empty());
+    EXPECT_EQ(t.standing(batch(0, 5, 7)), Standing::kAbsent);
+    EXPECT_EQ(t.standing(batch(0, 10, 12)), Standing::kAbsent);
+    t.apply(batch(1, 10, 10), Offset(8));
+    t.apply(batch(2, protocol::kResumeSequence, -1), Offset(9));
+    EXPECT_EQ(t.standing(batch(0, 10, 12)), Standing::kAbsent) << "what resumes is the new thing";
+    EXPECT_EQ(t.standing(batch(1, 11, 12)), Standing::kSentAgain);
+    t.apply(batch(0, 10, 12), Offset(10));
+    EXPECT_EQ(t.sent_by(kP)->next(), 11) << "an orphan of the old thing is none of the new one's records";
+}
+
+TEST(ProducerTable, TheSumOfWhatANameSentDoesNotDependOnTheOrder) {
+    const auto with = [](std::int32_t first, std::int32_t last, std::optional<std::uint64_t> content) {
+        ProducerBatch out = batch(0, first, last);
+        out.named = true;
+        out.content = content;
+        return out;
     };
-    const auto decodes = [](const protocol::Bytes& bytes) {
-        ByteReader in(bytes.span());
-        ProducerTable t;
-        return t.decode(in) && in.at_end();
+    ProducerTable t;
+    t.apply(with(0, 4, 100), Offset(0));
+    t.apply(with(8, 9, 7), Offset(5));
+    EXPECT_EQ(t.sent_by(kP)->content(), 107u);
+    t.apply(with(5, 7, 20), Offset(7));
+    EXPECT_EQ(t.sent_by(kP)->content(), 127u);
+    ProducerTable twice = t;
+    twice.apply(with(5, 7, 20), Offset(10));
+    EXPECT_EQ(twice.sent_by(kP)->content(), std::nullopt) << "two of one sequence";
+    t.apply(with(10, 10, std::nullopt), Offset(10));
+    EXPECT_EQ(t.sent_by(kP)->content(), std::nullopt) << "some of its records are gone";
+    ProducerBatch fence = with(-1, -1, std::nullopt);
+    fence.epoch = 1;
+    t.apply(fence, Offset(11));
+    EXPECT_EQ(t.sent_by(kP)->content(), 0u) << "one that begins anew";
+}
+
+// A name that is run each minute has used up all epochs in three weeks.
+TEST(ProducerTable, EpochsOfANameGoOnPastTheirMaximum) {
+    ProducerTable t;
+    std::int64_t run = 0;
+    for (; run < 2 * kEpochModulus + 10; ++run) {
+        const auto epoch = static_cast<std::int16_t>(run % kEpochModulus);
+        ASSERT_EQ(t.check(batch(epoch, -1, -1)).verdict, SequenceCheck::kNew) << run;
+        t.apply(batch(epoch, protocol::kResumeSequence, -1), Offset(2 * run));
+        ASSERT_EQ(t.epoch_of(kP), epoch);
+        ASSERT_EQ(t.check(batch(epoch, static_cast<std::int32_t>(run), static_cast<std::int32_t>(run))).verdict,
+                  SequenceCheck::kNew)
+            << run;
+        t.apply(batch(epoch, static_cast<std::int32_t>(run), static_cast<std::int32_t>(run)), Offset(2 * run + 1));
+    }
+    const auto now = static_cast<std::int32_t>(run);
+    EXPECT_EQ(t.check(batch(9, now, now)).verdict, SequenceCheck::kNew);
+    EXPECT_EQ(t.check(batch(8, now, now)).verdict, SequenceCheck::kFenced);
+    EXPECT_EQ(t.check(batch(32767, now, now)).verdict, SequenceCheck::kFenced) << "ten runs ago";
+    EXPECT_EQ(t.standing(batch(20000, now, now)), Standing::kSentAgain) << "12,000 runs ago";
+}
+
+// So many others came that the table forgot it: what it was is not known, and is not taken for gone.
+TEST(ProducerTable, OneThatWasForgottenMayHaveOlderEpochs) {
+    ProducerTable t(2);
+    t.apply(batch(0, 0, 4), Offset(0));
+    for (int i = 0; i < 3; ++i) t.apply({ProducerId(1000 + i), 0, 0, 0}, Offset(100 + i));
+    ASSERT_FALSE(t.epoch_of(kP));
+    t.apply(batch(1, 0, 0), Offset(200));
+    EXPECT_EQ(t.standing(batch(0, 0, 4)), Standing::kForgotten);
+    EXPECT_EQ(t.standing(batch(2, 0, 4)), Standing::kAbsent);
+    for (int i = 0; i < 3; ++i) t.apply({ProducerId(1000 + i), 1, 0, 0}, Offset(300 + i));
+    t.apply(batch(1, 7, 8), Offset(400));
+    EXPECT_EQ(t.standing(batch(1, 1, 2)), Standing::kForgotten);
+    EXPECT_EQ(t.standing(batch(1, 9, 9)), Standing::kAbsent);
+}
+
+// What an orphan asks of a fence that it finds in the log when the table has forgotten its producer.
+TEST(ProducerTable, AFenceTellsExactlyWhatItTakesOver) {
+    const auto takes = [](const ProducerTable& t, std::int16_t epoch, const ProducerBatch& orphan) {
+        return ProducerTable::is_taken_over(orphan, batch(epoch, protocol::kResumeSequence, -1), t.takeover_by(kP));
+    };
+    ProducerTable t;
+    EXPECT_TRUE(takes(t, 1, batch(0, 0, 3))) << "nothing is known";
+    t.apply(batch(0, 0, 4), Offset(0));
+    t.apply(batch(0, 8, 9), Offset(5));
+    EXPECT_TRUE(takes(t, 1, batch(0, 5, 7))) << "a hole";
+    EXPECT_TRUE(takes(t, 1, batch(0, 10, 12)));
+    EXPECT_FALSE(takes(t, 1, batch(0, 3, 4)));
+    EXPECT_FALSE(takes(t, 1, batch(1, 10, 12))) << "of its own epoch";
+    t.apply(batch(1, -1, -1), Offset(7));
+    EXPECT_FALSE(takes(t, 2, batch(0, 10, 12))) << "of something else";
+    EXPECT_TRUE(takes(t, 2, batch(1, 10, 12)));
+    EXPECT_FALSE(takes(t, 2, batch(2, 10, 12)));
+    EXPECT_FALSE(takes(t, 2, batch(3, 10, 12))) << "of a later one";
+}
+
+namespace {
+template <class Put>
+bool decodes_with(ProducerTable::Format format, const Put& put, ProducerTable* into = nullptr) {
+    ByteWriter out;
+    out.put(std::uint8_t{0});
+    out.put(std::uint8_t{0});
+    out.put(std::uint32_t{1});
+    out.put(kP.value);
+    put(out);
+    ProducerTable t;
+    ByteReader in(out.span());
+    const bool ok = t.decode(in, format) && in.at_end();
+    if (into != nullptr) *into = t;
+    return ok;
+}
+}  // namespace
+
+TEST(ProducerTable, TheOlderFormatIsRead) {
+    const auto older = [](Offset offset, std::int64_t last, std::int64_t resumes_behind) {
+        return [=](ByteWriter& out) {
+            out.put(offset.value);
+            out.put(last);
+            out.put(std::uint8_t{1});
+            out.put(std::int16_t{3});
+            out.put(std::int64_t{-1});
+            out.put(std::int64_t{0});
+            out.put(resumes_behind);
+            for (int list = 0; list < 3; ++list) out.put(std::uint32_t{0});
+        };
+    };
+    constexpr auto kFormat = ProducerTable::Format::kWithoutHoles;
+    constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+    ProducerTable t;
+    EXPECT_TRUE(decodes_with(kFormat, older(Offset(0), -1, -2)));
+    EXPECT_TRUE(decodes_with(kFormat, older(Offset(0), 7, 7), &t));
+    EXPECT_EQ(t.epoch_of(kP), 3);
+    EXPECT_EQ(t.sent_by(kP)->next(), 8);
+    EXPECT_EQ(t.sent_by(kP)->content(), std::nullopt);
+    EXPECT_EQ(t.standing(batch(2, 8, 8)), Standing::kSentAgain);
+    EXPECT_EQ(t.check(batch(3, 8, 8)).verdict, SequenceCheck::kNew);
+    EXPECT_FALSE(decodes_with(kFormat, older(Offset(-1), -1, -2)));
+    EXPECT_FALSE(decodes_with(kFormat, older(Offset(0), -2, -2)));
+    EXPECT_FALSE(decodes_with(kFormat, older(Offset(0), kMost, -2)));
+    EXPECT_FALSE(decodes_with(kFormat, older(Offset(0), -1, kMost)));
+    EXPECT_FALSE(decodes_with(kFormat, older(Offset(0), -1, -3)));
+}
+
+TEST(ProducerTable, BytesThatMakeNoSenseAreRefused) {
+    struct Fields {
+        Offset offset;
+        std::int64_t first{};
+        std::int64_t next{};
+        SequenceRange hole{-1, -1};  // none
+        std::int64_t opened_at{};
+    };
+    const auto decodes = [](const Fields& fields) {
+        return decodes_with(ProducerTable::Format::kPresent, [&fields](ByteWriter& out) {
+            out.put(fields.offset.value);
+            out.put(fields.first);
+            out.put(fields.next);
+            out.put(std::uint8_t{1});
+            out.put(std::uint8_t{1});
+            out.put(std::uint64_t{0});
+            out.put(std::uint32_t{fields.hole.last < 0 ? 0u : 1u});
+            if (fields.hole.last >= 0) {
+                out.put(fields.hole.first);
+                out.put(fields.hole.last);
+            }
+            out.put(std::int64_t{0});  // begun
+            out.put(std::uint8_t{0});
+            out.put(std::uint8_t{1});
+            out.put(std::int64_t{0});
+            out.put(std::int64_t{-1});
+            out.put(std::int64_t{0});
+            out.put(fields.opened_at);
+            out.put(std::uint8_t{1});
+            out.put(std::int64_t{0});
+            for (int list = 0; list < 4; ++list) out.put(std::uint32_t{0});
+        });
     };
     constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
-    EXPECT_TRUE(decodes(encoded(Offset(0), -1, -2)));
-    EXPECT_TRUE(decodes(encoded(Offset(0), 7, 7)));
-    EXPECT_FALSE(decodes(encoded(Offset(-1), -1, -2)));
-    EXPECT_FALSE(decodes(encoded(Offset(0), -2, -2)));
-    EXPECT_FALSE(decodes(encoded(Offset(0), kMost, -2)));
-    EXPECT_FALSE(decodes(encoded(Offset(0), -1, kMost)));
-    EXPECT_FALSE(decodes(encoded(Offset(0), -1, -3)));
+    EXPECT_TRUE(decodes({.offset = Offset(0), .first = 3, .next = 9, .hole = {4, 7}}));
+    EXPECT_FALSE(decodes({.offset = Offset(-1)}));
+    EXPECT_FALSE(decodes({.offset = Offset(0), .first = 5, .next = 4}));
+    EXPECT_FALSE(decodes({.offset = Offset(0), .next = kMost}));
+    EXPECT_FALSE(decodes({.offset = Offset(0), .first = 3, .next = 9, .hole = {2, 7}}));
+    EXPECT_FALSE(decodes({.offset = Offset(0), .first = 3, .next = 9, .hole = {7, 4}}));
+    EXPECT_FALSE(decodes({.offset = Offset(0), .first = 3, .next = 9, .hole = {4, 9}}));
+    EXPECT_FALSE(decodes({.offset = Offset(0), .opened_at = -1}));
+    EXPECT_FALSE(decodes({.offset = Offset(0), .opened_at = kMost}));
 }
 
 TEST(ProducerTable, AFenceThatFindsNothingTakesOverFromTheBeginning) {
@@ -256,7 +441,7 @@ TEST(ProducerTable, NamesAreForgottenLast) {
     t.apply({name(0), 0, 0, 9}, Offset(1));
     for (int i = 0; i < 50; ++i) t.apply({ProducerId(i), 0, 0, 0}, Offset(100 + i));
     EXPECT_EQ(t.size(), 6u);
-    EXPECT_EQ(t.last_sequence_of(name(0)), 9);
+    EXPECT_EQ(t.sent_by(name(0))->next(), 10);
     EXPECT_FALSE(t.has_forgotten_a_name());
     for (int i = 1; i < 4; ++i) t.apply({name(i), 0, -1, -1}, Offset(200 + i));
     EXPECT_EQ(t.size(), 6u);
@@ -308,6 +493,8 @@ std::vector<BatchInfo> random_batches(std::mt19937_64& random, int count) {
             info.producer = {ProducerId(static_cast<std::int64_t>(random() % 6)),
                              static_cast<std::int16_t>(random() % 12), first,
                              first + static_cast<std::int32_t>(random() % 4)};
+            info.producer.named = random() % 2 == 0;
+            if (random() % 4 != 0) info.producer.content = random();
             if (random() % 5 == 0) {
                 info.producer.base_sequence = random() % 2 == 0 ? -1 : protocol::kResumeSequence;
                 info.producer.last_sequence = -1;

@@ -119,6 +119,30 @@ TEST(ViewRecord, SurvivesARestart) {
     EXPECT_TRUE(read->must_relearn);
 }
 
+// A merge asks later what two lineages have in common.
+TEST(ViewRecord, RemembersWhatItsLineageWasRecoveredFrom) {
+    Record record = record_of('B');
+    const auto enter = [&record](std::uint64_t number) {
+        promise(record, number, 'A');
+        record.accept(view_of(number, "AB"));
+    };
+    record.cluster = ClusterId{10};
+    enter(3);
+    record.recover_as(ClusterId{11});
+    record.recover_as(ClusterId{11});  // the command is run again
+    record = *decode_record(encode(record));
+    record.recover_as(ClusterId{12});  // with other survivors, before there was a view
+    EXPECT_TRUE(record.ancestors.empty());
+    enter(7);
+    EXPECT_EQ(record.ancestors, (std::vector<Ancestor>{{ClusterId{10}, ViewNumber{7}}}));
+    enter(8);
+    record = *decode_record(encode(record));
+    record.recover_as(ClusterId{13});
+    enter(12);
+    EXPECT_EQ(record.ancestors,
+              (std::vector<Ancestor>{{ClusterId{10}, ViewNumber{7}}, {ClusterId{12}, ViewNumber{12}}}));
+}
+
 TEST(ViewRecord, BlankRecordSurvivesToo) {
     const auto read = decode_record(encode(record_of('B')));
     ASSERT_TRUE(read);

@@ -44,6 +44,34 @@ def recover(run):
     return f"two of five went on as a new lineage with all {len(lines)} records; a third that came back stays apart"
 
 
+@scenario("recover-merge")
+def recover_merge(run):
+    """Those that were given up come back and go on, too: a merge appends only what the new lineage does not have."""
+    cluster = run.cluster(3).start()
+    shared = run.numbered_lines(1200, "shared ")
+    topic = cluster.create_topic("history", partitions=2)
+    cluster.producer(topic, "--file", run.write("shared.in", shared)).succeed(30)
+    lost, left = cluster.brokers[:2], cluster.brokers[2:]
+    for broker in lost:
+        broker.kill()
+    cluster.wait_until(lambda: not left[0].status()["quorum"], 20, "the one that is left lacks a quorum")
+    cluster.ctl("recover", left[0].address, "--yes")
+    cluster.wait_for_view(left)
+    ours, theirs = run.numbered_lines(50, "ours "), run.numbered_lines(30, "theirs ")
+    cluster.producer(topic, "--file", run.write("ours.in", ours), brokers=left).succeed(20)
+    for broker in lost:
+        broker.start()
+    cluster.wait_for_view(lost)
+    cluster.producer(topic, "--file", run.write("theirs.in", theirs), brokers=lost).succeed(20)
+    merge = cluster.start_ctl("merge", "--from", lost[0].address, "--json", brokers=left)
+    told = json.loads(merge.succeed(60).output())
+    check_equal((told["records"], told["shared_offsets"]), (len(theirs), len(shared)), "merge --json")
+    cluster.wait_for_view(cluster.brokers)
+    check_equal(sorted(cluster.read(topic)), sorted([*shared, *ours, *theirs]), "records of both, each once")
+    cluster.verify()
+    return f"{len(shared)} records that both lineages had stayed {len(shared)}; {len(theirs)} were appended"
+
+
 @scenario("recover-damaged")
 def recover_damaged(run):
     """The only broker, killed, finds the end of a log damaged: it gives nothing up by itself; recover gives up the end."""
