@@ -18,6 +18,7 @@
 #include "internal/config/config.h"
 #include "internal/net/interfaces.h"
 #include "internal/net/loop.h"
+#include "internal/net/machine.h"
 #include "internal/net/resolve.h"
 #include "internal/net/uv_env.h"
 #include "internal/node/node.h"
@@ -112,6 +113,9 @@ protocol::Result<node::Settings> node_settings(const config::Config& config) {
     out.data_dir = config.storage.dir;
     out.fsync = config::to_string(config.storage.fsync);
     out.loses_unflushed = config.storage.fsync != config::FsyncPolicy::kGroup;
+    out.identity =
+        config.storage.identity == config::IdentityPolicy::kVolume ? node::Identity::kVolume : node::Identity::kMachine;
+    out.machine = net::this_machine();
     out.expect = config.cluster.expect;
     out.discovery_timeout = config.discovery.timeout;
     for (const config::HostPort& seed : config.discovery.seeds) {
@@ -162,7 +166,7 @@ std::string ask_loop(net::Loop& loop, std::function<std::string()> make) {
     return answer.wait_for(std::chrono::seconds(1)) == std::future_status::ready ? answer.get() : std::string();
 }
 
-int run(config::Config config, const std::vector<std::string>& warnings) {
+int run(config::Config config, const config::Declared& declared, const std::vector<std::string>& warnings) {
     if (config.node.address.ip == 0) {
         auto address = net::default_address(config.node.address.port);
         if (!address) return failed(address.error());
@@ -189,6 +193,8 @@ int run(config::Config config, const std::vector<std::string>& warnings) {
     if (!env) return failed(env.error());
     auto settings = node_settings(config);
     if (!settings) return failed(settings.error());
+    settings->moved = declared.moved;
+    settings->new_identity = declared.new_identity;
 
     int exit_code = 0;
     node::Node node(**env, **store, *std::move(settings), [&](const protocol::Error& fatal) {
@@ -230,5 +236,5 @@ int main(int argc, char** argv) {
         std::fputs(start.error().text.c_str(), start.error().exit_code == 0 ? stdout : stderr);
         return start.error().exit_code;
     }
-    return run(std::move(start->config), start->warnings);
+    return run(std::move(start->config), start->declared, start->warnings);
 }

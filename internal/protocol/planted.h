@@ -29,6 +29,10 @@ enum class Bug : std::uint8_t {
     kRestartedOwner,          // a restarted member goes on in its old view
     kOldViewAckCounted,       // an acknowledgement of an older view counts
     kAckAfterPromise,         // a session goes on after the freeze
+    kTwinsTolerated,          // another run of an identity is not asked whether it still runs
+    kCopiesVote,              // a folder that wakes on another machine goes on as if it were at home
+    kStrangersBelieved,       // who speaks for a broker is not asked whether it is that broker
+    kSleeperAccepts,          // who slept takes writes before it has heard the others
     kCount,
 };
 

@@ -7,7 +7,7 @@
 namespace logstream::view {
 
 bool Record::may_promise(ViewNumber number, NodeId coordinator, Incarnation incarnation) const {
-    if (number > promised) return number <= protocol::kMaxViewNumber;
+    if (number > promised) return number <= greatest_promisable();
     if (protocol::planted(protocol::Bug::kPromiseToTwo) && number == promised) return accepted_number() < number;
     if (protocol::planted(protocol::Bug::kViewNumberReused) && number == promised) return coordinator == promised_to;
     return number == promised && coordinator == promised_to && incarnation == promised_incarnation &&
@@ -41,6 +41,10 @@ bool Record::learn_chosen(const View& view) {
 
 ViewNumber Record::greatest_number() const { return std::max({promised, accepted_number(), chosen_number()}); }
 
+ViewNumber Record::greatest_promisable() const {
+    return std::min(std::max(kLastOrdinaryNumber, chosen_number() + kNumbersBeyondChosen), protocol::kMaxViewNumber);
+}
+
 std::string encode(const Record& record) {
     proto::NodeRecord out;
     out.set_node_id(record.node.value);
@@ -51,6 +55,7 @@ std::string encode(const Record& record) {
     if (record.accepted) *out.mutable_accepted() = to_proto(*record.accepted);
     if (record.chosen) *out.mutable_chosen() = to_proto(*record.chosen);
     out.set_must_relearn(record.must_relearn);
+    out.set_machine(record.machine);
     return out.SerializeAsString();
 }
 
@@ -75,6 +80,7 @@ protocol::Result<Record> decode_record(std::string_view bytes) {
         out.chosen = *std::move(view);
     }
     out.must_relearn = in.must_relearn();
+    out.machine = in.machine();
     return out;
 }
 
