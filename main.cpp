@@ -19,6 +19,7 @@
 #include "internal/config/setting.h"
 #include "internal/net/interfaces.h"
 #include "internal/net/loop.h"
+#include "internal/net/machine.h"
 #include "internal/net/resolver.h"
 #include "internal/net/uv_env.h"
 #include "internal/node/node.h"
@@ -158,6 +159,9 @@ protocol::Result<node::Settings> node_settings(const config::Config& config) {
     out.data_dir = config.storage.dir;
     out.fsync = config::to_string(config.storage.fsync);
     out.loses_unflushed = config.storage.fsync != config::FsyncPolicy::kGroup;
+    out.identity =
+        config.storage.identity == config::IdentityPolicy::kVolume ? node::Identity::kVolume : node::Identity::kMachine;
+    out.machine = net::this_machine();
     out.expect = config.cluster.expect;
     out.discovery_timeout = config.discovery.timeout;
     out.heartbeat = config.failure.heartbeat;
@@ -257,7 +261,8 @@ private:
     net::Resolver resolver_;
 };
 
-int run(config::Config config, const std::vector<std::string>& warnings, const ReadConfig& read) {
+int run(config::Config config, const config::Declared& declared, const std::vector<std::string>& warnings,
+        const ReadConfig& read) {
     config::Config given = config;
     if (config.node.address.ip == 0) {
         auto address = net::default_address(config.node.address.port);
@@ -294,6 +299,8 @@ int run(config::Config config, const std::vector<std::string>& warnings, const R
     auto first_seeds = seeds.first(config);
     if (!first_seeds) return failed(first_seeds.error());
     settings->seeds = *std::move(first_seeds);
+    settings->moved = declared.moved;
+    settings->new_identity = declared.new_identity;
 
     int exit_code = 0;
     node::Node node(**env, **store, *std::move(settings), [&](const protocol::Error& fatal) {
@@ -340,5 +347,5 @@ int main(int argc, char** argv) {
         std::fputs(start.error().text.c_str(), start.error().exit_code == 0 ? stdout : stderr);
         return process::finish_output("logstream", start.error().exit_code);
     }
-    return run(std::move(start->config), start->warnings, read);
+    return run(std::move(start->config), start->declared, start->warnings, read);
 }

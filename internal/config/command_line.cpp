@@ -58,6 +58,10 @@ public:
         set_option_ =
             repeatable(app_.add_option(kSetFlag, "any setting by its key in the file; may be given several times"));
         set_option_->type_name("KEY=VALUE");
+        app_.add_flag("--moved", declared_.moved,
+                      "for one start: the data folder came from another machine, which runs it no more");
+        app_.add_flag("--new-identity", declared_.new_identity,
+                      "for one start: the data folder is a copy; join as a new broker");
     }
 
     // What --help and --version print comes back as a Stop, too.
@@ -73,10 +77,13 @@ public:
         }
         if (const auto unknown = app_.remaining(); !unknown.empty())
             return std::unexpected(unknown_argument(unknown.front()));
+        if (declared_.moved && declared_.new_identity)
+            return std::unexpected(wrong_usage("--moved and --new-identity: a folder is either of the two, not both"));
         return {};
     }
 
     const std::string& config_file() const { return config_file_; }
+    const Declared& declared() const { return declared_; }
 
     // In the order of the command line. An empty value is one that a script's variable did not have: it is refused, and
     // not taken for a flag that was not given.
@@ -126,7 +133,7 @@ private:
 
     Stop unknown_argument(const std::string& argument) const {
         if (!argument.starts_with('-')) return wrong_usage(fmt::format("unexpected argument '{}'", argument));
-        std::vector<std::string_view> known{"--config", "--set", "--help", "--version"};
+        std::vector<std::string_view> known{"--config", "--set", "--moved", "--new-identity", "--help", "--version"};
         for (const auto& each : options_) known.push_back(each.setting->flag);
         const auto flag = argument.substr(0, argument.find('='));
         return wrong_usage(fmt::format("unknown flag '{}'{}", flag, did_you_mean(flag, known)));
@@ -134,6 +141,7 @@ private:
 
     CLI::App app_{kSummary, "logstream"};
     std::string config_file_;
+    Declared declared_;
     std::vector<Bound> options_;
     CLI::Option* set_option_{};
 };
@@ -161,7 +169,7 @@ std::expected<Start, Stop> parse_command_line(int argc, const char* const* argv,
         if (auto done = sources.set(value.key, value.text, {Source::kFlag, value.flag, value.flag != kSetFlag}); !done)
             return std::unexpected(refused(done.error()));
     if (auto done = sources.check(); !done) return std::unexpected(refused(done.error()));
-    return Start{sources.config(), misspelt_variables(environment)};
+    return Start{sources.config(), flags.declared(), misspelt_variables(environment)};
 }
 
 }  // namespace logstream::config

@@ -36,6 +36,9 @@ enum class FsyncPolicy : std::uint8_t { kGroup, kInterval, kNever };
 // What becomes of a record whose timestamp is out of range. kAccept: nothing. kFlag: it is taken and said in the log.
 // kRefuse: its batch is refused.
 enum class TimestampPolicy : std::uint8_t { kAccept, kFlag, kRefuse };
+// What tells a broker from a copy of its data. kMachine: the machine that it runs on. kVolume: nothing; whoever
+// attaches the volume sees to it that only one broker has it.
+enum class IdentityPolicy : std::uint8_t { kMachine, kVolume };
 
 // What a side without quorum may do. kPrimary: refuse writes.
 enum class PartitionPolicy : std::uint8_t { kPrimary };
@@ -110,6 +113,7 @@ struct RetentionConfig {
 
 struct StorageConfig {
     std::string dir;  // empty until `complete`: ./data/<name>, or ./data/<port> when no name was given
+    IdentityPolicy identity = IdentityPolicy::kMachine;
     FsyncPolicy fsync = FsyncPolicy::kGroup;
     Duration fsync_interval = std::chrono::seconds(1);
     std::size_t segment_bytes = std::size_t{64} << 20;
@@ -193,9 +197,16 @@ using Environment = std::map<std::string, std::string, std::less<>>;
 // The process's own.
 Environment process_environment();
 
+// Said for one start about the data folder; never in a file.
+struct Declared {
+    bool moved{};         // it came here from another machine for good
+    bool new_identity{};  // it is a copy: this is another broker from now on
+};
+
 // A broker that may start.
 struct Start {
     Config config;
+    Declared declared;
     std::vector<std::string> warnings;  // to be logged once logging is set up
 };
 

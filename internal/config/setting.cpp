@@ -143,6 +143,8 @@ constexpr std::array kFsyncPolicies{Word{"group", FsyncPolicy::kGroup}, Word{"in
                                     Word{"never", FsyncPolicy::kNever}};
 constexpr std::array kTimestampPolicies{Word{"accept", TimestampPolicy::kAccept}, Word{"flag", TimestampPolicy::kFlag},
                                         Word{"refuse", TimestampPolicy::kRefuse}};
+constexpr std::array kIdentityPolicies{Word{"machine", IdentityPolicy::kMachine},
+                                       Word{"volume", IdentityPolicy::kVolume}};
 constexpr std::array kLogLevels{Word{"trace", spdlog::level::trace}, Word{"debug", spdlog::level::debug},
                                 Word{"info", spdlog::level::info},   Word{"warn", spdlog::level::warn},
                                 Word{"error", spdlog::level::err},   Word{"off", spdlog::level::off}};
@@ -228,6 +230,7 @@ std::vector<Setting> make_settings() {
                 duration_between(100ms, 1h)),
         setting({"replication.min_in_sync"}, LS_FIELD(replication.min_in_sync), count_between(1u, kMaxMembers)),
         setting({"discovery.timeout"}, LS_FIELD(discovery.timeout), duration_between(50ms, 5min)),
+        setting({"storage.identity"}, LS_FIELD(storage.identity), one_of(kIdentityPolicies)),
         setting({"storage.fsync"}, LS_FIELD(storage.fsync), one_of(kFsyncPolicies)),
         setting({"storage.fsync_interval"}, LS_FIELD(storage.fsync_interval), duration_between(1ms, 1h)),
         setting({"storage.segment_bytes"}, LS_FIELD(storage.segment_bytes), size_between(64 * kKiB, kGiB)),

@@ -12,6 +12,12 @@ namespace {
 constexpr Duration kExchangeTimeout = std::chrono::milliseconds(400);
 // Includes the fetch of at most Change::Options::max_behind_bytes.
 constexpr Duration kInstallTimeout = std::chrono::seconds(5);
+// How long a disk may take that is known to be at work; its broker says so again and again meanwhile.
+constexpr Duration kSlowDiskPatience = std::chrono::seconds(10);
+// Members that could not flush at once need so long to make the base log durable: some groups of a disk under load.
+constexpr Duration kSlowExchange = std::chrono::milliseconds(140);
+constexpr Duration kSlowInstallTimeout = std::chrono::seconds(20);
+constexpr Duration kLongInstall = std::chrono::seconds(1);
 // How long others are waited for when all that answer may have lost records: about what a restart takes.
 constexpr Duration kPatience = std::chrono::seconds(3);
 constexpr std::size_t kNamesTold = 256;  // of views, to those who are asked
@@ -24,6 +30,17 @@ proto::ViewInstall install_message(ClusterId cluster, const view::Plan& plan) {
     for (const view::StreamPlan& stream : plan.streams) *out.add_streams() = view::to_proto(stream);
     for (const view::Member& holder : plan.holders) *out.add_holders() = view::to_proto(holder);
     return out;
+}
+
+bool is_busy(const proto::StateExchangeResponse& response) {
+    return response.error().code() == static_cast<std::uint32_t>(ErrorCode::kBusy);
+}
+
+std::string numbers_used_up(const view::Member& member, ViewNumber promised) {
+    return fmt::format(
+        "no quorum: {} has promised view {}, near the last number there is, so it takes part in no other view of this "
+        "lineage. If too few others are left: `logstreamctl recover` begins a lineage with numbers of its own",
+        member.name, promised);
 }
 }  // namespace
 
@@ -58,51 +75,84 @@ void Coordinator::start(ClusterId cluster, view::Change::Lineage lineage, std::v
     options.multicast_required = core_.settings.transport == Transport::kMulticast;
     change_ = std::make_unique<view::Change>(view::ViewName{number, protocol::ViewId{core_.env.random() | 1}},
                                              core_.self.id, std::move(ids), options);
+    hint_.clear();
     ++attempt_;
     began_ = core_.env.now();
     core_.env.log().info("VIEW exchange view={} invited={} reason={}", number, invited_.size(), reason);
+    if (number > core_.record.greatest_promisable() && number > core_.record.promised)
+        return fail(Failure::kNoQuorum, numbers_used_up(core_.self, core_.record.promised));
     exchange();
 }
 
 void Coordinator::exchange() {
-    proto::StateExchange request;
-    request.set_cluster_id(cluster_.value);
-    request.set_number(change_->number().value);
-    request.set_founds(change_->founds());
-    *request.mutable_coordinator() = view::to_proto(core_.self);
-    view::put_names(core_.record.views.newest(kNamesTold), request);
-    // One's own promise comes first and is on disk before anybody is asked.
-    participant_.on_exchange(request, for_this_attempt([this, request](const proto::StateExchangeResponse& own) {
-                                 if (own.error().code() != 0) return fail(Failure::kBeaten, own.error().message());
-                                 for (const auto& [id, member] : invited_) {
-                                     if (id == core_.self.id) continue;
-                                     core_.links.request(address_of(member), MessageType::kStateExchange, request,
-                                                         kExchangeTimeout,
-                                                         for_this_attempt([this, id = id](Result<Message> reply) {
-                                                             proto::StateExchangeResponse response;
-                                                             if (reply && reply->parse(response))
-                                                                 return on_exchange_answer(id, response);
-                                                             change_->on_unreachable(id);
-                                                             consider_install(false);
-                                                         }));
+    request_.Clear();
+    request_.set_cluster_id(cluster_.value);
+    request_.set_number(change_->number().value);
+    request_.set_founds(change_->founds());
+    *request_.mutable_coordinator() = view::to_proto(core_.self);
+    view::put_names(core_.record.views.newest(kNamesTold), request_);
+    slow_.clear();
+    promise_self();
+}
+
+// One's own promise comes first and is on disk before anybody is asked. Only then does the time begin that others have.
+void Coordinator::promise_self() {
+    participant_.on_exchange(request_, for_this_attempt([this](const proto::StateExchangeResponse& own) {
+                                 if (is_busy(own)) {
+                                     slow_[core_.self.id] = own.error().message();
+                                     if (core_.env.now() - began_ < kSlowDiskPatience) return promise_self();
+                                     return fail(Failure::kNoQuorum, "no quorum: " + own.error().message());
                                  }
+                                 if (own.error().code() != 0) return fail(Failure::kBeaten, own.error().message());
+                                 slow_.clear();
+                                 for (const auto& [id, member] : invited_)
+                                     if (id != core_.self.id) ask(id);
+                                 time_is_up_in(kExchangeTimeout);
                                  on_exchange_answer(core_.self.id, own);
                              }));
-    timer_ = core_.env.set_timer(kExchangeTimeout, for_this_attempt([this] { consider_install(true); }));
+}
+
+void Coordinator::ask(NodeId id) {
+    core_.links.request(address_of(invited_.at(id)), MessageType::kStateExchange, request_, kExchangeTimeout,
+                        for_this_attempt([this, id](Result<Message> reply) {
+                            proto::StateExchangeResponse response;
+                            if (reply && reply->parse(response)) return on_exchange_answer(id, response);
+                            not_answered(id);
+                        }));
+}
+
+void Coordinator::time_is_up_in(Duration time) {
+    core_.env.cancel_timer(timer_);
+    timer_ = core_.env.set_timer(time, for_this_attempt([this] { consider_install(true); }));
+}
+
+bool Coordinator::waits_for_disks() const {
+    if (!change_) return false;
+    return change_->planned() ? core_.env.now() - planned_ > kLongInstall : !slow_.empty();
 }
 
 void Coordinator::on_exchange_answer(NodeId from, const proto::StateExchangeResponse& response) {
     if (change_->planned()) return;
-    saw(ViewNumber{response.promised()});
+    if (response.node().id() != from.value) return not_answered(from);
+    if (is_busy(response) && core_.env.now() - began_ < kSlowDiskPatience) {
+        slow_[from] = response.error().message();
+        return ask(from);
+    }
+    slow_.erase(from);
     if (response.error().code() != 0) {
         const bool conflict = response.error().code() == static_cast<std::uint32_t>(ErrorCode::kConflict);
         core_.env.log().log(conflict ? spdlog::level::err : spdlog::level::info,
                             "VIEW exchange view={} refused by={}: {}", change_->number(), protocol::hex(from.value),
                             response.error().message());
-        if (response.error().code() == static_cast<std::uint32_t>(ErrorCode::kRefused))
-            change_->on_refusal(from, ViewNumber{response.promised()});
-        else
-            change_->on_unreachable(from);
+        const ViewNumber promised{response.promised()};
+        const bool refused = response.error().code() == static_cast<std::uint32_t>(ErrorCode::kRefused) &&
+                             ClusterId{response.cluster_id()} == cluster_;
+        if (!refused) return not_answered(from);
+        if (promised >= core_.record.greatest_promisable()) {
+            hint_ = numbers_used_up(invited_.at(from), promised);
+            return not_answered(from);
+        }
+        change_->on_refusal(from, promised);
         return consider_install(false);
     }
     view::Answer answer;
@@ -129,11 +179,15 @@ void Coordinator::on_exchange_answer(NodeId from, const proto::StateExchangeResp
     consider_install(false);
 }
 
+void Coordinator::not_answered(NodeId from) {
+    change_->on_unreachable(from);
+    consider_install(false);
+}
+
 void Coordinator::lost(NodeId node) {
     if (!change_) return;
     if (change_->planned()) return not_accepted(node);
-    change_->on_unreachable(node);
-    consider_install(false);
+    not_answered(node);
 }
 
 void Coordinator::consider_install(bool time_is_up) {
@@ -150,10 +204,20 @@ void Coordinator::consider_install(bool time_is_up) {
                     "the members that answer may have lost records which they acknowledged: others that may hold them "
                     "are waited for");
     }
+    // They are there and have not refused: it is their disks that take so long.
+    if (!slow_.empty() && !change_->all_heard()) return time_is_up_in(kExchangeTimeout);
     const std::optional<view::View> chosen = change_->chosen_so_far();
-    fail(change_->refused() ? Failure::kBeaten : Failure::kNoQuorum, change_->what_is_missing());
+    fail(change_->refused() ? Failure::kBeaten : Failure::kNoQuorum, what_is_missing());
     // Else it would ask again and again, and freeze those who serve that view each time.
     if (chosen) events_.learned(*chosen);
+}
+
+// Of those that have not answered, too, when that is why.
+std::string Coordinator::what_is_missing() const {
+    if (!hint_.empty()) return hint_;
+    std::string out = change_->what_is_missing();
+    for (const auto& [id, text] : slow_) out += "; " + text;
+    return out;
 }
 
 // Who was left out of the last views may be back in a moment, and hold what their members have lost.
@@ -179,12 +243,12 @@ void Coordinator::install() {
             "last view answered, and too few of them kept what was not flushed",
             plan.view.number);
     const proto::ViewInstall message = install_message(cluster_, plan);
-    timer_ = core_.env.set_timer(kInstallTimeout, for_this_attempt([this] {
-                                     fail(Failure::kNotInstalled, "too few members installed the view in time");
-                                 }));
+    const Duration time = planned_ - began_ < kSlowExchange ? kInstallTimeout : kSlowInstallTimeout;
+    timer_ = core_.env.set_timer(
+        time, for_this_attempt([this] { fail(Failure::kNotInstalled, "too few members installed the view in time"); }));
     for (const view::Member& member : plan.view.members) {
         if (member.id == core_.self.id) continue;
-        core_.links.request(address_of(member), MessageType::kViewInstall, message, kInstallTimeout,
+        core_.links.request(address_of(member), MessageType::kViewInstall, message, time,
                             for_this_attempt([this, id = member.id](Result<Message> reply) {
                                 proto::ViewInstallAck ack;
                                 if (!reply || !reply->parse(ack)) return not_accepted(id);
@@ -196,10 +260,13 @@ void Coordinator::install() {
 }
 
 void Coordinator::on_install_answer(NodeId from, const proto::ViewInstallAck& ack) {
-    saw(ViewNumber{ack.promised()});
     if (ack.error().code() != 0) {
         core_.env.log().warn("VIEW install view={} refused by={}: {}", change_->number(), protocol::hex(from.value),
                              ack.error().message());
+        const ViewNumber promised{ack.promised()};
+        if (ack.error().code() == static_cast<std::uint32_t>(ErrorCode::kRefused) &&
+            promised < core_.record.greatest_promisable())
+            saw(promised);
         if (from == core_.self.id) return fail(Failure::kBeaten, ack.error().message());
         return not_accepted(from);
     }

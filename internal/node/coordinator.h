@@ -33,22 +33,27 @@ public:
     void start(ClusterId cluster, view::Change::Lineage lineage, std::vector<view::Member> invited,
                std::string_view reason);
     bool running() const { return change_ != nullptr; }
+    // The change that is running has gone on for longer than a well disk needs, and is not stuck.
+    bool waits_for_disks() const;
     // To the change that is running, or ran last.
     bool invited(NodeId node) const { return invited_.contains(node); }
     void stop();
-    // A number seen anywhere: the next proposal is above it. One that no honest attempt can have reached is garbage,
-    // and must not use the numbers up.
-    void saw(ViewNumber number) {
-        constexpr std::uint64_t kMaxAhead = 1'000'000;
-        if (number <= std::max(seen_, core_.record.greatest_number()) + kMaxAhead) seen_ = std::max(seen_, number);
-    }
+    // A new lineage begins: its numbers have nothing to do with those that were seen.
+    void forget_numbers() { seen_ = {}; }
     // An invited node is known to be dead: do not wait for it.
     void lost(NodeId node);
 
 private:
+    // The number is promised by a member of this lineage that answered: the next proposal is above it.
+    void saw(ViewNumber number) { seen_ = std::max(seen_, number); }
     void exchange();
+    void promise_self();
+    void ask(NodeId id);
+    void time_is_up_in(Duration time);
+    std::string what_is_missing() const;
     void on_exchange_answer(NodeId from, const proto::StateExchangeResponse& response);
     void consider_install(bool time_is_up);
+    void not_answered(NodeId from);
     bool waits_for_others();
     void install();
     void on_install_answer(NodeId from, const proto::ViewInstallAck& ack);
@@ -71,6 +76,9 @@ private:
     std::map<NodeId, view::Member> invited_;
     std::uint64_t attempt_{};
     ViewNumber seen_;
+    proto::StateExchange request_;
+    std::map<NodeId, std::string> slow_;  // whose disks have not taken the promise yet, in their words
+    std::string hint_;  // why the attempt can but fail, where that is more than a quorum that is missing
     env::TimerId timer_;
     protocol::TimePoint began_;
     protocol::TimePoint planned_;

@@ -47,25 +47,34 @@ void Discovery::say_join() {
     env_.broadcast({protocol::encode_frame(header, join), {}});
 }
 
+void Discovery::send_response(Endpoint to, const proto::JoinResponse& response) {
+    const protocol::FrameHeader header{
+        MessageType::kJoinResponse,        0, protocol::cluster_tag(settings_.cluster), ViewNumber{},
+        NodeId{response.responder().id()}, {}};
+    env_.send_datagram(to, {protocol::encode_frame(header, response), {}});
+}
+
+void Discovery::tell_twin(Endpoint to, const view::Member& twin) {
+    proto::JoinResponse out;
+    out.set_cluster(settings_.cluster);
+    *out.mutable_twin() = view::to_proto(twin);
+    send_response(to, out);
+}
+
 void Discovery::on_join(const proto::Join& join, Endpoint from) {
-    const proto::JoinResponse answer = events_.answer();
-    if (join.cluster() != settings_.cluster || join.node().id() == answer.responder().id()) return;
+    proto::JoinResponse answer = events_.answer();
+    if (join.cluster() != settings_.cluster) return;
+    if (join.node().id() == answer.responder().id()) return events_.twin(view::from_proto(join.node()));
     // The leader answers brokers; everybody answers clients.
     if (join.client() || answer.serving()) {
-        const protocol::FrameHeader header{
-            MessageType::kJoinResponse,      0, protocol::cluster_tag(settings_.cluster), ViewNumber{},
-            NodeId{answer.responder().id()}, {}};
-        proto::JoinResponse out = answer;
-        out.set_nonce(join.nonce());
-        const Endpoint to =
-            join.client() ? from : Endpoint{join.node().ip(), static_cast<std::uint16_t>(join.node().port())};
-        env_.send_datagram(to, {protocol::encode_frame(header, out), {}});
+        answer.set_nonce(join.nonce());
+        send_response(join.client() ? from : Endpoint{join.node().ip(), static_cast<std::uint16_t>(join.node().port())},
+                      answer);
     }
     if (join.client()) return;
     const Candidate candidate{view::from_proto(join.node()),
                               ClusterId{join.cluster_id()},
                               ViewNumber{join.chosen()},
-                              ViewNumber{join.promised()},
                               join.has_history(),
                               join.has_records(),
                               join.leader(),
@@ -78,7 +87,14 @@ void Discovery::on_join(const proto::Join& join, Endpoint from) {
 }
 
 void Discovery::on_join_response(const proto::JoinResponse& response) {
-    if (response.cluster() == settings_.cluster && response.serving()) events_.found_leader(response);
+    if (response.cluster() != settings_.cluster) return;
+    if (response.has_twin()) return events_.twin(view::from_proto(response.twin()));
+    if (response.serving()) events_.found_leader(response);
+}
+
+const Candidate* Discovery::find(NodeId id) const {
+    const auto found = candidates_.find(id);
+    return found == candidates_.end() || env_.now() - found->second.heard > kMemory ? nullptr : &found->second;
 }
 
 std::vector<Candidate> Discovery::candidates() const {

@@ -19,7 +19,6 @@ struct Candidate {
     view::Member node;
     ClusterId cluster;
     ViewNumber chosen;
-    ViewNumber promised;
     bool has_history{};  // it knows a chosen view, or holds user records
     bool has_records{};  // user records
     bool leader{};       // it leads a view that works
@@ -34,6 +33,7 @@ public:
         std::function<proto::JoinResponse()> answer;                   // what our JOIN_RESPONSE says
         std::function<void(const Candidate&)> heard;                   // a broker's JOIN
         std::function<void(const proto::JoinResponse&)> found_leader;  // a leader answered
+        std::function<void(const view::Member&)> twin;                 // another run of this broker's identity
     };
 
     Discovery(env::Env& env, const Settings& settings, PeerLinks& links, Events events);
@@ -53,12 +53,17 @@ public:
     void on_join(const proto::Join& join, Endpoint from);
     void on_join_response(const proto::JoinResponse& response);
 
+    // Says to who is at that address that another run of its identity was there before it.
+    void tell_twin(Endpoint to, const view::Member& twin);
+    // Heard of late; nullptr if it was not.
+    const Candidate* find(NodeId id) const;
     // Heard within the last seconds; never this node itself.
     std::vector<Candidate> candidates() const;
 
 private:
     void tick();
     void say_join();
+    void send_response(Endpoint to, const proto::JoinResponse& response);
 
     env::Env& env_;
     const Settings& settings_;

@@ -12,6 +12,7 @@ namespace {
 constexpr Duration kProbeTimeout = std::chrono::milliseconds(250);
 constexpr Duration kHopTimeout = std::chrono::milliseconds(250);
 constexpr Duration kElectionTimeout = std::chrono::milliseconds(1000);
+constexpr std::size_t kMaxAddresses = 1024;
 
 Endpoint address_of(const view::Member& member) { return Endpoint{member.ip, member.port}; }
 }  // namespace
@@ -41,6 +42,8 @@ void Elector::start(const view::Member& self, std::vector<Endpoint> known, std::
     found_.members[self.id] = self;
     found_.lineage = protocol::ClusterId{events_.describe().cluster_id()};
     claimed_leaders_.clear();
+    twins_.clear();
+    outside_.clear();
     dead_.clear();
     std::ranges::sort(known);
     const auto repeated = std::ranges::unique(known);
@@ -64,25 +67,36 @@ void Elector::probed(std::uint64_t round, protocol::Result<Message> reply, Endpo
     if (round != round_ || !probing_) return;
     proto::ProbeResponse response;
     if (reply && reply->parse(response)) {
-        // One of another lineage has nothing to say here: neither its numbers nor its leader are ours.
-        const protocol::ClusterId theirs{response.cluster_id()};
-        if (found_.lineage.value == 0) found_.lineage = theirs;
-        const bool stranger = theirs.value != 0 && theirs != found_.lineage;
-        const view::Member member = view::from_proto(response.node());
-        if (!stranger && member.id.value != 0) {
-            found_.greatest =
-                std::max({found_.greatest, ViewNumber{response.promised()}, ViewNumber{response.chosen()}});
-            found_.members[member.id] = member;
-            if (response.serving()) claimed_leaders_.push_back(view::from_proto(response.leader()));
-        }
+        found(response);
     } else if (!reply && reply.error().code == protocol::ErrorCode::kNetwork) {
         dead_.push_back(from);
     }
     if (--outstanding_ == 0) elect();
 }
 
+void Elector::found(const proto::ProbeResponse& response) {
+    // One of another lineage has nothing to say here: neither its members nor its leader are ours.
+    const protocol::ClusterId theirs{response.cluster_id()};
+    if (found_.lineage.value == 0) found_.lineage = theirs;
+    const view::Member member = view::from_proto(response.node());
+    if ((theirs.value != 0 && theirs != found_.lineage) || member.id.value == 0) return;
+    if (response.serving()) claimed_leaders_.push_back(view::from_proto(response.leader()));
+    const auto [known, fresh] = found_.members.try_emplace(member.id, member);
+    if (!fresh && known->second.incarnation != member.incarnation) {
+        twins_.emplace_back(member, known->second);
+        return;
+    }
+    found_.changing = found_.changing || response.coordinates();
+    if (response.outside()) outside_.insert(member.id);
+}
+
 void Elector::elect() {
     probing_ = false;
+    for (NodeId id : outside_) found_.members.erase(id);
+    for (const auto& [one, other] : std::exchange(twins_, {})) {
+        if (one.id != self_.id) found_.members.erase(one.id);
+        events_.twins(one, other);
+    }
     for (const view::Member& leader : claimed_leaders_)
         if (std::ranges::find(dead_, address_of(leader)) == dead_.end()) found_.leader = leader;
     if (!events_.may_elect(found_)) {
@@ -115,8 +129,10 @@ void Elector::expect_end() {
 void Elector::on_message(const view::Member& self, const proto::Election& in) {
     if (election_.self() != self.id) election_ = election::Election(self.id);
     self_ = self;
+    if (addresses_.size() > kMaxAddresses) addresses_.clear();
     for (const proto::Member& member : in.members())
-        if (member.id() != self.id.value) addresses_[NodeId{member.id()}] = view::from_proto(member);
+        if (member.id() != self.id.value && std::ranges::find(in.ring(), member.id()) != in.ring().end())
+            addresses_[NodeId{member.id()}] = view::from_proto(member);
     addresses_[self.id] = self;
     election::Message message{
         in.kind() == proto::Election::VICTORY ? election::Message::Kind::kVictory : election::Message::Kind::kElection,

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <map>
+#include <set>
 
 #include "internal/election/lcr.h"
 #include "internal/node/peer_links.h"
@@ -18,8 +19,8 @@ using protocol::ViewNumber;
 // What a round of probes found.
 struct Reachable {
     std::map<NodeId, view::Member> members;  // that answered, this node included
-    ViewNumber greatest;                     // number promised or chosen anywhere among them
     std::optional<view::Member> leader;      // of a view that somebody serves and nobody found dead
+    bool changing{};                         // one of the others is coordinating a view change
     protocol::ClusterId lineage;             // theirs; 0 if nobody has one yet
 };
 
@@ -34,6 +35,8 @@ public:
         std::function<void()> over;
         // What this node answers a probe.
         std::function<proto::ProbeResponse()> describe;
+        // Two runs of one id answered; with this broker's own id, the other one and itself.
+        std::function<void(const view::Member&, const view::Member&)> twins;
     };
 
     Elector(env::Env& env, PeerLinks& links, Events events);
@@ -56,6 +59,7 @@ public:
     void on_message(const view::Member& self, const proto::Election& message);
 
 private:
+    void found(const proto::ProbeResponse& response);
     void probed(std::uint64_t round, protocol::Result<Message> reply, Endpoint from);
     void elect();
     void deliver(const election::Output& output, const std::vector<NodeId>& ring);
@@ -74,6 +78,8 @@ private:
     std::size_t outstanding_{};
     Reachable found_;
     std::vector<view::Member> claimed_leaders_;
+    std::vector<std::pair<view::Member, view::Member>> twins_;
+    std::set<NodeId> outside_;  // they answered, and have no say
     std::vector<Endpoint> dead_;
     protocol::ClusterId lineage_;  // of the election that runs
     std::string reason_;

@@ -28,6 +28,7 @@ void Node::seek(std::string_view reason) {
 void Node::seek_tick() {
     seek_timer_ = {};
     if (settled() || learner_.running()) return;
+    look_for_twin();
     seek_timer_ = core_.env.set_timer(kSeekTick, [this] { seek_tick(); });
     if (coordinator_.running() || elector_.running() || core_.env.now() < next_election_) return;
     if (!has_history() && !may_bootstrap()) return;
@@ -56,17 +57,19 @@ std::vector<Endpoint> Node::known_endpoints() const {
 }
 
 bool Node::may_elect(const Reachable& found) {
-    coordinator_.saw(found.greatest);
-    if (!core_.has_room) return false;
-    if (elector_.forced()) return true;
+    if (!core_.has_room || twin_) return false;
+    if (elector_.forced() && !elsewhere_) return true;
     if (found.leader && found.leader->id != core_.self.id) {
         // Somebody leads: be taught by it. A member that only lost sight of it asks again soon. Who knows no lineage is
         // answered by leaders itself.
-        if (!settled() && core_.record.cluster.value != 0)
-            follow(address_of(*found.leader), core_.record.cluster, false);
+        if (!settled() && core_.record.cluster.value != 0) ask_leader(address_of(*found.leader));
         return false;
     }
-    if (is_leader() && settled()) return false;
+    if (const auto why = why_outside()) {
+        say_no_quorum(*why);
+        return false;
+    }
+    if ((is_leader() && settled()) || found.changing) return false;
     view::NodeSet reachable;
     for (const auto& [id, member] : found.members) reachable.insert(id);
     if (!survivors_.empty())
@@ -103,7 +106,7 @@ void Node::propose(std::vector<view::Member> invited, ClusterId lineage, std::st
 }
 
 void Node::on_election(const proto::Election& message) {
-    if ((is_leader() && settled() && !message.forced()) || left_ || core_.condemned()) return;
+    if ((is_leader() && settled() && !message.forced()) || left_ || why_outside()) return;
     const ClusterId own = core_.record.cluster;
     if (own.value != 0 && own.value != message.cluster_id()) return;  // it was none of ours a moment ago
     elector_.on_message(core_.self, message);
@@ -120,7 +123,6 @@ proto::Join Node::describe_join() const {
     *out.mutable_node() = view::to_proto(core_.self);
     out.set_cluster_id(core_.record.cluster.value);
     out.set_chosen(core_.record.chosen_number().value);
-    out.set_promised(core_.record.promised.value);
     out.set_has_records(core_.streams.has_user_records());
     out.set_has_history(has_history());
     out.set_leader(is_leader());
@@ -145,19 +147,15 @@ proto::JoinResponse Node::on_join(const proto::Join& join, Endpoint from) {
 }
 
 void Node::on_candidate(const Candidate& candidate) {
-    coordinator_.saw(candidate.promised);
-    if (candidate.leader && candidate.cluster != core_.record.cluster)
-        return follow(address_of(candidate.node), candidate.cluster, candidate.has_records);
-    // A member that restarted: its old run is dead for certain.
+    if (candidate.leader && candidate.cluster != core_.record.cluster) return ask_leader(address_of(candidate.node));
     if (const view::Member* old = is_leader() ? serving_->find(candidate.node.id) : nullptr;
-        old != nullptr && old->incarnation != candidate.node.incarnation && excluded_.insert(old->id).second)
-        want_change("a member restarted");
+        old != nullptr && old->incarnation != candidate.node.incarnation)
+        on_restart_heard(candidate.node);
 }
 
 void Node::on_leader_found(const proto::JoinResponse& response) {
-    if (left_) return;
-    follow(address_of(view::from_proto(response.responder())), ClusterId{response.cluster_id()},
-           response.has_records());
+    if (settled() && ClusterId{response.cluster_id()} == core_.record.cluster) return;
+    if (!learner_.running()) ask_leader(address_of(view::from_proto(response.responder())));
 }
 
 // Of two clusters of one name, bootstrapped apart, the one without user records gives way; if both have none, the
@@ -172,12 +170,9 @@ bool Node::yields_to(ClusterId other, std::uint32_t other_members, bool other_ha
     return std::pair(other_members, other.value) > std::pair(mine, core_.record.cluster.value);
 }
 
-void Node::follow(Endpoint leader, ClusterId cluster, bool leader_has_records) {
+void Node::follow(Endpoint leader, ClusterId cluster, std::uint32_t members, bool leader_has_records) {
     if (core_.condemned() || (cluster.value != 0 && cluster == retired_from_)) return;
     if (cluster != core_.record.cluster && core_.record.cluster.value != 0) {
-        std::uint32_t members = 0;
-        for (const Candidate& candidate : discovery_.candidates())
-            if (address_of(candidate.node) == leader) members = candidate.members;
         if (!yields_to(cluster, members, leader_has_records)) {
             if (!core_.streams.has_user_records() || !leader_has_records) return;
             const std::string text = fmt::format(
@@ -215,6 +210,9 @@ void Node::start_afresh(std::string_view why) {
     // Under a new id, as with a new disk: what it promised in the lineage that it leaves is forgotten.
     core_.record = view::Record::made_for(NodeId{core_.env.random() | 1});
     core_.self.id = core_.record.node;
+    core_.record.machine = settings_.machine;
+    elsewhere_ = false;
+    links_.introduce_as(view::to_proto(core_.self));
     core_.persist([] {});
     seek("starting afresh");
 }
@@ -236,7 +234,13 @@ void Node::on_taught(ClusterId cluster, const view::View& view, std::function<vo
     if (participant_.installing() > view.number) return seek("a newer view is being installed");
     participant_.stop_installing();
     core_.record.cluster = cluster;
-    coordinator_.saw(view.number);
+    // Nobody counts on what the folder promised any more.
+    if (elsewhere_ && !view.has(core_.self.id)) {
+        elsewhere_ = false;
+        core_.record.machine = settings_.machine;
+        core_.env.log().warn("IDENTITY view {} was made without this broker: it comes back as a new member of it",
+                             view.number);
+    }
     if (core_.record.learn_chosen(view) && participant_.installed() && participant_.installed()->number < view.number)
         leave_view("the view went on without this broker");
     // A member that only missed the news that its own view was chosen.

@@ -91,7 +91,8 @@ void Node::judge_link(NodeId accused, NodeId reporter) {
     links_.request(address_of(*serving_->find(accused)), MessageType::kProbe, probe, kVerdictTimeout,
                    in_this_view([this, accused, reporter, in_this_view](Result<Message> reply) {
                        proto::ProbeResponse response;
-                       const bool lives = reply && reply->parse(response) && NodeId{response.node().id()} == accused;
+                       const bool lives = reply && reply->parse(response) && !response.outside() &&
+                                          NodeId{response.node().id()} == accused;
                        if (!lives) return remove_member(accused, "it does not answer");
                        core_.env.set_timer(settings_.heartbeat, in_this_view([this, accused, reporter] {
                                                judged_.erase(accused);
@@ -236,7 +237,10 @@ void Node::on_view_chosen(const proto::ViewChosen& message) {
     if (message.cluster_id() != core_.record.cluster.value) return;
     auto view = view::from_proto(message.view());
     if (!view) return;
-    coordinator_.saw(view->number);
+    // The news go to those who promised this very number.
+    const view::Record& record = core_.record;
+    if (view->number > record.promised || (view->number == record.promised && view->coordinator != record.promised_to))
+        return;
     const auto& installed = participant_.installed();
     if (installed && *installed == *view && !participant_.frozen()) return on_chosen(*view);
     went_on_without(*view);
@@ -348,6 +352,8 @@ void Node::arm_watchdog(Duration after) {
     watchdog_ = core_.env.set_timer(after + std::chrono::milliseconds(core_.env.random() % 50), [this] {
         watchdog_ = {};
         if (coordinator_.running() || learner_.running()) return;
+        // It is this broker's own disk that the change waits for.
+        if (participant_.promising()) return arm_watchdog(kFrozenPatience);
         elector_.start(core_.self, known_endpoints(), "the view change did not end");
         if (!settled()) seek("the view change did not end");
     });
@@ -358,17 +364,24 @@ void Node::disarm_watchdog() {
     watchdog_ = {};
 }
 
-proto::ProbeResponse Node::on_probe(const proto::Probe&) {
+proto::ProbeResponse Node::on_probe(const proto::Probe& probe) {
     proto::ProbeResponse out;
-    // Who cannot promise must not be elected, nor counted on: to others it is not there.
-    if (!core_.has_room || left_ || core_.condemned()) return out;
     *out.mutable_node() = view::to_proto(core_.self);
     out.set_cluster_id(core_.record.cluster.value);
     out.set_promised(core_.record.promised.value);
     out.set_chosen(core_.record.chosen_number().value);
+    out.set_introduced(probe.token() != 0 && links_.has_introduced(probe.token()));
+    // Who cannot promise must not be elected, nor counted on: to others it is as good as not there.
+    out.set_outside(!core_.has_room || left_ || why_outside());
+    if (out.outside()) return out;
     out.set_serving(settled());
-    if (out.serving()) *out.mutable_leader() = view::to_proto(*serving_->find(serving_->coordinator));
+    if (out.serving()) {
+        *out.mutable_leader() = view::to_proto(*serving_->find(serving_->coordinator));
+        out.set_members(static_cast<std::uint32_t>(serving_->members.size()));
+    }
     out.set_has_history(has_history());
+    out.set_has_records(core_.streams.has_user_records());
+    out.set_coordinates(coordinator_.waits_for_disks());
     return out;
 }
 

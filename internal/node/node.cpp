@@ -26,10 +26,21 @@ Node::Node(env::Env& env, storage::Store& store, Settings settings, FatalHandler
       clocks_(env),
       core_{env, settings_, store, links_, streams_, clocks_, {}, {}, std::move(fatal)},
       watch_(env, settings_, links_, [this](NodeId member) { on_member_failed(member); }),
+      identity_check_(env, links_,
+                      {.known_runs = [this](NodeId id) { return known_runs(id); },
+                       .heard = [this](const view::Member& run) { return is_member(run) && !watch_.failed(run.id); }}),
+      introductions_(
+          env, identity_check_,
+          {.confirmed = [this](env::ConnectionId connection, const view::Member& from,
+                               Message message) { service_.on_broker(connection, from, std::move(message)); },
+           .is_member = [this](const view::Member& run) { return is_member(run); },
+           .twins = [this](const view::Member& later, const view::Member& earlier) { on_twins(later, earlier); },
+           .refused = [this](env::ConnectionId connection) { service_.close(connection); }}),
       participant_(core_, {.freeze = [this] { on_freeze(); },
                            .accepted = [this](const view::View& view) { on_accepted(view); },
                            .multicast_heard = [this] { return multicast_heard(); },
-                           .leaving = [this] { return left_ != nullptr || draining_; }}),
+                           .leaving = [this] { return left_ != nullptr || draining_; },
+                           .why_outside = [this] { return why_outside(); }}),
       coordinator_(
           core_, participant_,
           {.chosen = [this](const view::Plan& plan) { on_change_done(plan); },
@@ -43,20 +54,27 @@ Node::Node(env::Env& env, storage::Store& store, Settings settings, FatalHandler
                [this] {
                    if (!settled()) arm_watchdog(std::chrono::milliseconds(700));
                },
-           .describe = [this] { return on_probe({}); }}),
+           .describe = [this] { return on_probe({}); },
+           .twins =
+               [this](const view::Member& a, const view::Member& b) {
+                   if (a.id == core_.self.id) return meet_twin(a);
+                   on_twins(a, b);
+               }}),
       discovery_(env, settings_, links_,
                  {.describe = [this] { return describe_join(); },
                   .answer = [this] { return describe_answer(); },
                   .heard = [this](const Candidate& candidate) { on_candidate(candidate); },
-                  .found_leader = [this](const proto::JoinResponse& r) { on_leader_found(r); }}),
+                  .found_leader = [this](const proto::JoinResponse& r) { on_leader_found(r); },
+                  .twin = [this](const view::Member& twin) { on_twin_heard(twin); }}),
       learner_(core_,
                {.taught = [this](ClusterId cluster, const view::View& view,
                                  std::function<void()> recorded) { on_taught(cluster, view, std::move(recorded)); },
                 .gave_up = [this](const Error& error) { seek(error.message); },
                 .multicast_heard = [this] { return multicast_heard(); },
                 .conflict = [this](const std::string& text) { core_.condemn({ErrorCode::kConflict, text}); },
-                .stays_outside = [this] { return draining_ || left_ != nullptr; }}),
-      replicator_(core_, {.proves_chosen =
+                .stays_outside = [this] { return draining_ || left_ != nullptr || elsewhere_; }}),
+      replicator_(core_, {.unheard = [this] { return unheard(); },
+                          .proves_chosen =
                               [this](ViewNumber view) {
                                   const auto& installed = participant_.installed();
                                   if (installed && installed->number == view && !participant_.frozen())
@@ -116,6 +134,7 @@ void Node::start() {
         auto record = view::decode_record(core_.store.state()->view());
         if (record) core_.record = *std::move(record);
     }
+    if (settings_.new_identity) renew_identity();
     if (core_.record.node.value == 0) {
         if (core_.store.state_damaged())
             env.log().error(
@@ -145,6 +164,7 @@ void Node::start() {
                               settings_.http_port,
                               std::min<std::uint64_t>(settings_.window_bytes, limits.receive_buffer_bytes / 2),
                               static_cast<std::uint32_t>(limits.max_datagram_bytes)};
+    look_where_it_woke();
     // With the incarnation that the view names, the others take it for the member that it was.
     bool goes_on = protocol::planted(protocol::Bug::kRestartedOwner) && core_.record.accepted &&
                    core_.record.chosen == core_.record.accepted &&
@@ -152,6 +172,7 @@ void Node::start() {
     if (goes_on) core_.self.incarnation = core_.record.accepted->find(core_.record.node)->incarnation;
     topics_.reader().start();
     groups_.start();
+    links_.introduce_as(view::to_proto(core_.self));
     core_.persist([this, goes_on] {
         if (left_) return;  // it waited for room till then
         if (goes_on) participant_.go_on_after_restart();
@@ -179,15 +200,25 @@ const view::Member* Node::owner_of(StreamId stream) const {
     return serving_->find(stream == protocol::kMetadataStream ? serving_->coordinator : ring_.owner(stream));
 }
 
+std::optional<Error> Node::unheard() const {
+    if (!serving_ || watch_.majority_heard() || protocol::planted(protocol::Bug::kMinorityWrites)) return std::nullopt;
+    if (const Duration slept = watch_.slept(); slept.count() > 0 && watch_.majority_in_reach())
+        return Error{
+            ErrorCode::kNoQuorum,
+            fmt::format("this broker stood still for {:.1f} s, and takes no writes until a majority of view {} "
+                        "has answered it; retry",
+                        protocol::milliseconds(slept) / 1000, serving_->number)};
+    return Error{ErrorCode::kNoQuorum, fmt::format("no quorum: view {} has {} of {} members in reach", serving_->number,
+                                                   watch_.heard(), serving_->members.size())};
+}
+
 std::optional<Error> Node::history() const {
-    if (core_.condemned()) return Error{ErrorCode::kNoQuorum, "this broker takes no part: " + core_.record.verdict};
+    if (const auto why = why_outside()) return Error{ErrorCode::kNoQuorum, *why};
     if (!serving_ || participant_.frozen()) {
         if (!no_quorum_.empty()) return Error{ErrorCode::kNoQuorum, no_quorum_};
         if (!serving_) return Error{ErrorCode::kBusy, "this broker is not in a view yet; retry"};
     }
-    if (!watch_.majority_in_reach() && !protocol::planted(protocol::Bug::kMinorityWrites))
-        return Error{ErrorCode::kNoQuorum, fmt::format("no quorum: view {} has {} of {} members in reach",
-                                                       serving_->number, watch_.in_reach(), serving_->members.size())};
+    if (auto error = unheard()) return error;
     if (!serving()) return Error{ErrorCode::kBusy, fmt::format("view {} is changing; retry", serving_->number)};
     return std::nullopt;
 }
@@ -208,8 +239,7 @@ std::optional<Error> Node::refusal() const {
 
 void Node::on_frame(const env::ReceivedFrame& frame) {
     if (core_.self.id.value == 0) return;  // not started
-    if (frame.channel == env::Channel::kMulticast && multicast_heard_.size() < 256)
-        multicast_heard_[frame.header.sender] = core_.env.now();
+    if (frame.channel == env::Channel::kMulticast) note_multicast(frame.header.sender, frame.from);
     const auto parse = [&frame](auto& out) {
         return out.ParseFromArray(frame.payload.data(), static_cast<int>(frame.payload.size()));
     };
@@ -221,7 +251,8 @@ void Node::on_frame(const env::ReceivedFrame& frame) {
             if (proto::JoinResponse response; parse(response)) discovery_.on_join_response(response);
             break;
         case MessageType::kHeartbeat:
-            if (proto::Heartbeat heartbeat; parse(heartbeat)) on_peer_heartbeat(heartbeat, frame.from);
+            if (proto::Heartbeat heartbeat; parse(heartbeat) && is_known_at(NodeId{heartbeat.node()}, frame.from))
+                on_peer_heartbeat(heartbeat, frame.from);
             break;
         case MessageType::kReplicate:
             replicator_.on_frame(frame.header, frame.payload, frame.from);
@@ -230,11 +261,18 @@ void Node::on_frame(const env::ReceivedFrame& frame) {
             if (proto::Nack nack; parse(nack)) replicator_.on_nack(nack, frame.from);
             break;
         case MessageType::kNackGone:
-            if (proto::NackGone gone; parse(gone)) replicator_.on_nack_gone(gone, frame.header.sender);
+            if (proto::NackGone gone; parse(gone)) replicator_.on_nack_gone(gone, frame.header.sender, frame.from);
             break;
         default:
             break;
     }
+}
+
+// Strangers are of account only to who looks for a cluster, and never in the place of those that it knows.
+void Node::note_multicast(NodeId sender, Endpoint from) {
+    constexpr std::size_t kMaxStrangers = 256;
+    const bool looks_for_others = !participant_.installed() && multicast_heard_.size() < kMaxStrangers;
+    if (looks_for_others || is_known_at(sender, from)) multicast_heard_[sender] = core_.env.now();
 }
 
 void Node::on_peer_heartbeat(const proto::Heartbeat& heartbeat, Endpoint from) {
@@ -302,6 +340,7 @@ std::vector<NodeId> Node::multicast_heard() const {
 void Node::tick() {
     tick_timer_ = core_.env.set_timer(std::min(kTick, settings_.heartbeat), [this] { tick(); });
     const protocol::TimePoint now = core_.env.now();
+    watch_.awake();
     core_.store.tick(now);
     if (core_.store.failed()) return core_.fatal(Error{ErrorCode::kDisk, "the disk failed a write or a flush"});
     send_heartbeat(Beat::kRegular);

@@ -19,6 +19,8 @@
 #include "internal/node/discovery.h"
 #include "internal/node/elector.h"
 #include "internal/node/groups.h"
+#include "internal/node/identity_check.h"
+#include "internal/node/introductions.h"
 #include "internal/node/learner.h"
 #include "internal/node/orphans.h"
 #include "internal/node/participant.h"
@@ -73,6 +75,9 @@ public:
     Participant& participant() { return participant_; }
     Elector& elector() { return elector_; }
     const Watch& watch() const { return watch_; }
+    Introductions& introductions() { return introductions_; }
+    // This run of it is a member of the view that this broker is in.
+    bool is_member(const view::Member& run) const;
 
     // In a view known to be chosen, and not frozen. A newer view that is installed and not known to be chosen ends it.
     bool serving() const {
@@ -115,6 +120,20 @@ public:
     void on_peer_heartbeat(const proto::Heartbeat& heartbeat, Endpoint from);
 
 private:
+    // Who is who (identity.cpp).
+    std::vector<view::Member> known_runs(NodeId id) const;
+    bool is_known_at(NodeId id, Endpoint from) const;
+    void look_where_it_woke();
+    void renew_identity();
+    // Why this broker may neither be elected nor promise anything, if it may not.
+    std::optional<std::string> why_outside() const;
+    void on_twins(const view::Member& later, const view::Member& earlier);
+    void on_twin_heard(const view::Member& twin);
+    void meet_twin(const view::Member& twin);
+    void look_for_twin();
+    void on_restart_heard(const view::Member& claimed);
+    void ask_leader(Endpoint at);
+
     // Finding and making a cluster (finding.cpp).
     void seek(std::string_view reason);
     void seek_tick();
@@ -123,7 +142,8 @@ private:
     void on_election_won(const std::vector<view::Member>& ring, ClusterId lineage);
     void on_candidate(const Candidate& candidate);
     void on_leader_found(const proto::JoinResponse& response);
-    void follow(Endpoint leader, ClusterId cluster, bool leader_has_records);
+    // All that is said of the leader it has said itself.
+    void follow(Endpoint leader, ClusterId cluster, std::uint32_t members, bool leader_has_records);
     bool yields_to(ClusterId other, std::uint32_t other_members, bool other_has_records) const;
     void start_afresh(std::string_view why);
     proto::Join describe_join() const;
@@ -131,6 +151,7 @@ private:
     std::vector<Endpoint> known_endpoints() const;
     // `lineage`: 0 for a new one.
     void propose(std::vector<view::Member> invited, ClusterId lineage, std::string_view reason);
+    void begin_numbering_anew();
     void recover(const proto::Admin& request, proto::AdminResponse& out);
     void say_no_quorum(std::string text);
     void say_condemned() const;
@@ -168,8 +189,11 @@ private:
     void append_topic(const proto::TopicRecord& record, std::function<void(Result<void>)> done);
     void tick();
     enum class Beat : std::uint8_t { kRegular, kExtra };
+    // A majority of the view is silent by the clock now, or may be.
+    std::optional<Error> unheard() const;
     void send_heartbeat(Beat beat);
     std::vector<view::Member> repair_peers() const;
+    void note_multicast(NodeId sender, Endpoint from);
     std::vector<NodeId> multicast_heard() const;
     std::string_view role_of(NodeId member) const;
     bool outside() const;
@@ -181,6 +205,8 @@ private:
     Clocks clocks_;
     Core core_;
     Watch watch_;
+    IdentityCheck identity_check_;
+    Introductions introductions_;
     Participant participant_;
     Coordinator coordinator_;
     Elector elector_;
@@ -216,7 +242,13 @@ private:
     std::set<protocol::Incarnation> banned_;  // removed by an operator: this run of it stays out
     std::set<NodeId> leaving_;
     std::map<std::string, std::vector<std::function<void(Result<void>)>>>
-        creating_;  // topics whose record is on its way
+        creating_;                      // topics whose record is on its way
+    std::optional<view::Member> twin_;  // another broker of this identity, which was there before
+    protocol::TimePoint twin_asked_;
+    Said twins_said_;
+    bool elsewhere_{};                 // its data were last used on another machine
+    std::set<NodeId> restarts_asked_;  // members of which a new run was heard
+    std::set<Endpoint> asked_leaders_;
     bool draining_{};
     bool sealed_{};               // its records are being merged into another cluster: accepts no more
     ClusterId retired_from_;      // the lineage that it left when they were: it does not go back there

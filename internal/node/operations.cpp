@@ -23,6 +23,19 @@ proto::HandoverResponse Node::on_handover(const proto::Handover& request) {
     return out;
 }
 
+// Above every view that left something here: accepted, chosen, or written in a log. What was merely promised binds
+// nobody in the new lineage; it may be the last number there is.
+void Node::begin_numbering_anew() {
+    view::Record& record = core_.record;
+    record.promised = std::max(record.accepted_number(), record.chosen_number());
+    for (const auto& [id, stream] : core_.streams.all())
+        if (const auto& epochs = stream.log->epochs().entries(); !epochs.empty())
+            record.promised = std::max(record.promised, epochs.back().view);
+    record.promised_to = {};
+    record.promised_incarnation = {};
+    coordinator_.forget_numbers();
+}
+
 // A new lineage from what the survivors hold. Their accepted views still say whose log is the base; their quorums are
 // not asked for any more.
 void Node::recover(const proto::Admin& request, proto::AdminResponse& out) {
@@ -45,6 +58,7 @@ void Node::recover(const proto::Admin& request, proto::AdminResponse& out) {
     replicator_.stop("the cluster is being recovered");
     participant_.reset();
     serving_.reset();
+    begin_numbering_anew();
     core_.record.recover_as(ClusterId{request.cluster_id()});
     survivors_ = survivors;
     core_.persist([] {});

@@ -378,6 +378,7 @@ void OwnSession::on_nack(const proto::Nack& nack, Endpoint from) {
         out.set_view_id(view_.id.value);
         out.set_first_available(gone->value);
         out.set_sender(core_.self.id.value);
+        out.set_nonce(nack.nonce());
         if (from.port != 0) {
             const protocol::FrameHeader header{MessageType::kNackGone,
                                                0,

@@ -7,6 +7,19 @@
 
 namespace logstream::node {
 
+namespace {
+// No honest attempt of who was no member of this broker's views is that far ahead of it.
+constexpr std::uint64_t kMaxAhead = 1'000'000;
+constexpr Duration kDiskPatience = std::chrono::milliseconds(250);   // less than a coordinator waits for an answer
+constexpr Duration kFlushPatience = std::chrono::milliseconds(150);  // spent when a promise is on disk
+}  // namespace
+
+Participant::~Participant() {
+    if (!promise_) return;
+    core_.env.cancel_timer(promise_->patience);
+    core_.env.cancel_timer(promise_->flush_patience);
+}
+
 void Participant::stop_installing() {
     aligner_.reset();
     aligning_ = {};
@@ -28,20 +41,33 @@ void Participant::refuse(ViewNumber number, ErrorCode code, std::string text, co
     reply(out);
 }
 
+bool Participant::is_member_of_mine(NodeId node) const {
+    const view::Record& record = core_.record;
+    return node == core_.self.id || (record.accepted && record.accepted->has(node)) ||
+           (record.chosen && record.chosen->has(node));
+}
+
 void Participant::on_exchange(const proto::StateExchange& request, ExchangeReply reply) {
     const ViewNumber number{request.number()};
     const NodeId coordinator{request.coordinator().id()};
     const protocol::Incarnation incarnation{request.coordinator().incarnation()};
-    if (core_.condemned()) return refuse(number, ErrorCode::kBusy, core_.record.verdict, reply);
     if (core_.record.cluster.value != 0 && request.cluster_id() != core_.record.cluster.value)
         return refuse(number, ErrorCode::kWrongCluster, "this broker belongs to another lineage", reply);
+    if (const auto why = events_.why_outside()) return refuse(number, ErrorCode::kInvalid, *why, reply);
     if (const auto conflict = core_.record.views.conflict(view::take_names(request))) {
         std::string text = view::explain_conflict(*conflict, request.coordinator().name());
         if (conflict_said_.is_due(text, core_.env.now())) core_.env.log().error("VIEW exchange refused: {}", text);
         return refuse(number, ErrorCode::kConflict, std::move(text), reply);
     }
+    if (!is_member_of_mine(coordinator) && number > core_.record.greatest_number() + kMaxAhead)
+        return refuse(number, ErrorCode::kInvalid,
+                      fmt::format("number {} is further ahead than an unknown coordinator can be", number), reply);
     if (!core_.record.may_promise(number, coordinator, incarnation))
         return refuse(number, ErrorCode::kRefused, fmt::format("number {} is promised", core_.record.promised), reply);
+    if (promise_ && promise_->number == number && core_.record.promised == number) {
+        if (promise_->kept) return answer_exchange(number, reply);
+        return await_promise(std::move(reply));
+    }
     if (!frozen()) {
         frozen_at_ = core_.env.now();
         core_.env.log().info("VIEW freeze view={} for={}", installed_->number, number);
@@ -51,20 +77,57 @@ void Participant::on_exchange(const proto::StateExchange& request, ExchangeReply
     // entered with its first accepted view only, or this broker would wait for one that never came to be.
     if (!request.founds()) core_.record.cluster = ClusterId{request.cluster_id()};
     stop_installing();
+    begin_promise(number, std::move(reply));
     events_.freeze();
-    const auto promised = [this, number, reply] { flush_and_answer(number, reply); };
+    const auto promised = [this, promise = promises_] {
+        core_.when_still([this, promise] { flush_and_answer(promise); });
+    };
     if (protocol::planted(protocol::Bug::kPromiseNotPersisted)) return promised();
     core_.persist(promised);
 }
 
-// Everything appended so far becomes durable before it is reported, so that the log end covers all that was
-// acknowledged and cannot shrink. Nor may it shrink by a cut that began for an older view.
-void Participant::flush_and_answer(ViewNumber number, const ExchangeReply& reply) {
-    core_.when_still([this, number, reply] {
-        core_.store.flush([this, number, reply](Result<void> flushed) {
-            if (!flushed) return core_.fatal(flushed.error());
-            answer_exchange(number, reply);
-        });
+void Participant::begin_promise(ViewNumber number, ExchangeReply reply) {
+    if (promise_) {
+        core_.env.cancel_timer(promise_->patience);
+        core_.env.cancel_timer(promise_->flush_patience);
+        for (const ExchangeReply& waiting : std::exchange(promise_->waiting, {}))
+            refuse(promise_->number, ErrorCode::kRefused, fmt::format("number {} is promised", number), waiting);
+    }
+    promise_ = Promise{number, core_.env.now(), {}, {}, {}, false};
+    ++promises_;
+    await_promise(std::move(reply));
+}
+
+// Whoever waits is told before it gives up that it is the disk that takes so long, and asks again.
+void Participant::await_promise(ExchangeReply reply) {
+    promise_->waiting.push_back(std::move(reply));
+    if (promise_->patience.value != 0) return;
+    promise_->patience = core_.env.set_timer(kDiskPatience, [this] {
+        promise_->patience = {};
+        const std::string text =
+            fmt::format("the disk of {} is {}: its promise has been on its way there for {:.1f} s", core_.self.name,
+                        core_.has_room ? "slow" : "full", milliseconds(core_.env.now() - promise_->since) / 1000);
+        for (const ExchangeReply& waiting : std::exchange(promise_->waiting, {}))
+            refuse(promise_->number, ErrorCode::kBusy, text, waiting);
+    });
+}
+
+// What was appended becomes durable before it is reported, if that does not take long: what is reported is what is
+// durable then, which covers all that was acknowledged and cannot shrink. The rest is found where the base log is made.
+void Participant::flush_and_answer(std::uint64_t promise) {
+    if (promise != promises_) return;
+    const auto answer = [this, promise] {
+        if (promise != promises_ || std::exchange(promise_->kept, true)) return;
+        core_.env.cancel_timer(promise_->patience);
+        core_.env.cancel_timer(promise_->flush_patience);
+        promise_->patience = promise_->flush_patience = {};
+        for (const ExchangeReply& waiting : std::exchange(promise_->waiting, {}))
+            answer_exchange(promise_->number, waiting);
+    };
+    promise_->flush_patience = core_.env.set_timer(kFlushPatience, answer);
+    core_.store.flush([this, answer](const Result<void>& flushed) {
+        if (!flushed) return core_.fatal(flushed.error());
+        answer();
     });
 }
 

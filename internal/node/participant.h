@@ -21,11 +21,16 @@ public:
         std::function<void(const view::View&)> accepted;
         std::function<std::vector<NodeId>()> multicast_heard;
         std::function<bool()> leaving;
+        // Why this broker may promise nothing, if it may not.
+        std::function<std::optional<std::string>()> why_outside;
     };
     using ExchangeReply = std::function<void(const proto::StateExchangeResponse&)>;
     using InstallReply = std::function<void(const proto::ViewInstallAck&)>;
 
     Participant(Core& core, Events events) : core_(core), events_(std::move(events)) {}
+    ~Participant();
+    Participant(const Participant&) = delete;
+    Participant& operator=(const Participant&) = delete;
 
     void on_exchange(const proto::StateExchange& request, ExchangeReply reply);
     void on_install(const proto::ViewInstall& request, InstallReply reply);
@@ -44,12 +49,17 @@ public:
     // The view whose base log is being made; 0: none. Whoever makes this broker's logs those of another view stops that
     // first.
     ViewNumber installing() const { return aligner_ ? aligning_ : ViewNumber{}; }
+    // The promise given last is not on disk yet.
+    bool promising() const { return promise_ && !promise_->kept; }
     void stop_installing();
     // Forgets everything, with the record: the node starts afresh in another lineage.
     void reset();
 
 private:
-    void flush_and_answer(ViewNumber number, const ExchangeReply& reply);
+    bool is_member_of_mine(NodeId node) const;
+    void begin_promise(ViewNumber number, ExchangeReply reply);
+    void await_promise(ExchangeReply reply);
+    void flush_and_answer(std::uint64_t promise);
     void answer_exchange(ViewNumber number, const ExchangeReply& reply);
     void refuse(ViewNumber number, ErrorCode code, std::string text, const ExchangeReply& reply) const;
     void finish_install(const proto::ViewInstall& request, const view::View& view,
@@ -64,6 +74,16 @@ private:
     ViewNumber aligning_;  // the view that aligner_ works for
     std::vector<StreamId> unplanned_;
     std::uint64_t resets_{};
+    struct Promise {
+        ViewNumber number;
+        protocol::TimePoint since;
+        std::vector<ExchangeReply> waiting;
+        env::TimerId patience;        // until they are told that the disk is slow
+        env::TimerId flush_patience;  // until they are answered whatever is not flushed
+        bool kept{};                  // on disk, and answered
+    };
+    std::optional<Promise> promise_;  // given last by this run
+    std::uint64_t promises_{};        // counts them, so that what ends late knows that it is not for this one
     protocol::TimePoint frozen_at_;
     Said conflict_said_;
 };

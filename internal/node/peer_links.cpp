@@ -22,9 +22,28 @@ PeerLinks::Link& PeerLinks::link_to(Endpoint to) {
     if (link.connection.value == 0) {
         link.connection = env_.connect(to, kConnectTimeout, *this);
         link.up = false;
+        link.token = env_.random() | 1;
         by_connection_[link.connection] = to;
     }
     return link;
+}
+
+void PeerLinks::introduce_as(const proto::Member& self) {
+    self_ = self;
+    for (const auto& [to, link] : links_)
+        if (link.up) introduce(link);
+}
+
+void PeerLinks::introduce(const Link& link) {
+    if (self_.id() == 0) return;
+    proto::Introduction out;
+    *out.mutable_from() = self_;
+    out.set_token(link.token);
+    env_.send(link.connection, protocol::request(MessageType::kIntroduction, Correlation{}, out));
+}
+
+bool PeerLinks::has_introduced(std::uint64_t token) const {
+    return std::ranges::any_of(links_, [&](const auto& entry) { return entry.second.token == token; });
 }
 
 void PeerLinks::send(Endpoint to, OutMessage message) {
@@ -101,6 +120,7 @@ void PeerLinks::on_connected(env::ConnectionId connection) {
     if (at == by_connection_.end()) return;
     Link& link = links_[at->second];
     link.up = true;
+    introduce(link);
     for (OutMessage& message : std::exchange(link.waiting, {})) env_.send(connection, std::move(message));
 }
 

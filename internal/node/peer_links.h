@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "internal/env/env.h"
+#include "logstream.pb.h"
 
 namespace logstream::node {
 
@@ -27,6 +28,10 @@ public:
     PeerLinks(const PeerLinks&) = delete;
     PeerLinks& operator=(const PeerLinks&) = delete;
 
+    // Who this broker is: said first on each link, and again on those that are up.
+    void introduce_as(const proto::Member& self);
+    // Is there a link whose introduction has this token? It is how others learn who is at the other end of it.
+    bool has_introduced(std::uint64_t token) const;
     // One-way. What cannot be delivered is lost: the protocols above repeat what matters.
     void send(Endpoint to, OutMessage message);
     // Exactly one call of `handler`, from the loop: the response, or kNetwork or kTimeout.
@@ -48,11 +53,13 @@ private:
     struct Link {
         env::ConnectionId connection;
         bool up{};
+        std::uint64_t token{};            // of its introduction
         protocol::TimePoint heard;        // when the last message came
         std::vector<OutMessage> waiting;  // until the connection is up
         std::map<Correlation, Request> requests;
     };
 
+    void introduce(const Link& link);
     void submit(Endpoint to, OutMessage message, Duration timeout, ReplyHandler handler);
     Link& link_to(Endpoint to);
     void finish(Endpoint to, Correlation correlation, protocol::Result<Message> result);
@@ -65,6 +72,7 @@ private:
 
     env::Env& env_;
     LostHandler on_lost_;
+    proto::Member self_;  // id 0: not known yet
     std::map<Endpoint, Link> links_;
     std::unordered_map<env::ConnectionId, Endpoint> by_connection_;
     std::uint64_t last_correlation_{};

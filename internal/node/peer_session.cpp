@@ -27,6 +27,7 @@ PeerSession::PeerSession(Core& core, const view::View& view, const view::Member&
       coalescer_({.first_sequence = view.first_sequence,
                   .frames = std::clamp<std::size_t>(view.window_bytes / view.frame_bytes / 8, 1, 64)}),
       source_(address_of(sender)),
+      nonce_(core.env.random()),
       applied_(replication::before(view.first_sequence)),
       flush_asked_(applied_) {}
 
@@ -86,8 +87,10 @@ void PeerSession::on_position(Sequence last_sent, Sequence committed, Endpoint f
     schedule_settle();
 }
 
-void PeerSession::on_nack_gone(Sequence first_available) {
-    if (window_.is_cut_off(first_available)) broken_("frames that this broker lacks are gone at their owner");
+void PeerSession::on_nack_gone(const proto::NackGone& gone) {
+    const bool answers_ours = gone.nonce() == nonce_ && window_.has_gap();
+    if (answers_ours && window_.is_cut_off(Sequence{gone.first_available()}))
+        broken_("frames that this broker lacks are gone at their owner");
 }
 
 // At the end of this turn of the loop: one flush, one NACK, one acknowledgement for all that the turn brought.
@@ -140,6 +143,7 @@ void PeerSession::send_nack(const std::vector<replication::SequenceRange>& range
     nack.set_view_id(view_id_.value);
     nack.set_node(core_.self.id.value);
     nack.set_incarnation(core_.self.incarnation.value);
+    nack.set_nonce(nonce_);
     for (const replication::SequenceRange& range : ranges) {
         proto::SequenceRange& out = *nack.add_ranges();
         out.set_first(range.first.value);

@@ -28,7 +28,7 @@ public:
     void end();
 
     void on_frame(const protocol::FrameHeader& header, const protocol::Bytes& payload, Endpoint from);
-    void on_nack_gone(Sequence first_available);
+    void on_nack_gone(const proto::NackGone& gone);
     // The sender's heartbeat: how far it is, what is committed.
     void on_position(Sequence last_sent, Sequence committed, Endpoint from);
 
@@ -59,6 +59,7 @@ private:
     replication::AckCoalescer coalescer_;
     std::vector<replication::DeliveredMessage> delivered_;  // scratch
     Endpoint source_;                                       // where its frames come from: NACKs go there
+    std::uint64_t nonce_;                                   // in each NACK: only the owner can answer it
     Sequence applied_;
     Sequence flush_asked_;
     env::TimerId settle_timer_;

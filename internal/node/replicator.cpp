@@ -26,6 +26,11 @@ struct Replicator::State {
     bool is_of_member(const auto& message) const {
         return is_of_view(message) && view->has(NodeId{message.node()}, protocol::Incarnation{message.incarnation()});
     }
+    bool is_from(NodeId member, Endpoint from) const {
+        if (protocol::planted(protocol::Bug::kStrangersBelieved) || from.port == 0) return true;
+        const view::Member* known = view->find(member);
+        return known != nullptr && address_of(*known) == from;
+    }
 };
 
 Replicator::Replicator(Core& core, Events events)
@@ -69,20 +74,26 @@ void Replicator::stop(const std::string& reason) {
     s.core.env.set_timer(Duration{0}, [this] { state_->ended.clear(); });
 }
 
+std::optional<Error> Replicator::may_not_append() const {
+    if (!state_->serving) return Error{ErrorCode::kBusy, "the view is changing; retry"};
+    return state_->events.unheard();
+}
+
 void Replicator::produce(Stream& stream, protocol::Bytes batch, proto::Acks acks, ProduceHandler done) {
-    if (!state_->serving) return done(protocol::fail(ErrorCode::kBusy, "the view is changing; retry"));
+    if (const auto error = may_not_append()) return done(std::unexpected(*error));
     state_->own->produce(stream, std::move(batch), acks, std::move(done));
 }
 
 void Replicator::produce_orphan(Stream& stream, const protocol::BatchView& batch, const OrphanOrigin& origin,
                                 ProduceHandler done) {
-    if (!state_->serving) return done(protocol::fail(ErrorCode::kBusy, "the view is changing; retry"));
+    if (const auto error = may_not_append()) return done(std::unexpected(*error));
     state_->own->produce_orphan(stream, batch, origin, std::move(done));
 }
 
 void Replicator::on_frame(const protocol::FrameHeader& header, const protocol::Bytes& payload, Endpoint from) {
     State& s = *state_;
-    if (!s.view || header.view != s.view->number || header.view_id != s.view->id || !s.peers.contains(header.sender)) {
+    if (!s.view || header.view != s.view->number || header.view_id != s.view->id || !s.peers.contains(header.sender) ||
+        !s.is_from(header.sender, from)) {
         ++s.counters.frames_dropped;
         return;
     }
@@ -104,16 +115,16 @@ void Replicator::on_heartbeat(const proto::Heartbeat& heartbeat, Endpoint from) 
 
 void Replicator::on_nack(const proto::Nack& nack, Endpoint from) {
     State& s = *state_;
-    if (!s.own || !s.is_of_member(nack)) return;
+    if (!s.own || !s.is_of_member(nack) || !s.is_from(NodeId{nack.node()}, from)) return;
     ++s.counters.nacks_received;
     s.own->on_nack(nack, from);
 }
 
-void Replicator::on_nack_gone(const proto::NackGone& gone, NodeId sender) {
+void Replicator::on_nack_gone(const proto::NackGone& gone, NodeId sender, Endpoint from) {
     State& s = *state_;
-    if (!s.is_of_view(gone)) return;
-    const auto peer = s.peers.find(sender.value != 0 ? sender : NodeId{gone.sender()});
-    if (peer != s.peers.end()) peer->second->on_nack_gone(Sequence{gone.first_available()});
+    if (!s.is_of_view(gone) || !s.is_from(sender, from)) return;
+    const auto peer = s.peers.find(sender);
+    if (peer != s.peers.end()) peer->second->on_nack_gone(gone);
 }
 
 void Replicator::on_ack(const proto::ReplicateAck& ack) {

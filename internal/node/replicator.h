@@ -18,6 +18,8 @@ struct OrphanOrigin {
 class Replicator {
 public:
     struct Events {
+        // Why nothing may be appended now, whatever was believed a moment ago, if it may not.
+        std::function<std::optional<Error>()> unheard;
         // A frame or heartbeat of this view arrived from one who knows it to be chosen.
         std::function<void(ViewNumber)> proves_chosen;
         // The member has stayed behind longer than slow_member_timeout.
@@ -59,9 +61,11 @@ public:
     void produce_orphan(Stream& stream, const protocol::BatchView& batch, const OrphanOrigin& origin,
                         ProduceHandler done);
 
+    // `from`: where a datagram came from, which must be where the member is that it names; port 0: it came on that
+    // member's own connection.
     void on_frame(const protocol::FrameHeader& header, const protocol::Bytes& payload, Endpoint from);
     void on_nack(const proto::Nack& nack, Endpoint from);
-    void on_nack_gone(const proto::NackGone& gone, NodeId sender);
+    void on_nack_gone(const proto::NackGone& gone, NodeId sender, Endpoint from);
     void on_ack(const proto::ReplicateAck& ack);
     void on_heartbeat(const proto::Heartbeat& heartbeat, Endpoint from);
     // Adds this node's positions.
@@ -72,6 +76,8 @@ public:
     const Counters& counters() const;
 
 private:
+    std::optional<Error> may_not_append() const;
+
     struct State;
     std::unique_ptr<State> state_;
 };

@@ -27,7 +27,16 @@ Service::Service(Node& node) : node_(node), core_(node.core()), door_(core_.sett
     core_.streams.on_advanced([this](Stream& stream) { wake(stream); });
 }
 
-void Service::on_closed(env::ConnectionId connection, const Error&) { refused_.erase(connection); }
+void Service::on_closed(env::ConnectionId connection, const Error&) {
+    refused_.erase(connection);
+    node_.introductions().forget(connection);
+}
+
+void Service::close(env::ConnectionId connection) {
+    core_.env.close(connection);
+    refused_.erase(connection);
+    node_.introductions().forget(connection);
+}
 
 std::size_t Service::waiting_fetches() const {
     std::size_t count = 0;
@@ -53,84 +62,10 @@ std::optional<Error> Service::wrong_cluster(std::uint64_t cluster_id) const {
                              to_string(core_.record.cluster), protocol::hex(cluster_id))};
 }
 
-void Service::on_message(env::ConnectionId connection, Message message) {
-    if (message.is_response()) return;
-    refused_.try_emplace(connection);
-    const Caller caller{connection, message.type, message.correlation};
-    if (!on_broker(caller, message)) on_client(caller, message);
-}
-
-bool Service::on_broker(const Caller& caller, Message& message) {
-    const auto parsed = [&](auto& request) {
-        if (message.parse(request)) return true;
-        core_.env.close(caller.connection);
-        return false;
-    };
-    switch (message.type) {
-        case MessageType::kJoin:
-            if (proto::Join m; parsed(m)) answer(caller, node_.on_join(m, core_.env.peer_of(caller.connection)));
-            return true;
-        case MessageType::kProbe:
-            if (proto::Probe m; parsed(m)) answer(caller, node_.on_probe(m));
-            return true;
-        case MessageType::kElection:
-            if (proto::Election m; parsed(m)) {
-                answer(caller, proto::Probe{});  // received: the sender knows its successor lives
-                node_.on_election(m);
-            }
-            return true;
-        case MessageType::kStateExchange:
-            if (proto::StateExchange m; parsed(m))
-                node_.participant().on_exchange(m, [this, caller](const auto& response) { answer(caller, response); });
-            return true;
-        case MessageType::kViewInstall:
-            if (proto::ViewInstall m; parsed(m))
-                node_.participant().on_install(m, [this, caller](const auto& response) { answer(caller, response); });
-            return true;
-        case MessageType::kViewChosen:
-            if (proto::ViewChosen m; parsed(m)) node_.on_view_chosen(m);
-            return true;
-        case MessageType::kLearn:
-            if (proto::Learn m; parsed(m)) answer(caller, node_.on_learn(m));
-            return true;
-        case MessageType::kSummary:
-            if (proto::Summary m; parsed(m)) answer(caller, node_.on_summary(m));
-            return true;
-        case MessageType::kHandover:
-            if (proto::Handover m; parsed(m)) answer(caller, node_.on_handover(m));
-            return true;
-        case MessageType::kPeerReport:
-            if (proto::PeerReport m; parsed(m)) node_.on_peer_report(m);
-            return true;
-        case MessageType::kHeartbeat:
-            if (proto::Heartbeat m; parsed(m)) node_.on_peer_heartbeat(m, {});
-            return true;
-        case MessageType::kReplicateAck:
-            if (proto::ReplicateAck m; parsed(m)) node_.replicator().on_ack(m);
-            return true;
-        case MessageType::kReplicate: {
-            auto frame = protocol::decode_frame(message.body.span());
-            if (frame) node_.replicator().on_frame(frame->header, message.body.from(frame->payload_begin), {});
-            return true;
-        }
-        case MessageType::kNack:
-            if (proto::Nack m; parsed(m)) node_.replicator().on_nack(m, {});
-            return true;
-        case MessageType::kNackGone:
-            if (proto::NackGone m; parsed(m)) node_.replicator().on_nack_gone(m, NodeId{});
-            return true;
-        case MessageType::kOrphan:
-            if (proto::Orphan m; parsed(m)) on_orphan(caller, m, message.body);
-            return true;
-        default:
-            return false;
-    }
-}
-
 void Service::on_client(const Caller& caller, Message& message) {
     const auto parsed = [&](auto& request) {
         if (message.parse(request)) return true;
-        core_.env.close(caller.connection);
+        close(caller.connection);
         return false;
     };
     switch (message.type) {
@@ -171,8 +106,7 @@ void Service::on_client(const Caller& caller, Message& message) {
             break;
         default:
             core_.env.log().warn("CLIENT sent a message of unknown type {}; closed", static_cast<int>(message.type));
-            core_.env.close(caller.connection);
-            refused_.erase(caller.connection);
+            close(caller.connection);
     }
 }
 

@@ -27,6 +27,10 @@ public:
     // About every 100 ms: who waits for records of an owner that has lost its quorum is told.
     void tick();
 
+    // A message of a broker that is who it says it is.
+    void on_broker(env::ConnectionId connection, const view::Member& from, Message message);
+    void close(env::ConnectionId connection);
+
     void on_connected(env::ConnectionId) override {}
     void on_message(env::ConnectionId connection, Message message) override;
     void on_closed(env::ConnectionId connection, const Error& reason) override;
@@ -58,7 +62,8 @@ private:
     std::optional<Error> wrong_cluster(std::uint64_t cluster_id) const;
 
     void on_client(const Caller& caller, Message& message);
-    bool on_broker(const Caller& caller, Message& message);
+    // What anybody may ask of a broker; false: it is none of that.
+    bool on_question(const Caller& caller, Message& message);
 
     void on_metadata(const Caller& caller, const proto::Metadata& request);
     void on_produce(const Caller& caller, const proto::Produce& request, protocol::Bytes body);

@@ -15,6 +15,10 @@ namespace logstream::node {
 using protocol::Duration;
 using protocol::TimePoint;
 
+// What tells a broker from a copy of it: the machine that it runs on, or nothing, because whoever attaches the volume
+// with its data sees to it that there is one.
+enum class Identity : std::uint8_t { kMachine, kVolume };
+
 enum class Transport : std::uint8_t { kAuto, kMulticast, kTcp };
 // What becomes of a batch with a record whose timestamp is further from this broker's clock than the range allows.
 enum class TimestampPolicy : std::uint8_t {
@@ -31,6 +35,11 @@ struct Settings {
     std::string data_dir;         // for status only
     std::string fsync = "group";  // for status; the store does it
     bool loses_unflushed{};       // fsync is interval or never: an unclean machine restart may lose acknowledged bytes
+
+    Identity identity = Identity::kMachine;
+    std::string machine;  // this one; empty: not known
+    bool moved{};         // an operator says that the data came here from another machine for good
+    bool new_identity{};  // … or that they are a copy: this is another broker from now on
 
     std::uint32_t expect = 1;  // bootstrap waits for this many new brokers
     Duration discovery_timeout = std::chrono::seconds(1);

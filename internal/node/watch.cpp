@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "internal/protocol/planted.h"
+
 namespace logstream::node {
 
 using failure::Verdict;
@@ -16,7 +18,14 @@ constexpr Duration kDrain = std::chrono::milliseconds(20);
 }  // namespace
 
 Watch::Watch(env::Env& env, const Settings& settings, PeerLinks& links, FailedHandler on_failed)
-    : env_(env), settings_(settings), links_(links), on_failed_(std::move(on_failed)) {}
+    : env_(env), settings_(settings), links_(links), on_failed_(std::move(on_failed)), awake_at_(env.now()) {
+    // Half of the time that a detector takes at the least.
+    const protocol::TimePoint now = env.now();
+    const failure::PhiDetector fresh(options(), now);
+    protocol::TimePoint failed = now;
+    while (fresh.verdict(failed) != Verdict::kFailed) failed = fresh.next_change(failed);
+    patience_ = (failed - now) / 2;
+}
 
 Watch::~Watch() { env_.cancel_timer(timer_); }
 
@@ -31,7 +40,10 @@ failure::PhiDetector::Options Watch::options() const {
 }
 
 void Watch::watch(const view::View& view, const view::Member& self) {
+    awake();
+    const bool in_doubt = slept().count() > 0;
     self_ = self;
+    view_ = view.number;
     std::map<NodeId, Peer> kept;
     for (const view::Member& member : view.members) {
         if (member.id == self.id) continue;
@@ -47,7 +59,64 @@ void Watch::watch(const view::View& view, const view::Member& self) {
         }
     }
     peers_ = std::move(kept);
+    for (auto& [id, peer] : peers_) {
+        peer.doubtful = in_doubt;
+        peer.asked = false;
+    }
     arm();
+}
+
+void Watch::awake() {
+    const protocol::TimePoint now = env_.now();
+    const Duration pause = now - std::exchange(awake_at_, now);
+    if (pause > patience_) {
+        ++pauses_;
+        slept_ = pause;
+        for (auto& [id, peer] : peers_) {
+            peer.doubtful = true;
+            peer.asked = false;
+        }
+    }
+    ask_doubtful();
+}
+
+void Watch::ask_doubtful() {
+    for (auto& [id, peer] : peers_) {
+        if (!peer.doubtful || std::exchange(peer.asked, true)) continue;
+        proto::Probe probe;
+        *probe.mutable_from() = view::to_proto(self_);
+        links_.request(Endpoint{peer.member.ip, peer.member.port}, MessageType::kProbe, probe, kProbeTimeout,
+                       [this, member = id, incarnation = peer.member.incarnation, view = view_,
+                        pauses = pauses_](const protocol::Result<Message>& reply) {
+                           // The answer itself may have come before another pause.
+                           if (env_.now() - awake_at_ > patience_ || pauses != pauses_ || view != view_) return;
+                           const auto found = peers_.find(member);
+                           if (found == peers_.end() || found->second.member.incarnation != incarnation) return;
+                           proto::ProbeResponse response;
+                           const bool same_run =
+                               reply && reply->parse(response) && response.node().incarnation() == incarnation.value;
+                           found->second.asked = false;
+                           if (same_run && response.promised() <= view.value) found->second.doubtful = false;
+                       });
+    }
+}
+
+std::size_t Watch::heard() const {
+    const protocol::TimePoint now = env_.now();
+    const bool sleeper = protocol::planted(protocol::Bug::kSleeperAccepts);
+    if (!sleeper && now - awake_at_ > patience_) return 1;
+    return 1 + static_cast<std::size_t>(std::ranges::count_if(peers_, [&](const auto& entry) {
+               const Peer& peer = entry.second;
+               if (peer.told == Verdict::kFailed || sleeper) return peer.told != Verdict::kFailed;
+               return !peer.doubtful && peer.detector.verdict(now) != Verdict::kFailed;
+           }));
+}
+
+Duration Watch::slept() const {
+    const Duration pause = env_.now() - awake_at_;
+    if (pause > patience_) return pause;
+    const auto sure = std::ranges::count_if(peers_, [](const auto& entry) { return !entry.second.doubtful; });
+    return (1 + static_cast<std::size_t>(sure)) * 2 > peers_.size() + 1 ? Duration{} : slept_;
 }
 
 void Watch::heartbeat(NodeId member) {
@@ -69,7 +138,8 @@ void Watch::link_lost(Endpoint address) {
             const auto again = peers_.find(member);
             if (again == peers_.end() || again->second.member.incarnation != incarnation) return;
             proto::ProbeResponse response;
-            const bool same_run = reply && reply->parse(response) && response.node().incarnation() == incarnation.value;
+            const bool same_run = reply && reply->parse(response) && !response.outside() &&
+                                  response.node().incarnation() == incarnation.value;
             // Silence is left to the detector; a refused connection or another run at this address is certain.
             if (!same_run && (reply || reply.error().code == protocol::ErrorCode::kNetwork))
                 judge(again->second, Verdict::kFailed);

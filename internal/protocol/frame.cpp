@@ -55,6 +55,8 @@ std::string_view to_string(MessageType type) {
             return "ORPHAN";
         case MessageType::kPeerReport:
             return "PEER_REPORT";
+        case MessageType::kIntroduction:
+            return "INTRODUCTION";
         case MessageType::kMetadata:
             return "METADATA";
         case MessageType::kProduce:

@@ -70,6 +70,7 @@ enum class MessageType : std::uint8_t {
     kHandover = 24,
     kOrphan = 25,
     kPeerReport = 26,
+    kIntroduction = 27,
     // clients and brokers, TCP
     kMetadata = 32,
     kProduce = 33,

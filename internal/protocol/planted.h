@@ -35,6 +35,10 @@ enum class Bug : std::uint8_t {
     kGrantedWhileHeld,        // a partition goes to its new reader before the old one has stopped
     kHandoverSkips,           // a new reader begins one record behind what was committed
     kMinorityReads,           // a broker without a quorum answers readers as its owner, and they never compare views
+    kTwinsTolerated,          // another run of an identity is not asked whether it still runs
+    kCopiesVote,              // a folder that wakes on another machine goes on as if it were at home
+    kStrangersBelieved,       // who speaks for a broker is not asked whether it is that broker
+    kSleeperAccepts,          // who slept takes writes before it has heard the others
     kCount,
 };
 

@@ -110,6 +110,10 @@ public:
     // The write lane: groups are carried out in the order submitted, one operation after another.
     virtual void submit(std::vector<DiskOp> ops, GroupCallback callback) = 0;
 
+    // Beside the write lane, in order among themselves: for what must not wait for a long group. ReplaceOp and RemoveOp
+    // of files that no other lane touches.
+    virtual void submit_beside(std::vector<DiskOp> ops, GroupCallback callback) = 0;
+
     // The read lane: in order among themselves, at the same time as writes.
     // Up to `length` bytes; fewer at the end of the file.
     virtual void read(const std::string& path, std::uint64_t position, std::size_t length, ReadCallback callback) = 0;

@@ -133,6 +133,11 @@ void FakeDisk::submit(std::vector<DiskOp> ops, GroupCallback callback) {
     if (on_work_) on_work_(Lane::kWrite);
 }
 
+void FakeDisk::submit_beside(std::vector<DiskOp> ops, GroupCallback callback) {
+    beside_.push_back({std::move(ops), std::move(callback)});
+    if (on_work_) on_work_(Lane::kBeside);
+}
+
 void FakeDisk::read(const std::string& path, std::uint64_t position, std::size_t length, ReadCallback callback) {
     reads_.push_back({path, position, length, std::move(callback)});
     if (on_work_) on_work_(Lane::kRead);
@@ -147,6 +152,8 @@ bool FakeDisk::pending(Lane lane) const {
     switch (lane) {
         case Lane::kWrite:
             return !writes_.empty();
+        case Lane::kBeside:
+            return !beside_.empty();
         case Lane::kRead:
             return !reads_.empty();
         case Lane::kPost:
@@ -155,17 +162,23 @@ bool FakeDisk::pending(Lane lane) const {
     return false;
 }
 
+void FakeDisk::step_group(std::deque<Group>& groups) {
+    Group group = std::move(groups.front());
+    groups.pop_front();
+    ++groups_;
+    GroupResult result = run_group(std::move(group.ops));
+    group.callback(std::move(result));
+}
+
 bool FakeDisk::step(Lane lane) {
     if (!pending(lane)) return false;
     switch (lane) {
-        case Lane::kWrite: {
-            Group group = std::move(writes_.front());
-            writes_.pop_front();
-            ++groups_;
-            GroupResult result = run_group(std::move(group.ops));
-            group.callback(std::move(result));
+        case Lane::kWrite:
+            step_group(writes_);
             break;
-        }
+        case Lane::kBeside:
+            step_group(beside_);
+            break;
         case Lane::kRead: {
             Read read = std::move(reads_.front());
             reads_.pop_front();
@@ -183,15 +196,15 @@ bool FakeDisk::step(Lane lane) {
 }
 
 bool FakeDisk::step_any() {
-    const std::uint64_t first = draw(3);
-    for (std::uint64_t i = 0; i < 3; ++i) {
-        if (step(static_cast<Lane>((first + i) % 3))) return true;
+    const std::uint64_t first = draw(kLanes);
+    for (std::uint64_t i = 0; i < kLanes; ++i) {
+        if (step(static_cast<Lane>((first + i) % kLanes))) return true;
     }
     return false;
 }
 
 void FakeDisk::run() {
-    while (step(Lane::kPost) || step(Lane::kRead) || step(Lane::kWrite)) {
+    while (step(Lane::kPost) || step(Lane::kRead) || step(Lane::kBeside) || step(Lane::kWrite)) {
     }
 }
 
@@ -361,16 +374,32 @@ void FakeDisk::tear_one(const DiskOp& op) {
     }
 }
 
-void FakeDisk::crash(Crash kind) {
-    if (!writes_.empty()) {
-        const auto ops = std::move(writes_.front().ops);
-        const std::uint64_t whole = draw(ops.size() + 1);
-        for (std::uint64_t i = 0; i < whole; ++i) {
-            if (!run_op(ops[i])) break;
-        }
-        if (whole < ops.size()) tear_one(ops[whole]);
+// Of what is under way some is done, and one operation in part.
+void FakeDisk::tear_first(std::deque<Group>& groups) {
+    if (groups.empty()) return;
+    const auto ops = std::move(groups.front().ops);
+    groups.clear();
+    const std::uint64_t whole = draw(ops.size() + 1);
+    for (std::uint64_t i = 0; i < whole; ++i) {
+        if (!run_op(ops[i])) break;
     }
-    writes_.clear();
+    if (whole < ops.size()) tear_one(ops[whole]);
+}
+
+FakeDisk::NodePtr FakeDisk::copy_of(const Node& node) {
+    auto copy = std::make_shared<Node>();
+    copy->is_dir = node.is_dir;
+    copy->now = copy->flushed = node.now;
+    for (const auto& [name, child] : node.names) copy->names[name] = copy_of(*child);
+    copy->flushed_names = copy->names;
+    return copy;
+}
+
+void FakeDisk::copy_from(const FakeDisk& other) { root_ = copy_of(*other.root_); }
+
+void FakeDisk::crash(Crash kind) {
+    tear_first(writes_);
+    tear_first(beside_);
     reads_.clear();
     posts_.clear();
     locks_.clear();

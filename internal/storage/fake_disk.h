@@ -24,7 +24,8 @@ namespace logstream::storage {
 
 class FakeDisk final : public Disk {
 public:
-    enum class Lane : std::uint8_t { kWrite, kRead, kPost };
+    enum class Lane : std::uint8_t { kWrite, kBeside, kRead, kPost };
+    static constexpr std::uint64_t kLanes = 4;
     enum class Crash : std::uint8_t { kProcess, kMachine };
 
     explicit FakeDisk(std::uint64_t seed = 1) : random_(seed) {}
@@ -35,6 +36,7 @@ public:
     GroupResult run_now(std::vector<DiskOp> ops) override;
     std::string boot_id() override { return "boot-" + std::to_string(boot_); }
     void submit(std::vector<DiskOp> ops, GroupCallback callback) override;
+    void submit_beside(std::vector<DiskOp> ops, GroupCallback callback) override;
     void read(const std::string& path, std::uint64_t position, std::size_t length, ReadCallback callback) override;
     void post(std::move_only_function<void()> task) override;
     std::uint64_t free_bytes() override;
@@ -76,6 +78,8 @@ public:
     std::vector<std::byte> content(const std::string& path) const;
     // Puts a file there, flushed; its directory exists.
     void put(const std::string& path, std::vector<std::byte> content);
+    // Becomes a copy of all that the other disk holds now, flushed.
+    void copy_from(const FakeDisk& other);
     std::uint64_t flushes() const { return flushes_; }
     std::uint64_t groups() const { return groups_; }
 
@@ -118,6 +122,9 @@ private:
     void set_names(const std::string& dir, NameChange change);
     std::uint64_t used() const;
     std::uint64_t draw(std::uint64_t below) { return below == 0 ? 0 : random_() % below; }
+    static NodePtr copy_of(const Node& node);
+    void step_group(std::deque<Group>& groups);
+    void tear_first(std::deque<Group>& groups);
     GroupResult run_group(std::vector<DiskOp> ops);
     Result<void> run_op(const DiskOp& op);
     Result<void> run(const WriteOp& op);
@@ -146,6 +153,7 @@ private:
     }();
     std::set<std::string> locks_;
     std::deque<Group> writes_;
+    std::deque<Group> beside_;
     std::deque<Read> reads_;
     std::deque<std::move_only_function<void()>> posts_;
     std::function<void(Lane)> on_work_;

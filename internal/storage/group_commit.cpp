@@ -140,6 +140,24 @@ void GroupCommit::urgent(std::vector<DiskOp> ops, FlushCallback callback) {
     pump();
 }
 
+void GroupCommit::beside(std::vector<DiskOp> ops, FlushCallback callback) {
+    if (failed()) {
+        disk_.post([callback = std::move(callback), error = *failure_]() mutable {
+            callback(std::unexpected(std::move(error)));
+        });
+        return;
+    }
+    ++beside_in_flight_;
+    disk_.submit_beside(std::move(ops), [this, alive = std::weak_ptr(alive_),
+                                         callback = std::move(callback)](const GroupResult& result) mutable {
+        if (!alive.lock()) return;
+        --beside_in_flight_;
+        const bool broken = !result.status && result.status.error().code != ErrorCode::kDiskFull;
+        if (broken && !failed()) fail_all(result.status.error());
+        callback(result.status);
+    });
+}
+
 void GroupCommit::background(std::vector<DiskOp> ops, FlushCallback callback) {
     if (failed()) {
         disk_.post([callback = std::move(callback), error = *failure_]() mutable {
@@ -437,7 +455,8 @@ bool GroupCommit::has_room(Claim claim, std::uint64_t bytes) const {
 }
 
 bool GroupCommit::idle() const {
-    return in_flight_ == InFlight::kNone && queue_.empty() && group_.empty() && urgent_.empty() && background_.empty();
+    return in_flight_ == InFlight::kNone && beside_in_flight_ == 0 && queue_.empty() && group_.empty() &&
+           urgent_.empty() && background_.empty();
 }
 
 }  // namespace logstream::storage

@@ -1,6 +1,6 @@
 // Group commit: gathers what the streams write into groups, one in flight at a time, and ends a group with the flush
 // that the policy asks for. Everything that goes to the disk's write lane passes here, so it also decides what goes
-// next: urgent work (node state, orphans), then data, then background work (compaction, retention), one group each.
+// next: urgent work (orphans), then data, then background work (compaction, retention), one group each.
 #pragma once
 
 #include <spdlog/logger.h>
@@ -67,6 +67,8 @@ public:
     // Next in line, whatever the state of the data queue. kDiskFull comes back to the caller; another error is a
     // failure of the store, too.
     void urgent(std::vector<DiskOp> ops, FlushCallback callback);
+    // Beside all that (see Disk::submit_beside). Errors as for `urgent`.
+    void beside(std::vector<DiskOp> ops, FlushCallback callback);
     // When nothing else waits, and now and then if something always does. Errors come back to the caller only.
     void background(std::vector<DiskOp> ops, FlushCallback callback);
 
@@ -153,6 +155,7 @@ private:
     std::deque<Other> urgent_;
     std::deque<Other> background_;
     InFlight in_flight_{InFlight::kNone};
+    std::size_t beside_in_flight_{0};
     unsigned data_groups_in_a_row_{0};
 
     std::set<std::string> dirty_files_;  // written since their last flush

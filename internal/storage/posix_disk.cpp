@@ -143,12 +143,14 @@ PosixDisk::PosixDisk(Post post, std::uint64_t page_cache_bytes)
       written_pages_(page_cache_bytes),
       read_handles_(kReadHandles) {
     writer_.thread = std::thread([this] { writer_.run(); });
+    beside_.thread = std::thread([this] { beside_.run(); });
     reader_.thread = std::thread([this] { reader_.run(); });
     cleaner_.thread = std::thread([this] { cleaner_.run(); });
 }
 
 PosixDisk::~PosixDisk() {
     writer_.join();
+    beside_.join();
     reader_.join();
     cleaner_.join();
     if (lock_fd_ >= 0) ::close(lock_fd_);
@@ -284,6 +286,28 @@ void PosixDisk::submit(std::vector<DiskOp> ops, GroupCallback callback) {
         note_space();
         written_pages_.drop_oldest(write_handles_);
     });
+}
+
+void PosixDisk::submit_beside(std::vector<DiskOp> ops, GroupCallback callback) {
+    beside_.add([this, ops = std::move(ops), callback = std::move(callback)]() mutable {
+        post_([callback = std::move(callback), result = run_beside(std::move(ops))]() mutable {
+            callback(std::move(result));
+        });
+    });
+}
+
+// Touches nothing that the writer's thread uses.
+GroupResult PosixDisk::run_beside(std::vector<DiskOp> ops) {
+    Result<void> status;
+    std::size_t done = 0;
+    for (; status && done < ops.size(); done += status ? 1 : 0) {
+        if (const auto* replace = std::get_if<ReplaceOp>(&ops[done]))
+            status = replace_file(*replace);
+        else
+            status = remove_name(std::get<RemoveOp>(ops[done]).path);
+    }
+    ops.erase(ops.begin(), ops.begin() + static_cast<std::ptrdiff_t>(done));
+    return {std::move(status), std::move(ops)};
 }
 
 void PosixDisk::read(const std::string& path, std::uint64_t position, std::size_t length, ReadCallback callback) {
@@ -422,8 +446,13 @@ Result<void> PosixDisk::run(const RenameOp& op) {
 }
 
 Result<void> PosixDisk::run(const ReplaceOp& op) {
+    forget(op.path + ".tmp");
+    forget(op.path);
+    return replace_file(op);
+}
+
+Result<void> PosixDisk::replace_file(const ReplaceOp& op) {
     const std::string temporary = op.path + ".tmp";
-    forget(temporary);
     const int fd = ::open(temporary.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, kNewFileMode);
     if (fd < 0) return disk_error(errno, "create", temporary);
     Result<void> written = write_pieces(fd, temporary, 0, op.pieces);
@@ -436,7 +465,6 @@ Result<void> PosixDisk::run(const ReplaceOp& op) {
         ::unlink(temporary.c_str());
         return written;
     }
-    forget(op.path);
     if (::rename(temporary.c_str(), op.path.c_str()) != 0) return disk_error(errno, "rename", temporary);
     return sync_dir(parent_of(op.path));
 }

@@ -1,4 +1,5 @@
-// The real disk: one thread writes and flushes, one reads, one gives back what removed files held. The event loop waits
+// The real disk: one thread writes and flushes, one does so for what must not wait for the first, one reads, one gives
+// back what removed files held. The event loop waits
 // for none of them; only a small write that is not flushed it makes itself, when nothing else is under way.
 #pragma once
 
@@ -44,6 +45,7 @@ public:
     GroupResult run_now(std::vector<DiskOp> ops) override;
     std::string boot_id() override;
     void submit(std::vector<DiskOp> ops, GroupCallback callback) override;
+    void submit_beside(std::vector<DiskOp> ops, GroupCallback callback) override;
     void read(const std::string& path, std::uint64_t position, std::size_t length, ReadCallback callback) override;
     void post(std::move_only_function<void()> task) override { post_(std::move(task)); }
     std::uint64_t free_bytes() override { return free_bytes_.load(std::memory_order_relaxed); }
@@ -70,6 +72,8 @@ private:
 
     bool may_write_here(const std::vector<DiskOp>& ops);
     GroupResult write_here(std::vector<DiskOp> ops);
+    GroupResult run_beside(std::vector<DiskOp> ops);
+    Result<void> replace_file(const ReplaceOp& op);
     GroupResult run_group(std::vector<DiskOp> ops);
     Result<void> run_op(const DiskOp& op);
     Result<int> open_to_change(const std::string& path, int flags);
@@ -101,6 +105,7 @@ private:
     WrittenPages written_pages_;  // goes with them
     FileHandles read_handles_;    // the reader thread's
     Lane writer_;
+    Lane beside_;
     Lane reader_;
     Lane cleaner_;
 };

@@ -93,7 +93,7 @@ void StateFile::start() {
     content.put(++tried_);
     content.put_bytes(state.span());
     ops.emplace_back(ReplaceOp{path_of(tried_), {seal(kStateMagic, content.take())}});
-    commit_.urgent(std::move(ops), [this, alive = std::weak_ptr(alive_), state, written = tried_,
+    commit_.beside(std::move(ops), [this, alive = std::weak_ptr(alive_), state, written = tried_,
                                     callbacks = std::exchange(waiting_, {})](const Result<void>& status) mutable {
         if (!alive.lock()) return;
         saving_ = false;

@@ -82,7 +82,7 @@ public:
     // There is a state file that does not match its checksum, or streams without one: what was promised is not known.
     // The node must not vote under its old id.
     bool state_damaged() const;
-    // Replaces the state as a whole and flushes it, whatever the policy. Waits for the data group in flight at most;
+    // Replaces the state as a whole and flushes it, whatever the policy. Waits for no group of data;
     // saves that wait together share one write and all call back after it. kDiskFull: the old state stands, try again.
     void save_state(Bytes state, FlushCallback callback);
 

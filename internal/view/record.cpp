@@ -24,7 +24,7 @@ Record Record::made_for(NodeId node) {
 bool Record::remembers_promise(ViewNumber number) const { return view::remembers_promise(promises, number); }
 
 bool Record::may_promise(ViewNumber number, NodeId coordinator, Incarnation incarnation) const {
-    if (number > promised) return number <= protocol::kMaxViewNumber;
+    if (number > promised) return number <= greatest_promisable();
     if (protocol::planted(protocol::Bug::kPromiseToTwo) && number == promised) return accepted_number() < number;
     if (protocol::planted(protocol::Bug::kViewNumberReused) && number == promised) return coordinator == promised_to;
     return number == promised && coordinator == promised_to && incarnation == promised_incarnation &&
@@ -74,6 +74,10 @@ bool Record::learn_chosen(const View& view) {
 
 ViewNumber Record::greatest_number() const { return std::max({promised, accepted_number(), chosen_number()}); }
 
+ViewNumber Record::greatest_promisable() const {
+    return std::min(std::max(kLastOrdinaryNumber, chosen_number() + kNumbersBeyondChosen), protocol::kMaxViewNumber);
+}
+
 std::string encode(const Record& record) {
     proto::NodeRecord out;
     out.set_node_id(record.node.value);
@@ -89,6 +93,7 @@ std::string encode(const Record& record) {
     out.set_verdict(record.verdict);
     put_ancestors(record.ancestors, out);
     out.set_recovered_from(record.recovered_from.value);
+    out.set_machine(record.machine);
     return out.SerializeAsString();
 }
 
@@ -122,6 +127,7 @@ protocol::Result<Record> decode_record(std::string_view bytes) {
     out.verdict = in.verdict();
     out.ancestors = take_ancestors(in);
     out.recovered_from = ClusterId{in.recovered_from()};
+    out.machine = in.machine();
     return out;
 }
 

@@ -16,6 +16,9 @@ struct Ancestor {
     friend bool operator==(const Ancestor&, const Ancestor&) = default;
 };
 inline constexpr std::size_t kMaxAncestors = 64;
+// More than views are made in the life of a cluster, and half of what there is.
+inline constexpr ViewNumber kLastOrdinaryNumber{1u << 30};
+inline constexpr std::uint64_t kNumbersBeyondChosen = 1u << 20;
 
 // The node's persistent record. Whoever changes it writes it to disk, flushed, before anything that rests on it is
 // sent. `promised` never falls; `accepted` and `chosen` rise by number, and chosen <= the greatest number anyone
@@ -28,6 +31,7 @@ struct Record {
     Incarnation promised_incarnation;  // and the run of it
     std::optional<View> accepted;      // the last view it was told to install, with its bases
     std::optional<View> chosen;        // the last view that it knows to be installed
+    std::string machine;               // where it was last a voter; empty: not known
     bool must_relearn{};               // may have lost acknowledged bytes: no vote until it has caught up
     ViewNames views;                   // that it accepted, knows to be chosen, or holds records of
     std::vector<ViewNumber> promises;  // the newest numbers that it promised, rising; the last one is `promised`
@@ -62,6 +66,10 @@ struct Record {
     ViewNumber chosen_number() const { return chosen ? chosen->number : ViewNumber{}; }
     // The greatest number the node has seen anywhere in this record.
     ViewNumber greatest_number() const;
+    // The greatest number that is promised to anybody. A promise never falls, so one of the last number would be the
+    // last one: numbers near the end are for those who know views near it to be chosen, which nobody can make them
+    // believe with a message.
+    ViewNumber greatest_promisable() const;
 };
 
 // Whether a node that remembers these promises, rising, made that of `number`. What is older than the first one, it may

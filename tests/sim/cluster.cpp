@@ -15,6 +15,7 @@ Cluster::Cluster(std::uint64_t seed, std::size_t machines, Transcript::Detail de
         MachineOptions options;
         options.settings.name = "n" + std::to_string(i);
         options.settings.address = address;
+        options.settings.machine = "machine-" + std::to_string(i);
         options.settings.topic_defaults.set_partitions(1);
         machines_.push_back(std::make_unique<Machine>(world_, transcript_, address, i, seed * 31 + i, options));
         looked_at_.insert(i);

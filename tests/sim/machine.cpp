@@ -23,6 +23,7 @@ void Machine::attach_disk() {
         Duration time{};
         if (lane != FakeDisk::Lane::kPost)
             time = world_.chance_of().between(options_.least_disk_time, options_.most_disk_time) + faults.slower;
+        if (lane == FakeDisk::Lane::kWrite) time += faults.slower_groups;
         world_.at(
             world_.now() + time,
             [this, lane, run = run_] {
@@ -107,6 +108,11 @@ void Machine::restore_disk(const FakeDisk::Image& image) {
 void Machine::replace_disk() {
     LS_ASSERT(!process_);
     attach_disk();
+}
+
+void Machine::copy_disk_of(const Machine& other) {
+    replace_disk();
+    disk_->copy_from(*other.disk_);
 }
 
 }  // namespace logstream::sim

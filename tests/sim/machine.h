@@ -22,6 +22,7 @@ struct MachineOptions {
 // What the disk does wrong until it is told otherwise.
 struct DiskFaults {
     Duration slower{};         // on top of every operation
+    Duration slower_groups{};  // on top of the groups that bring records to disk, which nothing else waits for
     bool writes_fail{};        // the next write fails; the store never trusts the disk again before a restart
     bool flushes_fail{};       // the next flush fails and loses what it should have flushed
     bool reads_fail{};         // while set
@@ -49,6 +50,8 @@ public:
     void replace_disk();
     // A disk with what was on one before. Not while it runs.
     void restore_disk(const storage::FakeDisk::Image& image);
+    // A copy of the other one's disk, as it is now. Not while this one runs.
+    void copy_disk_of(const Machine& other);
 
     bool running() const { return process_ != nullptr; }
     node::Node& node() { return process_->node; }

@@ -47,6 +47,10 @@ const std::vector<PlantedBug>& planted_bugs() {
         {Bug::kGrantedWhileHeld, "granted-while-held", {"group once"}, 300},
         {Bug::kHandoverSkips, "handover-skips", {"group whole"}, 300},
         {Bug::kMinorityReads, "minority-reads", {"readers go on"}, 200},
+        {Bug::kTwinsTolerated, "twins-tolerated", {"views rise"}, 0, "a_copied_folder_stays_out"},
+        {Bug::kCopiesVote, "copies-vote", {"P1", "view quorum"}, 0, "a_copy_on_another_machine_has_no_vote"},
+        {Bug::kStrangersBelieved, "strangers-believed", {"progress"}, 0, "a_stranger_who_speaks_for_the_leader"},
+        {Bug::kSleeperAccepts, "sleeper-accepts", {"P4"}, 0, "who_slept_takes_nothing"},
     };
     return bugs;
 }

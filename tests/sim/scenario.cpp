@@ -15,8 +15,10 @@ constexpr Duration kLimit = 20s;
 constexpr std::size_t kTopicsTried = 50;  // until one has the owner that is wanted
 
 // What can be done at a moment when somebody says something.
-const std::set<std::string> kDeeds = {"call",     "start",     "kill",    "power", "restart", "leave", "suspend",
-                                      "new-disk", "slow-disk", "isolate", "cut",   "one-way", "heal"};
+const std::set<std::string> kDeeds = {"call",      "start",        "kill",     "power",        "restart",
+                                      "leave",     "suspend",      "new-disk", "slow-disk",    "isolate",
+                                      "cut",       "one-way",      "heal",     "pause",        "slow-groups",
+                                      "copy-disk", "same-machine", "moved",    "new-identity", "at-home"};
 
 // By blanks; "what stands in quotes" is one word. A # ends the line.
 std::vector<std::string> words_of(const std::string& line) {
@@ -133,7 +135,26 @@ void Scenario::isolate(const std::vector<std::size_t>& side) {
             if (std::ranges::find(side, i) == side.end()) cluster_->cut(i, each);
 }
 
+std::string Scenario::copy(const Words& words) {
+    const auto to = who(words.at(1));
+    const auto from = who(words.at(2));
+    if (!to || !from) return "there are no such two";
+    Machine& machine = (*cluster_)[*to];
+    if (machine.running()) return "it runs";
+    if (words[0] == "copy-disk")
+        machine.copy_disk_of((*cluster_)[*from]);
+    else
+        machine.options().settings.machine = (*cluster_)[*from].options().settings.machine;
+    return "";
+}
+
 std::string Scenario::act(const std::string& what, Machine& machine) {
+    node::Settings& settings = machine.options().settings;
+    if (what == "moved" || what == "new-identity" || what == "at-home") {
+        settings.moved = what == "moved";
+        settings.new_identity = what == "new-identity";
+        return "";
+    }
     if (what == "start") return machine.running() || machine.start() ? "" : "it does not start";
     if (what == "new-disk") return machine.running() ? "it runs" : (machine.replace_disk(), "");
     if (!machine.running()) return "it does not run";
@@ -150,7 +171,8 @@ std::string Scenario::deed(const Words& words) {
         if (index) names_[words.at(2)] = *index;
         return index ? "" : "there is no " + words[1];
     }
-    const bool timed = verb == "suspend" || verb == "slow-disk";
+    if (verb == "copy-disk" || verb == "same-machine") return copy(words);
+    const bool timed = verb == "suspend" || verb == "pause" || verb == "slow-disk" || verb == "slow-groups";
     std::vector<std::size_t> targets;
     for (std::size_t i = 1; i < words.size() - (timed ? 1 : 0); ++i) {
         const auto index = who(words[i]);
@@ -163,6 +185,10 @@ std::string Scenario::deed(const Words& words) {
         Machine& machine = (*cluster_)[index];
         if (verb == "slow-disk") {
             machine.faults.slower = milliseconds(words.back());
+        } else if (verb == "slow-groups") {
+            machine.faults.slower_groups = milliseconds(words.back());
+        } else if (verb == "pause") {
+            machine.pause(milliseconds(words.back()), Machine::Clock::kGoesOn);
         } else if (verb == "suspend") {
             machine.pause(milliseconds(words.back()), Machine::Clock::kStops);
         } else if (const std::string wrong = act(verb, machine); !wrong.empty()) {
@@ -269,17 +295,47 @@ bool Scenario::records_everywhere(Topic& topic, std::size_t count) {
     return same;
 }
 
+// For all that it knows at this very moment, of those that it acknowledges by itself.
+bool Scenario::takes_a_record(Machine& machine, protocol::StreamId stream) {
+    protocol::BatchBuilder builder({});
+    builder.add(0, std::nullopt, std::string_view("alone"));
+    auto log = machine.node().core().streams.open(stream);
+    if (!log || machine.node().refusal()) return false;
+    bool refused = false;
+    machine.node().replicator().produce(**log, *builder.finish(), proto::OWNER,
+                                        [&refused](const protocol::Result<protocol::Offset>& r) { refused = !r; });
+    return !refused;
+}
+
 std::string Scenario::expect(const Words& words) {
     World& world = cluster_->world();
     const std::string& what = words.at(1);
     const auto comes_true = [&](const std::function<bool()>& claim, const char* else_what) {
         return world.run_until(claim, kLimit) ? "" : else_what;
     };
-    if (what == "view") return comes_true([&] { return view_of(number(words.at(2))); }, "there is no such view");
+    if (what == "view") {
+        const Duration limit = words.size() > 4 ? milliseconds(words.at(4)) : kLimit;
+        return world.run_until([&] { return view_of(number(words.at(2))); }, limit) ? "" : "there is no such view";
+    }
     if (what == "refusal") {
         const auto index = who(words.at(2));
         if (!index) return "there is no " + words[2];
         return comes_true([&] { return (*cluster_)[*index].node().refusal().has_value(); }, "it takes writes");
+    }
+    if (what == "steady") {
+        const auto views = [&] {
+            std::map<std::size_t, protocol::ViewNumber> out;
+            for (Machine* machine : cluster_->running())
+                if (machine->node().current_view()) out[machine->index()] = machine->node().current_view()->number;
+            return out;
+        };
+        const auto before = views();
+        world.run_for(milliseconds(words.at(2)));
+        return views() == before ? "" : "there were other views";
+    }
+    if (what == "no-acceptance") {
+        const auto index = who(words.at(2));
+        return index && takes_a_record((*cluster_)[*index], topic(words.at(3)).stream) ? "it takes one" : "";
     }
     if (what == "records") {
         const TimePoint end = world.now() + kLimit;
@@ -327,6 +383,17 @@ std::string Scenario::expect(const Words& words) {
         "nobody says so");
 }
 
+std::string Scenario::speak_for_the_leader() {
+    Machine* leader = cluster_->leader();
+    if (leader == nullptr) return "nobody leads";
+    const proto::ViewChosen lie = everybody_is_out(leader->node());
+    const view::Member as = view::from_proto(lie.view().members(0));
+    stranger_ = std::make_unique<Stranger>(*cluster_, Endpoint{0x0a030001, 9000});
+    for (Machine* machine : cluster_->running())
+        if (machine != leader) stranger_->say(machine->address(), protocol::MessageType::kViewChosen, lie, &as);
+    return "";
+}
+
 std::string Scenario::step(const Words& words) {
     const std::string& verb = words[0];
     if (verb == "machines") {
@@ -350,6 +417,7 @@ std::string Scenario::step(const Words& words) {
         return "";
     }
     if (verb == "send") return send(words.at(1), number(words.at(2)));
+    if (verb == "stranger") return speak_for_the_leader();
     if (verb == "run") return cluster_->world().run_for(milliseconds(words.at(1))), "";
     if (verb == "unacknowledged") {
         for (std::size_t i = 0; i < number(words.at(2)); ++i)

@@ -10,8 +10,13 @@
 //   restart WHO…                  killed, and started at once
 //   leave WHO…                    in order
 //   suspend WHO MS                it stands still, and wakes believing that no time has passed
+//   pause WHO MS                  it stands still, and its clock goes on
 //   new-disk WHO                  an empty one; not while it runs
+//   copy-disk WHO OF-WHOM         the first, which does not run, gets a copy of the other one's data
+//   same-machine WHO OF-WHOM      … and takes itself for the other one's machine
+//   moved WHO | new-identity WHO | at-home WHO    how it is started from now on: with that flag; with none
 //   slow-disk WHO MS              everything that the disk does takes so much longer
+//   slow-groups WHO MS            what brings records to the disk takes so much longer
 //   isolate WHO…                  cuts these from all others, not from each other
 //   cut WHO WHO | one-way WHO WHO | heal     one WHO may be `others` (all but the other one) or `clients`
 //   when "TEXT" STEP              does the step (one of those above, of which WHO… may be left out) at the moment when
@@ -25,9 +30,13 @@
 //   unacknowledged NAME COUNT     at the owner, none of them acknowledged
 //   send NAME COUNT               by a client, which goes on trying until they are acknowledged
 //   read NAME                     by a client of its own, which follows the topic from its beginning
+//   stranger                      somebody who is no broker tells each but the leader, as if it were the leader, that
+//                                 the view went on without it
 //   run MS
-//   expect view N                 within 20 s all that run serve one view of exactly N
+//   expect view N [within MS]     within 20 s, or so many ms, all that run serve one view of exactly N
 //   expect refusal WHO            within 20 s it takes no writes
+//   expect steady MS              no broker begins to serve another view in that time
+//   expect no-acceptance WHO NAME at this very moment it takes no record, not even one that nobody else has to have
 //   expect records NAME N         within 20 s each broker that runs has N committed, the same everywhere, with all
 //                                 that were acknowledged to `append`, and nothing else where some were before
 //   expect gone NAME              within 20 s no broker that runs knows the topic or holds anything of it
@@ -50,6 +59,7 @@
 
 #include "tests/sim/cluster.h"
 #include "tests/sim/scenario_client.h"
+#include "tests/sim/stranger.h"
 
 namespace logstream::sim {
 
@@ -83,8 +93,11 @@ private:
     // Each returns an error's text, or empty.
     std::string step(const Words& words);
     std::string set_trap(const Words& words);
+    bool takes_a_record(Machine& machine, protocol::StreamId stream);
+    std::string speak_for_the_leader();
     std::string expect(const Words& words);
     std::string deed(const Words& words);
+    std::string copy(const Words& words);
     std::string act(const std::string& what, Machine& machine);
     std::string network(const Words& words);
     std::string make_topic(const Words& words);
@@ -103,6 +116,7 @@ private:
 
     std::uint64_t seed_;
     std::unique_ptr<Cluster> cluster_;
+    std::unique_ptr<Stranger> stranger_;
     std::map<std::string, Topic> topics_;
     std::string last_topic_;
     std::map<std::string, std::size_t> names_;

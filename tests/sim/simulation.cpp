@@ -81,6 +81,7 @@ void Simulation::make_machines() {
         MachineOptions options = swarm_.machine;
         options.settings.name = "n" + std::to_string(i);
         options.settings.address = address;
+        options.settings.machine = "machine-" + std::to_string(i);
         machines_.push_back(
             std::make_unique<Machine>(world_, transcript_, address, i, options_.seed * 31 + i, options));
         machines_.back()->on_start = [this](Machine& machine) { watch_machine(machine); };

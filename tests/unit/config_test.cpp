@@ -53,6 +53,7 @@ const std::map<std::string_view, Sample>& samples() {
           [](Config& c) { c.discovery.seeds = {{"10.0.0.1", 8001}, {"b-2.lan", 8002}}; }}},
         {"discovery.timeout", {"300ms", [](Config& c) { c.discovery.timeout = 300ms; }}},
         {"storage.dir", {"/var/lib/log stream", [](Config& c) { c.storage.dir = "/var/lib/log stream"; }}},
+        {"storage.identity", {"volume", [](Config& c) { c.storage.identity = IdentityPolicy::kVolume; }}},
         {"storage.fsync", {"interval", [](Config& c) { c.storage.fsync = FsyncPolicy::kInterval; }}},
         {"storage.fsync_interval", {"250ms", [](Config& c) { c.storage.fsync_interval = 250ms; }}},
         {"storage.segment_bytes", {"16MiB", [](Config& c) { c.storage.segment_bytes = 16 << 20; }}},
@@ -288,6 +289,10 @@ TEST(CommandLine, TheAddressMayStandAlone) {
 
 TEST(CommandLine, ABareFlagAndItsNegation) {
     EXPECT_TRUE(start({"--log-file"})->config.log.file);
+    EXPECT_FALSE(start({})->declared.moved || start({})->declared.new_identity);
+    EXPECT_TRUE(start({"--moved"})->declared.moved);
+    EXPECT_TRUE(start({"--new-identity"})->declared.new_identity);
+    EXPECT_FALSE(start({"--moved", "--new-identity"}));
     EXPECT_FALSE(start({"--set", "log.file=true", "--log-file=false"})->config.log.file);
 }
 

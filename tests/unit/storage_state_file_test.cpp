@@ -49,6 +49,22 @@ TEST_F(StateFileTest, AStateFileOfAnOlderMomentIsReported) {
     EXPECT_FALSE(store_->state());
 }
 
+// A promise waits for no record: a group may take seconds where ten thousand streams are written.
+TEST_F(StateFileTest, AStateIsSavedBesideAGroupThatIsUnderWay) {
+    open();
+    append(log(), 1);
+    bool flushed = false;
+    bool saved = false;
+    store_->flush([&](const Result<void>& done) { flushed = done.has_value(); });
+    store_->save_state(Bytes::copy_of("promised 7"), [&](const Result<void>& done) { saved = done.has_value(); });
+    while (disk_.step(FakeDisk::Lane::kBeside) || disk_.step(FakeDisk::Lane::kPost)) {
+    }
+    EXPECT_TRUE(saved);
+    EXPECT_FALSE(flushed);
+    disk_.run();
+    EXPECT_TRUE(flushed);
+}
+
 // A save that fails for want of room takes nothing away.
 TEST_F(StateFileTest, AFullDiskKeepsTheStateThatIsThere) {
     open();

@@ -55,10 +55,26 @@ TEST(ViewRecord, NeverGoesBack) {
 }
 
 TEST(ViewRecord, RefusesANumberThatNoBatchCouldCarry) {
-    const Record record = record_of('B');
+    Record record = record_of('B');
+    record.chosen = view_of(protocol::kMaxViewNumber.value - 1, "ABC");
     EXPECT_TRUE(may_promise(record, protocol::kMaxViewNumber.value, 'A'));
     EXPECT_FALSE(may_promise(record, protocol::kMaxViewNumber.value + 1, 'A'));
     EXPECT_FALSE(may_promise(record, ~std::uint64_t{0}, 'A'));
+}
+
+// One promise of the last number would be the last one. Neither what was promised nor what was accepted moves the
+// bound, only a view that is known to be chosen.
+TEST(ViewRecord, PromisesNoNumberNearTheEndToWhoMerelyNamesIt) {
+    Record record = record_of('B');
+    EXPECT_TRUE(may_promise(record, kLastOrdinaryNumber.value, 'A'));
+    EXPECT_FALSE(may_promise(record, kLastOrdinaryNumber.value + 1, 'A'));
+    promise(record, kLastOrdinaryNumber.value, 'A');
+    EXPECT_FALSE(may_promise(record, kLastOrdinaryNumber.value + 1, 'A'));
+    record.accept(view_of(kLastOrdinaryNumber.value, "ABC"));
+    EXPECT_FALSE(may_promise(record, kLastOrdinaryNumber.value + 1, 'A'));
+    record.learn_chosen(*record.accepted);
+    EXPECT_TRUE(may_promise(record, kLastOrdinaryNumber.value + 1, 'A'));
+    EXPECT_FALSE(may_promise(record, kLastOrdinaryNumber.value + kNumbersBeyondChosen + 1, 'A'));
 }
 
 TEST(ViewRecord, AcceptsOnlyWhatItPromisedLast) {
