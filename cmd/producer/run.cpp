@@ -100,7 +100,9 @@ void Run::on_ready(const protocol::Result<void>& ready) {
 void Run::open_lines(std::function<void()> on_more) {
     source_.reset();
     if (options_.producer.resumes) lseek(input_fd_, 0, SEEK_SET);  // a regular file
-    source_ = std::make_unique<InputLines>(session_.loop(), input_fd_, std::move(on_more));
+    // One byte of a line may separate key and value.
+    source_ =
+        std::make_unique<InputLines>(session_.loop(), input_fd_, producer_.max_record_bytes() + 1, std::move(on_more));
 }
 
 // Nothing is taken over, and nothing sent, before all that the cluster has was compared with the file.
@@ -121,7 +123,8 @@ void Run::compare() {
         }
         const LineSource::Next next = source_->next();
         if (next.state == LineSource::State::kWait) return;
-        if (next.state == LineSource::State::kEnd) break;
+        // A line over the limit was never sent, nor anything behind it.
+        if (next.state != LineSource::State::kLine) break;
         ++lines_;
         resumption_->add(record_of(next.line));
     }

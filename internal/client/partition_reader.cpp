@@ -279,7 +279,7 @@ bool PartitionReader::emit_batch(const protocol::BatchView& batch) {
 // The checksum is right, so these are the bytes that were appended, and no other broker has better ones.
 bool PartitionReader::passes_unreadable(const protocol::BatchView& batch, const Error& why) {
     const std::string what = fmt::format("{}/{}: the records at the offsets {} to {} cannot be decoded: {}",
-                                         options_.topic, partition_, next_, batch.last_offset(), why.message);
+                                         options_.topic, stream_.partition, next_, batch.last_offset(), why.message);
     if (!options_.skip_unreadable) {
         fail({ErrorCode::kCorrupt, what + ". consumer --skip-unreadable goes on behind them"});
         return false;

@@ -299,6 +299,31 @@ void ProducerTable::encode_epoch(ByteWriter& out, const Epoch& epoch) {
     }
 }
 
+void ProducerTable::encode(ByteWriter& out) const {
+    out.put(static_cast<std::uint8_t>(forgot_one_));
+    out.put(static_cast<std::uint8_t>(forgot_a_name_));
+    out.put(static_cast<std::uint32_t>(producers_.size()));
+    // By age, so that equal tables have equal bytes.
+    for (const auto& [age, id] : by_age_) {
+        const Producer& producer = producers_.at(id);
+        out.put(id.value);
+        out.put(producer.last_offset.value);
+        producer.sent.encode(out);
+        out.put(producer.begun);
+        out.put(static_cast<std::uint8_t>(producer.forgotten_before));
+        out.put(static_cast<std::uint8_t>(producer.named));
+        encode_epoch(out, producer.current);
+        out.put(static_cast<std::uint32_t>(producer.recent.size()));
+        for (const Recent& recent : producer.recent) {
+            out.put(recent.sequences.first);
+            out.put(recent.sequences.last);
+            out.put(recent.base_offset.value);
+        }
+        out.put(static_cast<std::uint32_t>(producer.older.size()));
+        for (const Epoch& epoch : producer.older) encode_epoch(out, epoch);
+    }
+}
+
 namespace {
 // Rising, disjoint, and below `end`.
 bool decode_ranges(ByteReader& in, std::size_t most, std::int64_t end, std::vector<SequenceRange>& ranges) {
