@@ -231,7 +231,9 @@ void Groups::on_commit(const proto::CommitOffsets& request, CommitReply reply) {
             return refuse(ErrorCode::kRebalance, fmt::format("{}/{} has another reader now, or its topic is deleted",
                                                              offset.topic(), offset.partition()));
         if (offset.offset() < 0) return refuse(ErrorCode::kInvalid, "an offset below 0");
-        entries.push_back(position_entry(request.group(), stream, {offset.topic(), offset.offset()}));
+        const proto::TopicRecord* topic = topics_.find(stream.topic);
+        const std::string& name = topic == nullptr ? offset.topic() : topic->name();
+        entries.push_back(position_entry(request.group(), stream, {name, offset.offset()}));
     }
     if (entries.empty()) return reply({});
     append(entries, [this, reply, entries](const Result<Offset>& done) {
@@ -259,16 +261,16 @@ void Groups::tick() {
 }
 
 void Groups::end_sessions(protocol::TimePoint now) {
+    const auto is_over = [now](const auto& member) { return member.second.deadline < now; };
     std::vector<std::string> names;
-    for (const auto& [name, group] : groups_) names.push_back(name);
+    for (const auto& [name, group] : groups_)
+        if (std::ranges::any_of(group.members, is_over)) names.push_back(name);
     for (const std::string& name : names) {
         // An append that is refused at once drops all that is in memory.
         const auto found = groups_.find(name);
         if (found == groups_.end()) return;
         Group& group = found->second;
-        const std::size_t ended =
-            std::erase_if(group.members, [&](const auto& entry) { return entry.second.deadline < now; });
-        if (ended == 0) continue;
+        const std::size_t ended = std::erase_if(group.members, is_over);
         env_.log().info("GROUP {} lost {} members, has {}", name, ended, group.members.size());
         if (group.members.empty()) group.empty_since = now;
         ++group.generation;

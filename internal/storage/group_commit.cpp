@@ -16,7 +16,7 @@ constexpr unsigned kDataGroupsPerBackground = 4;
 constexpr protocol::Duration kSlowGroup = std::chrono::milliseconds(200);
 constexpr protocol::Duration kSaySlowEvery = std::chrono::seconds(10);
 constexpr std::uint64_t kReserveShareOfDisk = 20;  // 1/20 = 5 %
-// What an operation may take beside its bytes: the rest of a block, a directory's entry.
+// What an operation that writes no bytes may take: a file's or a directory's entry, a block that is begun.
 constexpr std::uint64_t kBlockBytes = 4096;
 
 bool is_below(const std::string& path, const std::string& dir) {
@@ -53,7 +53,7 @@ GroupCommit::Item& GroupCommit::queue(DiskOp op) {
     item.op = std::move(op);
     item.number = next_number_++;
     const auto* write = std::get_if<WriteOp>(&item.op);
-    claim(item, kBlockBytes + (write == nullptr ? 0 : size_of(write->pieces)));
+    claim(item, write == nullptr ? kBlockBytes : size_of(write->pieces));
     return item;
 }
 

@@ -13,7 +13,7 @@ class Stranger final : private env::ConnectionHandler {
 public:
     Stranger(Cluster& cluster, Endpoint at)
         : cluster_(cluster), host_(cluster.world().host(at, cluster.transcript().logger("stranger"))) {
-        host_.accept = [this](ConnectionId, Endpoint) { return listens ? this : nullptr; };
+        host_.accept = [this](ConnectionId, Endpoint) -> env::ConnectionHandler* { return listens ? this : nullptr; };
     }
     ~Stranger() override { cluster_.world().kill(host_); }
     Stranger(const Stranger&) = delete;
@@ -23,16 +23,17 @@ public:
     bool listens{};
 
     template <class Proto>
-    void datagram(Endpoint to, protocol::MessageType type, const Proto& message, NodeId sender,
+    void datagram(Endpoint to, protocol::MessageType type, const Proto& message, protocol::NodeId sender,
                   protocol::ViewNumber view = {}) {
         host_.send_datagram(to, {protocol::encode_frame({type, 0, tag(), view, sender, {}}, message), {}});
     }
     template <class Proto>
-    void broadcast(protocol::MessageType type, const Proto& message, NodeId sender) {
+    void broadcast(protocol::MessageType type, const Proto& message, protocol::NodeId sender) {
         host_.broadcast({protocol::encode_frame({type, 0, tag(), {}, sender, {}}, message), {}});
     }
     template <class Proto>
-    void multicast(protocol::MessageType type, const Proto& message, NodeId sender, protocol::ViewNumber view = {}) {
+    void multicast(protocol::MessageType type, const Proto& message, protocol::NodeId sender,
+                   protocol::ViewNumber view = {}) {
         const env::OutFrame frame{protocol::encode_frame({type, 0, tag(), view, sender, {}}, message), {}};
         host_.multicast(std::span(&frame, 1));
     }

@@ -89,7 +89,8 @@ protected:
     }
     std::vector<std::string> listed() {
         std::vector<std::string> out;
-        for (const proto::GroupInfo& group : admin(proto::Groups::LIST).groups()) out.push_back(group.group());
+        const proto::GroupsResponse response = admin(proto::Groups::LIST);
+        for (const proto::GroupInfo& group : response.groups()) out.push_back(group.group());
         return out;
     }
     // The topic's name goes to a new topic.
@@ -224,7 +225,7 @@ TEST_F(NodeGroups, PositionsInADeletedTopicAreForgottenOnceItsSuccessorIsRead) {
     const std::string old_key = node::encode(node::GroupKey{"g", protocol::StreamId{topic, 0}});
     bool ended = false;
     node::Stream* log = (*cluster)[0].node().core().streams.find(kGroupsStream);
-    log->log->read(Offset{0}, log->high_watermark, 1u << 20, [&](auto batches) {
+    log->log->read(protocol::Offset{0}, log->high_watermark, 1u << 20, [&](auto batches) {
         for (const auto& bytes : *batches)
             (void)protocol::BatchView::parse(bytes)->for_each(1u << 20, [&](const protocol::Record& record) {
                 if (record.key == old_key) ended = !record.value;

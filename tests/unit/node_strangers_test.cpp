@@ -11,7 +11,9 @@ namespace logstream::sim {
 namespace {
 
 using namespace std::chrono_literals;
+using protocol::Bytes;
 using protocol::MessageType;
+using protocol::NodeId;
 using protocol::ViewNumber;
 using storage::FakeDisk;
 

@@ -32,7 +32,6 @@ def surroundings(run):
         _hangup_of_a_consumer,
         _hangup_of_a_broker,
         _endless_line,
-        _endless_patience,
         _interrupted_benchmark,
         _taken_http_port,
     ):
@@ -40,7 +39,7 @@ def surroundings(run):
     check(broker.running, "the broker has ended")
     return (
         "closed descriptors, full disk, --failed over the input, bytes that are no UTF-8, one copy, SIGHUP, a line "
-        "without end, --timeout without end, an interrupted benchmark, a taken HTTP port"
+        "without end, an interrupted benchmark, a taken HTTP port"
     )
 
 
@@ -175,20 +174,6 @@ def _endless_line(run, cluster, broker):
     check_refused(process, 60, "line 2: .* over the cluster's limit", "1 NOT ACKNOWLEDGED")
     compare_lines(cluster.read("endless"), [b"before", b"after"], "the lines around an endless one")
     os.remove(path)
-
-
-def _endless_patience(run, cluster, broker):
-    """The longest --timeout is one: the broker is away for a while."""
-    producer = cluster.producer("patience", "--timeout", 99_999_999_999_999, stdin=subprocess.PIPE)
-    producer.popen.stdin.write(b"before\n")
-    producer.popen.stdin.flush()
-    wait_until(lambda: cluster.read("patience") == [b"before"], 20, "the first record is there")
-    broker.kill()
-    producer.popen.stdin.write(b"meanwhile\n")
-    producer.popen.stdin.close()
-    broker.start("--log-file")
-    producer.succeed(30)
-    compare_lines(cluster.read("patience"), [b"before", b"meanwhile"], "records around a restart")
 
 
 def _interrupted_benchmark(run, cluster, broker):
