@@ -284,7 +284,7 @@ void add_store(Corpus& corpus) {
         const auto sequence = static_cast<std::int32_t>(i / 3);
         Bytes batch = make_batch({.producer_id = producer, .producer_epoch = 0, .base_sequence = sequence}, 1);
         LS_ASSERT(batch.size() == kSmallBatchBytes);
-        LS_ASSERT(log.append(at_offset(batch, i, static_cast<std::uint64_t>(1 + i / 8))).has_value());
+        LS_ASSERT(log.append(at_offset(batch, i, static_cast<std::uint64_t>(1 + i / 8)), 5000).has_value());
         flush();
         if (i != 7 && i != 15 && i != 25) continue;
         for (std::uint8_t how = 0; how < 3; ++how) {

@@ -383,11 +383,13 @@ TEST_F(ClientProducer, OneThatLooksTakesNothingOver) {
     start(options);
     send(1, 5);
     ASSERT_TRUE(finish(2s));
+    options.topic = "t";
     options.resumes = true;
     std::optional<Result<void>> seen;
     Producer second(*router, options, [](const BatchReport&) {});
     second.look([&seen](Result<void> result) { seen = std::move(result); });
     ASSERT_TRUE(env.run_until([&] { return seen.has_value(); }, 2s));
+    ASSERT_TRUE(*seen) << seen->error().message;
     EXPECT_EQ(second.sent_before(0).count(), 5);
     send(6, 7);
     ASSERT_TRUE(finish(2s)) << "the first one is not fenced";

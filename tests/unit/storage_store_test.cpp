@@ -103,23 +103,6 @@ TEST_F(StoreTest, StateSavesThatWaitTogetherShareOneWrite) {
     EXPECT_EQ(store_->state()->view(), "9");
 }
 
-TEST_F(StoreTest, AStateSaveWaitsForOneGroupOnly) {
-    options_.group_bytes = 1000;
-    open();
-    StreamLog& l = log();
-    append(l, 200);
-    bool flushed = false;
-    bool saved = false;
-    store_->flush([&](const Result<void>&) { flushed = true; });
-    store_->save_state(Bytes::copy_of("x"), [&](const Result<void>&) { saved = true; });
-    EXPECT_TRUE(disk_.step(FakeDisk::Lane::kWrite));  // the group in flight
-    EXPECT_TRUE(disk_.step(FakeDisk::Lane::kWrite));  // the state
-    EXPECT_TRUE(saved);
-    EXPECT_FALSE(flushed);
-    disk_.run();
-    EXPECT_TRUE(flushed);
-}
-
 TEST_F(StoreTest, AppendRefusesWhatDoesNotFollow) {
     open();
     StreamLog& l = log();

@@ -37,15 +37,16 @@ void RetentionChecker::on_tick() {
         }
     }
     for (const auto& machine : machines_) {
-        if (!machine->running() || nobody_could_tell(*machine)) continue;
+        if (!machine->running()) continue;
+        const Blame blame = nobody_could_tell(*machine) ? Blame::kNobody : Blame::kBroker;
         const ClusterId cluster = machine->node().core().record.cluster;
         for (const auto& [id, stream] : machine->node().core().streams.all())
-            if (!protocol::is_internal(id)) look(*machine, {cluster, id}, *stream.log);
+            if (!protocol::is_internal(id)) look(*machine, {cluster, id}, *stream.log, blame);
     }
 }
 
 // What was removed since the last look, as far as any machine has removed it.
-void RetentionChecker::look(const Machine& machine, const LogKey& log, const storage::StreamLog& stream) {
+void RetentionChecker::look(const Machine& machine, const LogKey& log, const storage::StreamLog& stream, Blame blame) {
     Offset& start = starts_.try_emplace({machine.index(), log}, stream.log_start()).first->second;
     if (stream.log_start() <= start) {
         start = stream.log_start();
@@ -57,7 +58,7 @@ void RetentionChecker::look(const Machine& machine, const LogKey& log, const sto
     const auto at = std::ranges::lower_bound(reached, start, {}, &Reached::end);
     if (at == reached.end()) return;
     const Duration age = world_.now() - at->at;
-    if (age + kSlack < keep_)
+    if (blame == Blame::kBroker && age + kSlack < keep_)
         violations_.report("retention",
                            "{} removed {} up to offset {}, whose records are {:.1f} s old; they are kept "
                            "for {:.1f} s",

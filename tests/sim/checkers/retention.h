@@ -28,7 +28,8 @@ private:
         Offset end;
         TimePoint at;
     };
-    void look(const Machine& machine, const LogKey& log, const storage::StreamLog& stream);
+    enum class Blame : std::uint8_t { kBroker, kNobody };  // for what was removed before its time
+    void look(const Machine& machine, const LogKey& log, const storage::StreamLog& stream, Blame blame);
     bool nobody_could_tell(Machine& machine) const;
     static std::int64_t wall_error_ms(Machine& machine);
 
