@@ -89,7 +89,7 @@ public:
     // A lower bound of the stream's high watermark: what was saved last, at most the log's end. 0 when none is known:
     // where records are acknowledged before they are flushed, all brokers may have lost some that were committed.
     Offset watermark(StreamId stream) const;
-    // Saves the streams' high watermarks when the disk has nothing else to do; none may be above its log's durable end.
+    // Saves the streams' high watermarks beside the groups of records; none may be above its log's durable end.
     void save_watermarks(std::map<StreamId, Offset> watermarks);
 
     // kMachine stays until a state is saved, also for a next start: what follows from it is then in that state.

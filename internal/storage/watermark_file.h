@@ -26,7 +26,7 @@ public:
     bool lower(protocol::StreamId stream, Offset end);
     // Start-up only: writes what `lower` has changed, flushed.
     Result<void> rewrite();
-    // In the background, when nothing else waits for the disk. Not while one is under way, and not without news.
+    // Beside the groups of records. Not while one is under way, and not without news.
     void save(Watermarks watermarks);
 
 private:
