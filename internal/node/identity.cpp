@@ -34,7 +34,6 @@ std::vector<view::Member> Node::known_runs(NodeId id) const {
     };
     for (const auto& view : {participant_.installed(), serving_, core_.record.accepted, core_.record.chosen})
         if (view) add(view->find(id));
-    if (const auto learner = learners_.find(id); learner != learners_.end()) add(&learner->second.member);
     return out;
 }
 

@@ -10,8 +10,8 @@ namespace logstream::node {
 namespace {
 // No honest attempt of who was no member of this broker's views is that far ahead of it.
 constexpr std::uint64_t kMaxAhead = 1'000'000;
-constexpr Duration kDiskPatience = std::chrono::milliseconds(250);   // less than a coordinator waits for an answer
-constexpr Duration kFlushPatience = std::chrono::milliseconds(150);  // spent when a promise is on disk
+constexpr Duration kDiskPatience = std::chrono::milliseconds(250);  // less than a coordinator waits for an answer
+constexpr Duration kFlushPatience = std::chrono::seconds(8);        // less than a coordinator waits for a slow disk
 }  // namespace
 
 Participant::~Participant() {
@@ -112,8 +112,9 @@ void Participant::await_promise(ExchangeReply reply) {
     });
 }
 
-// What was appended becomes durable before it is reported, if that does not take long: what is reported is what is
-// durable then, which covers all that was acknowledged and cannot shrink. The rest is found where the base log is made.
+// What was appended becomes durable before it is reported, as long as the coordinator is known to wait for that: else
+// it would be taken for departed from the base log, and come back as orphans. What is reported then is what is durable,
+// which covers all that was acknowledged and cannot shrink.
 void Participant::flush_and_answer(std::uint64_t promise) {
     if (promise != promises_) return;
     const auto answer = [this, promise] {
