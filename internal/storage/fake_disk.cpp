@@ -395,7 +395,16 @@ FakeDisk::NodePtr FakeDisk::copy_of(const Node& node) {
     return copy;
 }
 
-void FakeDisk::copy_from(const FakeDisk& other) { root_ = copy_of(*other.root_); }
+FakeDisk::Image FakeDisk::image() const {
+    Image out;
+    out.root_ = copy_of(*root_);
+    return out;
+}
+
+void FakeDisk::restore(const Image& image) {
+    root_ = copy_of(*image.root_);
+    boot_ = random_();
+}
 
 void FakeDisk::crash(Crash kind) {
     tear_first(writes_);
@@ -488,22 +497,6 @@ std::vector<std::byte> FakeDisk::content(const std::string& path) const {
     const NodePtr node = find(path);
     LS_ASSERT(node && !node->is_dir);
     return node->now;
-}
-
-FakeDisk::Image FakeDisk::image() const {
-    Image out;
-    for (const std::string& path : files()) out[path] = content(path);
-    return out;
-}
-
-void FakeDisk::restore(const Image& image) {
-    for (const auto& [path, bytes] : image) {
-        for (std::size_t slash = path.find('/', 1); slash != std::string::npos; slash = path.find('/', slash + 1))
-            LS_ASSERT(
-                run_now({MakeDirOp{path.substr(0, slash)}, SyncOp{{}, {parent_of(path.substr(0, slash))}}}).status);
-        put(path, bytes);
-    }
-    boot_ = random_();
 }
 
 void FakeDisk::put(const std::string& path, std::vector<std::byte> content) {

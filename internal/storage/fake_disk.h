@@ -23,7 +23,14 @@
 namespace logstream::storage {
 
 class FakeDisk final : public Disk {
+    struct Node;
+
 public:
+    // All that a disk holds at some moment.
+    class Image {
+        friend class FakeDisk;
+        std::shared_ptr<const Node> root_;
+    };
     enum class Lane : std::uint8_t { kWrite, kBeside, kRead, kPost };
     static constexpr std::uint64_t kLanes = 4;
     enum class Crash : std::uint8_t { kProcess, kMachine };
@@ -67,24 +74,19 @@ public:
     void resize(const std::string& path, std::uint64_t size);
     void remove(const std::string& path);
 
-    // What is on the disk now, as a backup would have it.
-    using Image = std::map<std::string, std::vector<std::byte>>;
-    Image image() const;
-    // On a disk that is empty: what was on another one, as after a start of the machine.
-    void restore(const Image& image);
-
     // Paths of all files, rising.
     std::vector<std::string> files() const;
     std::vector<std::byte> content(const std::string& path) const;
     // Puts a file there, flushed; its directory exists.
     void put(const std::string& path, std::vector<std::byte> content);
-    // Becomes a copy of all that the other disk holds now, flushed.
-    void copy_from(const FakeDisk& other);
+    // What is on the disk now, as a backup would have it.
+    Image image() const;
+    // Becomes a disk with that content, as after a start of the machine.
+    void restore(const Image& image);
     std::uint64_t flushes() const { return flushes_; }
     std::uint64_t groups() const { return groups_; }
 
 private:
-    struct Node;
     using NodePtr = std::shared_ptr<Node>;
     using Names = std::map<std::string, NodePtr>;
     struct FileWrite {

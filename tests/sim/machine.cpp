@@ -110,9 +110,6 @@ void Machine::replace_disk() {
     attach_disk();
 }
 
-void Machine::copy_disk_of(const Machine& other) {
-    replace_disk();
-    disk_->copy_from(*other.disk_);
-}
+void Machine::copy_disk_of(const Machine& other) { restore_disk(other.disk_->image()); }
 
 }  // namespace logstream::sim
