@@ -38,6 +38,10 @@ public:
     // To the change that is running, or ran last.
     bool invited(NodeId node) const { return invited_.contains(node); }
     void stop();
+    // This view is chosen: what is proposed here with a lower number comes too late.
+    void overtaken_by(ViewNumber number) {
+        if (change_ && change_->number() < number) stop();
+    }
     // A new lineage begins: its numbers have nothing to do with those that were seen.
     void forget_numbers() { seen_ = {}; }
     // An invited node is known to be dead: do not wait for it.

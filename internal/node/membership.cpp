@@ -265,6 +265,7 @@ void Node::on_chosen(const view::View& view) {
     const auto& installed = participant_.installed();
     if (!installed || *installed != view || participant_.frozen()) return;
     disarm_watchdog();
+    coordinator_.overtaken_by(view.number);
     elector_.stop();
     learner_.stop();  // the leader may have been found before the news that its view is chosen came
     const bool told = serving_ && !serving_->multicast && serving_->members.size() > 1;

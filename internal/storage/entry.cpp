@@ -96,7 +96,9 @@ std::optional<EntryHeader> decode_entry_header(std::span<const std::byte> bytes,
         return header;
     }
     const auto synced = protocol::load<std::int32_t>(bytes.data() + kSyncedAt);
-    if (synced != kNothingSynced) header.synced_end = header.base + synced;
+    // A batch whose offsets leave no room for that is none, and is refused by its own header.
+    const bool in_range = header.base >= Offset(0) && header.base.value < std::numeric_limits<std::int64_t>::max() / 2;
+    if (synced != kNothingSynced && in_range) header.synced_end = header.base + synced;
     if (const auto seconds = protocol::load<std::uint32_t>(bytes.data() + kAppendedAt); seconds != 0)
         header.appended_ms = seconds * kSecond;
     return header;

@@ -105,6 +105,9 @@ inline void put(FakeDisk& disk, const std::string& path, Input content) {
     disk.put(path, {content.begin(), content.end()});
 }
 
+constexpr std::uint32_t kEntryMagic = 0x3245534c;     // "LSE2"
+constexpr std::uint32_t kOldEntryMagic = 0x3145534c;  // "LSE1"
+
 // An entry of a log at the front of `at`: its header repeats what the batch says, and all checksums match. Returns its
 // size; 0 when it is not whole.
 inline std::size_t repair_entry(std::span<std::byte> at) {
@@ -119,10 +122,9 @@ inline std::size_t repair_entry(std::span<std::byte> at) {
     store_be(batch + kLeaderEpochAt, load<std::int32_t>(at.data() + 20));
     store_be(batch + kMagicAt, kBatchMagic);
     store_be(batch + kBatchCrcAt, crc32c({batch + kAttributesAt, batch_bytes - kAttributesAt}));
-    const storage::EntryHeader header{
-        Offset{load<std::int64_t>(at.data() + 8)}, static_cast<std::uint32_t>(batch_bytes),
-        ViewNumber{load<std::uint32_t>(at.data() + 20)}, Offset{load<std::int64_t>(at.data() + 24)}};
-    storage::encode_entry_header(at.data(), header, storage::stream_seed(kStream));
+    // Of this version, or of the one before.
+    if (load<std::uint32_t>(at.data()) != kOldEntryMagic) store(at.data(), kEntryMagic);
+    store(at.data() + 4, crc32c(at.subspan(8, kHead - 8), storage::stream_seed(kStream)));
     return kHead + batch_bytes;
 }
 
@@ -133,7 +135,7 @@ inline void repair_small_file(std::span<std::byte> file) {
 
 // The index inside a snapshot has a checksum of its own.
 inline void repair_inner_index(std::span<std::byte> file) {
-    constexpr std::string_view kMagic = "LSI1";
+    constexpr std::string_view kMagic = "LSI";  // of any version
     const std::string_view text(reinterpret_cast<const char*>(file.data()), file.size());
     const std::size_t at = text.find(kMagic, 4);
     if (at == text.npos) return;

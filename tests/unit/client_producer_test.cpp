@@ -385,6 +385,7 @@ TEST_F(ClientProducer, OneThatLooksTakesNothingOver) {
     ASSERT_TRUE(finish(2s));
     options.topic = "t";
     options.resumes = true;
+    options.topic = "t";
     std::optional<Result<void>> seen;
     Producer second(*router, options, [](const BatchReport&) {});
     second.look([&seen](Result<void> result) { seen = std::move(result); });

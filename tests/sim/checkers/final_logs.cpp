@@ -140,9 +140,9 @@ void ReplicaLogs::check(const History& history, ClusterId cluster) const {
             if (sent.outcome != Outcome::kAcknowledged || sent.cluster != cluster) continue;
             if (sent.acks != proto::QUORUM && sent.acks != proto::ALL) continue;
             // Removed by retention before anybody was seen to read it.
-            if (const auto start = starts_.find(sent.stream);
-                start != starts_.end() && (sent.offset.value >= 0 || sent.vouched_for) && start->second > Offset{} &&
-                sent.offset < start->second)
+            if (const auto start = starts_.find(sent.stream); start != starts_.end() &&
+                                                              (sent.offset.value >= 0 || sent.vouched_for) &&
+                                                              start->second > Offset{} && sent.offset < start->second)
                 continue;
             if (!standing_.contains(sent.id)) {
                 violations_.report("P1", "{}, acknowledged at offset {} of {}, is lost", to_text(sent.id), sent.offset,
