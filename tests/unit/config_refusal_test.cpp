@@ -56,7 +56,9 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"colour: red", "f.yaml:1: unknown key 'colour'"},
         Case{"storage:\n  retention: 7d",
              "f.yaml:2: storage.retention: expected settings under it (time, bytes), got a value"},
-        Case{"topics: 3", "f.yaml:1: topics: expected settings under it (auto_create, partitions, timestamp_policy, timestamp_range), got a value"},
+        Case{"topics: 3",
+             "f.yaml:1: topics: expected settings under it (auto_create, partitions, timestamp_policy, "
+             "timestamp_range), got a value"},
         Case{"node:\n  name: {a: b}", "f.yaml:2: node.name: expected one value, got a list or map"},
         Case{"node:\n  name: [a, b]", "f.yaml:2: node.name: expected one value, got a list or map"},
         Case{"discovery:\n  seeds: [[a]]", "f.yaml:2: discovery.seeds: expected a list of plain values"},

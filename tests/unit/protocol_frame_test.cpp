@@ -11,8 +11,8 @@
 namespace logstream::protocol {
 namespace {
 
-const FrameHeader kHeader{MessageType::kReplicate,  kFirstFragment | kLastFragment, cluster_tag("logstream"),
-                          ViewNumber{0x1122334455}, NodeId{0xfedcba9876543210ull},  Sequence{0x0102030405060708ull},
+const FrameHeader kHeader{MessageType::kReplicate,      kFirstFragment | kLastFragment, cluster_tag("logstream"),
+                          ViewNumber{0x1122334455},     NodeId{0xfedcba9876543210ull},  Sequence{0x0102030405060708ull},
                           ViewId{0x0a0b0c0d0e0f1011ull}};
 
 std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }

@@ -200,7 +200,8 @@ TEST_F(FlushTest, AFullDiskKeepsAReserveForTheWayOut) {
     const auto fill = [this](StreamId stream) {
         StreamLog& l = log(stream);
         for (int appended = 0; appended < 1000; ++appended) {
-            const auto result = l.append(make_batch({l.log_end(), ViewNumber(1), 1, std::string(20'000, 'x')}), kAppended);
+            const auto result =
+                l.append(make_batch({l.log_end(), ViewNumber(1), 1, std::string(20'000, 'x')}), kAppended);
             if (!result) {
                 EXPECT_EQ(result.error().code, ErrorCode::kDiskFull);
                 return appended;

@@ -202,7 +202,8 @@ private:
         if (rules_.persist_promise) persist(host);
         host.installing.reset();
         host.durable = host.log.size();  // flushed, and no acknowledgement follows
-        Answer answer{self(host), host.record.accepted, host.record.chosen, {}, {}, {}, {}, false, host.record.promises};
+        Answer answer{self(host), host.record.accepted, host.record.chosen, {}, {}, {}, {},
+                      false,      host.record.promises};
         answer.streams.push_back({kOnlyStream,
                                   Offset{0},
                                   end_of(host.log),

@@ -118,20 +118,21 @@ TEST(ViewNames, SurvivorsThatAPersonNamesMayDiffer) {
 TEST(ViewNames, WhoForgotThePromiseOfAViewThatCountsOnItHasNoVote) {
     const View one = view_of(1, "ABC");
     const View two = view_of(2, "ABC", {one});
-    Change next = change(3, "CB", {remembering(answer('C', two, one), {0, 1, 2, 3}),
-                                   remembering(answer('B', one, one), {0, 1, 3})});
+    Change next = change(
+        3, "CB", {remembering(answer('C', two, one), {0, 1, 2, 3}), remembering(answer('B', one, one), {0, 1, 3})});
     EXPECT_FALSE(next.has_quorum());
     EXPECT_EQ(next.forgetful()->id, node('B'));
     next.on_answer(remembering(answer('A', two, two), {0, 1, 2, 3}));
     EXPECT_FALSE(next.has_quorum()) << "it was not invited";
 
-    Change whole = change(3, "CB", {remembering(answer('C', two, one), {0, 1, 2, 3}),
-                                    remembering(answer('B', one, one), {0, 1, 2, 3})});
+    Change whole = change(
+        3, "CB", {remembering(answer('C', two, one), {0, 1, 2, 3}), remembering(answer('B', one, one), {0, 1, 2, 3})});
     EXPECT_TRUE(whole.has_quorum());
     EXPECT_FALSE(whole.forgetful());
 
-    Change since = change(4, "CB", {remembering(answer('C', view_of(3, "ABC", {two}), two), {0, 1, 2, 3, 4}),
-                                    remembering(answer('B', view_of(3, "ABC", {two}), two), {0, 1, 3, 4})});
+    Change since = change(4, "CB",
+                          {remembering(answer('C', view_of(3, "ABC", {two}), two), {0, 1, 2, 3, 4}),
+                           remembering(answer('B', view_of(3, "ABC", {two}), two), {0, 1, 3, 4})});
     EXPECT_TRUE(since.has_quorum()) << "it accepted a newer view, so it holds all that was committed before";
 }
 
