@@ -83,7 +83,7 @@ TEST(FramePacker, LargeMessageIsCutIntoFullFramesByReference) {
     FramePacker packer(kFrameBytes, Sequence{1});
     std::deque<PackedFrame> out;
     packer.add(stream(0), Sequence{0}, 0, batch(10, 0), out);
-    const Bytes large = batch(10'000, 1);
+    const Bytes large = batch(9'800, 1);
     const Sequence last = packer.add(stream(1), Sequence{0}, 0, large, out);
     EXPECT_EQ(out.front().sequence, Sequence{1}) << "what waited goes first";
     EXPECT_EQ(out.back().sequence, last);
