@@ -163,7 +163,10 @@ void Aligner::truncate(const TaskPtr& task, Stream& stream, Offset to) {
 
 // Puts the base log's bytes in the place of the first damage, then looks again.
 void Aligner::mend(const TaskPtr& task, Stream& stream, storage::DamageRange damage) {
-    if (damage.from < task->target.fetch_to && damage.from >= task->target.plan.log_start)
+    // Where the log has departed by the damage's end, the base log's bytes would stand before others of an older view.
+    const bool departed =
+        damage.to < stream.log->log_end() && departure_behind(*task, *stream.log, damage.to) == damage.to;
+    if (!departed && damage.from < task->target.fetch_to && damage.from >= task->target.plan.log_start)
         return fetch(task, stream, What::kRepair);
     // What is damaged is no part of the base log.
     give_up_from(task, damage.from);
