@@ -8,6 +8,7 @@ namespace logstream::fuzz {
 
 using protocol::Bytes;
 using protocol::kFrameHeaderBytes;
+using protocol::kLeastFrameHeaderBytes;
 
 namespace {
 
@@ -16,7 +17,7 @@ constexpr std::size_t kCrcAt = 12;
 
 Bytes with_checksum(Input datagram) {
     Bytes out = Bytes::copy_of(datagram);
-    if (out.size() < kFrameHeaderBytes) return out;
+    if (out.size() < kLeastFrameHeaderBytes) return out;
     protocol::store(out.mutable_data() + kCrcAt, std::uint32_t{0});
     protocol::store(out.mutable_data() + kCrcAt, protocol::crc32c(out.span()));
     return out;
@@ -25,7 +26,7 @@ Bytes with_checksum(Input datagram) {
 void decode(const Bytes& datagram) {
     const auto frame = protocol::decode_frame(datagram.span());
     if (!frame) return;
-    LS_ASSERT(frame->payload_begin >= kFrameHeaderBytes && frame->payload_begin <= datagram.size());
+    LS_ASSERT(frame->payload_begin >= kLeastFrameHeaderBytes && frame->payload_begin <= datagram.size());
     if (datagram.data()[kHeaderWordsAt] == std::byte{kFrameHeaderBytes / 4}) {
         const Bytes again = protocol::encode_frame(frame->header, datagram.from(frame->payload_begin).span());
         LS_ASSERT(equal(again.span(), datagram.span()));
