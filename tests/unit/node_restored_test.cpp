@@ -24,6 +24,30 @@ void append_some(Cluster& cluster, protocol::StreamId stream, const std::string&
     for (int i = 0; i < 10; ++i) ASSERT_TRUE(cluster.append_soon(stream, prefix + std::to_string(i)));
 }
 
+// Of two machines of three, from before there was anything to remember.
+class TwoImages {
+public:
+    explicit TwoImages(Cluster& cluster) {
+        cluster.start_all();
+        LS_ASSERT(cluster.wait_for_one_view());
+        cluster.world().run_for(1s);
+        for (std::size_t i : {0, 1}) images_.push_back(cluster[i].disk().image());
+    }
+    // All three are down; the two come back without the third, as they were.
+    void restore(Cluster& cluster) const {
+        crash(cluster, {0, 1, 2});
+        for (std::size_t i : {0, 1}) {
+            cluster[i].restore_disk(images_[i]);
+            cluster[i].start();
+        }
+        cluster.look_at({0, 1});
+        LS_ASSERT(cluster.wait_for_one_view());
+    }
+
+private:
+    std::vector<FakeDisk::Image> images_;
+};
+
 // It ended itself, and does so no more when it is started again.
 void expect_stopped(Cluster& cluster, std::size_t machine) {
     ASSERT_TRUE(cluster.world().run_until([&] { return !cluster[machine].fatal().empty(); }, 20s));
@@ -72,19 +96,11 @@ TEST_P(Restored, AMemberThatForgotItsPromiseHasNoVote) {
 // and still has all of it.
 TEST_P(Restored, TheWholeMemberOfAClusterThatForgotKeepsItsRecords) {
     Cluster cluster(GetParam(), 3);
-    cluster.start_all();
-    ASSERT_TRUE(cluster.wait_for_one_view());
-    cluster.world().run_for(1s);
-    const std::vector images{cluster[0].disk().image(), cluster[1].disk().image()};
+    const TwoImages images(cluster);
     const auto stream = cluster.make_topic("t");
     append_some(cluster, stream, "kept");
     cluster.world().run_for(8s);
-    crash(cluster, {0, 1, 2});
-    for (std::size_t i : {0u, 1u}) cluster[i].restore_disk(images[i]);
-    cluster[0].start();
-    cluster[1].start();
-    cluster.look_at({0, 1});
-    ASSERT_TRUE(cluster.wait_for_one_view());
+    images.restore(cluster);
     cluster[2].start();
     expect_stopped(cluster, 2);
     EXPECT_EQ(cluster.read(2, stream).size(), 10u);
@@ -95,18 +111,10 @@ TEST_P(Restored, TheWholeMemberOfAClusterThatForgotKeepsItsRecords) {
 // know stays in the folder, since no topic was deleted.
 TEST_P(Restored, RecordsOfATopicThatNobodyDeletedAreNotDropped) {
     Cluster cluster(GetParam(), 3);
-    cluster.start_all();
-    ASSERT_TRUE(cluster.wait_for_one_view());
-    cluster.world().run_for(1s);
-    const std::vector images{cluster[0].disk().image(), cluster[1].disk().image()};
+    const TwoImages images(cluster);
     const auto stream = cluster.make_topic("t");
     append_some(cluster, stream, "kept");
-    crash(cluster, {0, 1, 2});
-    for (std::size_t i : {0u, 1u}) cluster[i].restore_disk(images[i]);
-    cluster[0].start();
-    cluster[1].start();
-    cluster.look_at({0, 1});
-    ASSERT_TRUE(cluster.wait_for_one_view());
+    images.restore(cluster);
     cluster[2].start();
     cluster.world().run_for(30s);
     const auto in_orphans = [&](const std::string& path) { return path.ends_with(".orphans"); };
