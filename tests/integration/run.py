@@ -152,6 +152,8 @@ def run_one(scenario, folder, options, log, seed):
 def main():
     options = parse_arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # The programs would inherit it from `nohup`, and rightly heed it.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     log = read_log(options.log)
     if os.geteuid() == 0:
         remove_leftovers()

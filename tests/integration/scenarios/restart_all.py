@@ -1,5 +1,6 @@
 """kill -9 of all brokers at once in the middle of a load: what was acknowledged is there after the start."""
 
+import glob
 import os
 
 from checks import Stopwatch, check, check_equal
@@ -32,9 +33,10 @@ def restart_all(run):
         broker.signal_kill()
     for broker in cluster.brokers:
         broker.process.wait(10)
-    # All are down until the impatient one has given up on something.
+    # All are down until the impatient one has given up on something. What it gave up on stands in a draft of the file
+    # until it ends.
     cluster.wait_until(
-        lambda: os.path.getsize(failed_path) > 0 or not impatient.running,
+        lambda: any(os.path.getsize(draft) > 0 for draft in glob.glob(failed_path + "*")) or not impatient.running,
         20,
         "the producer with a short patience gives up",
     )
