@@ -156,7 +156,7 @@ class Seeds:
                     while wire.decode_message(data) is None and (part := connection.recv(1 << 16)):
                         data += part
                 kind = wire.decode_message(data).type
-                check(kind in ("JOIN", "PROBE"), f"a seed is asked {kind}")
+                check(kind in ("INTRODUCTION", "JOIN", "PROBE"), f"a seed is asked {kind}")
                 self._asked.add((caller, address))
         return ",".join(sorted(address for caller, address in self._asked if caller == ip))
 
