@@ -173,6 +173,8 @@ void PartitionReader::count_tail() {
         if (!batch || !batch->crc_ok() || !tail_->take(*batch, kMaxDecompressedBytes))
             return corrupt(fmt::format("a damaged batch behind offset {}", tail_->next().value));
         pending_ = pending_.from(*size);
+        // It looks further back now, and what is left here has been counted.
+        if (tail_->next() < batch->next_offset()) pending_ = {};
         backoff_.reset();
     }
     if (!tail_->done()) return ask();

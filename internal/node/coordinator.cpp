@@ -152,7 +152,10 @@ void Coordinator::on_exchange_answer(NodeId from, const proto::StateExchangeResp
             hint_ = numbers_used_up(invited_.at(from), promised);
             return not_answered(from);
         }
-        change_->on_refusal(from, promised);
+        std::vector<view::View> known;
+        for (const proto::View* told : {&response.accepted(), &response.chosen()})
+            if (auto view = view::from_proto(*told)) known.push_back(*std::move(view));
+        change_->on_refusal(from, promised, std::move(known));
         return consider_install(false);
     }
     view::Answer answer;

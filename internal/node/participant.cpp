@@ -38,7 +38,13 @@ void Participant::refuse(ViewNumber number, ErrorCode code, std::string text, co
     *out.mutable_node() = view::to_proto(core_.self);
     out.set_cluster_id(core_.record.cluster.value);
     out.set_promised(core_.record.promised.value);
+    if (code == ErrorCode::kRefused) put_views(out);
     reply(out);
+}
+
+void Participant::put_views(proto::StateExchangeResponse& out) const {
+    if (core_.record.accepted) *out.mutable_accepted() = view::to_proto(*core_.record.accepted);
+    if (core_.record.chosen) *out.mutable_chosen() = view::to_proto(*core_.record.chosen);
 }
 
 bool Participant::is_member_of_mine(NodeId node) const {
@@ -140,8 +146,7 @@ void Participant::answer_exchange(ViewNumber number, const ExchangeReply& reply)
     *out.mutable_node() = view::to_proto(core_.self);
     out.set_cluster_id(core_.record.cluster.value);
     out.set_promised(core_.record.promised.value);
-    if (core_.record.accepted) *out.mutable_accepted() = view::to_proto(*core_.record.accepted);
-    if (core_.record.chosen) *out.mutable_chosen() = view::to_proto(*core_.record.chosen);
+    put_views(out);
     for (const view::StreamHolding& holding : core_.streams.holdings(Streams::Extent::kDurable, core_.record.views))
         *out.add_streams() = view::to_proto(holding);
     out.set_no_vote(core_.record.must_relearn || core_.store.damaged());

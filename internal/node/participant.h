@@ -61,6 +61,7 @@ private:
     void await_promise(ExchangeReply reply);
     void flush_and_answer(std::uint64_t promise);
     void answer_exchange(ViewNumber number, const ExchangeReply& reply);
+    void put_views(proto::StateExchangeResponse& out) const;
     void refuse(ViewNumber number, ErrorCode code, std::string text, const ExchangeReply& reply) const;
     void finish_install(const proto::ViewInstall& request, const view::View& view,
                         const std::vector<view::ViewName>& names, const InstallReply& reply);

@@ -111,8 +111,10 @@ protocol::Result<void> Change::on_answer(Answer answer) {
     return {};
 }
 
-void Change::on_refusal(NodeId from, ViewNumber promised) {
-    if (!invited_.contains(from)) return;
+void Change::on_refusal(NodeId from, ViewNumber promised, std::vector<View> known) {
+    if (plan_ || !invited_.contains(from)) return;
+    overtaken_ |= std::ranges::any_of(known, [this](const View& view) { return view.number >= number(); });
+    std::ranges::move(known, std::back_inserter(told_));
     refused_ = true;
     greatest_seen_ = std::max(greatest_seen_, promised);
     lost_.insert(from);
@@ -154,12 +156,14 @@ bool Change::has_forgotten(const Answer& answer) const {
         return base.number > accepted_number(answer) && std::ranges::binary_search(base.members, answer.member.id) &&
                !remembers_promise(answer.promises, base.number);
     };
-    return std::ranges::any_of(answers_, [&](const auto& entry) {
-        const Answer& other = entry.second;
-        return (other.chosen && forgot(other.chosen->base())) ||
-               (other.accepted &&
-                (forgot(other.accepted->base()) || std::ranges::any_of(other.accepted->bases, forgot)));
-    });
+    const auto counts_on_it = [&](const View& view) {
+        return forgot(view.base()) || std::ranges::any_of(view.bases, forgot);
+    };
+    return std::ranges::any_of(told_, counts_on_it) || std::ranges::any_of(answers_, [&](const auto& entry) {
+               const Answer& other = entry.second;
+               return (other.chosen && counts_on_it(*other.chosen)) ||
+                      (other.accepted && counts_on_it(*other.accepted));
+           });
 }
 
 std::optional<Member> Change::forgetful() const {
@@ -209,7 +213,7 @@ std::string Change::lost_lineage() const {
 }
 
 bool Change::has_quorum() const {
-    if (!answers_.contains(coordinator_)) return false;
+    if (overtaken_ || !answers_.contains(coordinator_)) return false;
     if (options_.lineage == Lineage::kRecovered) return answers_.size() == invited_.size();
     const Bases bases = this->bases();
     if (bases.all.empty() && !lost_lineage().empty()) return false;
@@ -244,6 +248,7 @@ std::string Change::damaged_beyond_all(const Bases& bases) const {
 std::string Change::what_is_missing() const {
     if (options_.lineage == Lineage::kRecovered)
         return fmt::format("{} of the {} survivors have answered", answers_.size(), invited_.size());
+    if (overtaken_) return "another view has overtaken this one";
     const Bases bases = this->bases();
     const NodeSet nodes = voters();
     if (bases.all.empty())

@@ -115,7 +115,10 @@ public:
     // and what it acknowledged since may be missing on it. It has no vote until it has accepted a newer view.
     std::optional<Member> forgetful() const;
     // Refused: a greater number is promised; beat it in the next attempt.
-    void on_refusal(NodeId from, ViewNumber promised);
+    // `known` are the views that it has accepted or knows to be chosen: it gives no promise, but what it knows of the
+    // others' promises stands. With one of this number or a greater one among them this attempt comes too late: who
+    // answered it has promised more since, or has forgotten that it had.
+    void on_refusal(NodeId from, ViewNumber promised, std::vector<View> known = {});
     void on_unreachable(NodeId node);
     // Every invited node has answered, refused or is unreachable.
     bool all_heard() const;
@@ -165,9 +168,11 @@ private:
     NodeSet invited_;
     Options options_;
     std::map<NodeId, Answer> answers_;
-    ViewNames views_;  // that the answers name
-    NodeSet lost_;     // refused or unreachable
+    ViewNames views_;         // that the answers name
+    NodeSet lost_;            // refused or unreachable
+    std::vector<View> told_;  // by those who refused
     bool refused_{};
+    bool overtaken_{};
     ViewNumber greatest_seen_;
     std::optional<Plan> plan_;
     NodeSet accepted_;

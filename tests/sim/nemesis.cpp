@@ -219,8 +219,20 @@ bool Nemesis::restore_image(Machine& machine) {
     const NodeId node = last_id(machine);
     const auto kept = images_.find(machine.index());
     if (kept == images_.end() || kept->second.node != node) {
-        const bool member = machine.running() && machine.node().core().record.cluster == cluster_;
-        if (member && !machine.store().damaged()) images_[machine.index()] = {node, machine.disk().image()};
+        if (!machine.running() || machine.store().damaged()) return false;
+        const view::Record& record = machine.node().core().record;
+        if (record.cluster == cluster_ && record.chosen)
+            images_[machine.index()] = {node, *record.chosen, machine.disk().image()};
+        return false;
+    }
+    // With a quorum of the view that it knows, and nobody among these who knows better, it would go on by itself.
+    const auto knows_better = [&](NodeId id) {
+        return id != node && !lost_.contains(id) &&
+               std::ranges::any_of(last_ids_, [id](const auto& entry) { return entry.second == id; });
+    };
+    const std::vector<NodeId> members = kept->second.last.ids();
+    if (2 * static_cast<std::size_t>(std::ranges::count_if(members, knows_better)) <= members.size()) {
+        images_.erase(kept);
         return false;
     }
     if (blank_.contains(machine.index()) || !may_lose_disk(machine)) return false;

@@ -91,6 +91,7 @@ private:
     std::map<std::size_t, std::vector<std::byte>> older_states_;  // what a machine's state file was once
     struct Image {
         NodeId node;
+        view::View last;  // that it knew to be chosen
         storage::FakeDisk::Image disk;
     };
     std::map<std::size_t, Image> images_;  // what a machine's disk was once

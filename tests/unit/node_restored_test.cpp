@@ -92,6 +92,30 @@ TEST_P(Restored, AMemberThatForgotItsPromiseHasNoVote) {
     expect_everything_everywhere(cluster, stream);
 }
 
+// Two of three come back as they were before they acknowledged, beside the third, which has never stopped: it has
+// promised more than they know, so it refuses what they ask first. They must not go on without it for that.
+TEST_P(Restored, TwoThatForgotDoNotOutvoteAThirdThatRefuses) {
+    Cluster cluster(GetParam(), 3);
+    cluster.start_all();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    const auto stream = cluster.make_topic("t");
+    append_some(cluster, stream, "early");
+    crash(cluster, {0, 1});
+    const std::vector images{cluster[0].disk().image(), cluster[1].disk().image()};
+    cluster[0].start();
+    cluster[1].start();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    append_some(cluster, stream, "late");
+    crash(cluster, {0, 1});
+    cluster.world().run_for(std::chrono::milliseconds(1000 * (GetParam() % 5)));
+    for (std::size_t i : {0, 1}) {
+        cluster[i].restore_disk(images[i]);
+        cluster[i].start();
+    }
+    ASSERT_TRUE(cluster.wait_for_one_view(60s));
+    expect_everything_everywhere(cluster, stream);
+}
+
 // The only one that kept what was acknowledged stops when it meets the others, stays stopped when it is started again,
 // and still has all of it.
 TEST_P(Restored, TheWholeMemberOfAClusterThatForgotKeepsItsRecords) {
