@@ -389,7 +389,7 @@ TEST(DataFolder, IsFoundWhateverTheHostIsCalledToday) {
 }
 
 TEST(DataFolder, IsOneThatABrokerHasUsed) {
-    const std::string parent = ::testing::TempDir() + "config_test_data";
+    const std::string parent = fmt::format("{}config_test_data_{}", ::testing::TempDir(), getpid());
     std::filesystem::create_directories(parent + "/db1-8001");
     std::filesystem::create_directories(parent + "/caf\xe9-8001");
     std::filesystem::create_directories(parent + "/other-8001");

@@ -115,10 +115,6 @@ TEST(Signals, ThatTheCallerIgnoresAreKnown) {
 
 class LogFiles : public ::testing::Test {
 protected:
-    void SetUp() override {
-        std::filesystem::remove_all(folder_);
-        std::filesystem::create_directories(folder_);
-    }
     void TearDown() override { std::filesystem::remove_all(folder_); }
 
     spdlog::logger logger_of(const std::shared_ptr<LogFile>& file) {
@@ -133,7 +129,11 @@ protected:
         return text.str();
     }
 
-    const std::string folder_ = ::testing::TempDir() + "process_test_log";
+    // Of its own: tests run beside each other.
+    const std::string folder_ = [] {
+        std::string pattern = ::testing::TempDir() + "process_test.XXXXXX";
+        return std::string(mkdtemp(pattern.data()));
+    }();
     const std::string path_ = folder_ + "/log";
 };
 
