@@ -248,7 +248,6 @@ std::string Change::damaged_beyond_all(const Bases& bases) const {
 std::string Change::what_is_missing() const {
     if (options_.lineage == Lineage::kRecovered)
         return fmt::format("{} of the {} survivors have answered", answers_.size(), invited_.size());
-    if (overtaken_) return "another view has overtaken this one";
     const Bases bases = this->bases();
     const NodeSet nodes = voters();
     if (bases.all.empty())
@@ -259,7 +258,7 @@ std::string Change::what_is_missing() const {
         if (!is_quorum(base, nodes))
             return fmt::format("no quorum: view {} has {} of {} members in reach", base.number,
                                count_members(base, nodes), base.members.size());
-    return "no quorum: the coordinator itself has not answered";
+    return overtaken_ ? "another view has overtaken this one" : "no quorum: the coordinator itself has not answered";
 }
 
 bool Change::multicast_works(const std::vector<Member>& members) const {
