@@ -34,10 +34,6 @@ struct ProducerBatch {
     // It opens its epoch and has no records of its producer; see protocol::kResumeSequence.
     bool is_fence() const { return producer != protocol::kNoProducer && base_sequence < 0; }
     bool resumes() const { return producer != protocol::kNoProducer && base_sequence == protocol::kResumeSequence; }
-    bool is_same_as(const ProducerBatch& other) const {
-        return producer == other.producer && epoch == other.epoch && base_sequence == other.base_sequence &&
-               last_sequence == other.last_sequence;
-    }
 };
 
 // Epochs are 15 bits of a batch, and a name has one more with each run: behind 32,767 comes 0 again. So many ahead of
