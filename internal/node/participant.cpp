@@ -153,7 +153,7 @@ void Participant::answer_exchange(ViewNumber number, const ExchangeReply& reply)
     for (NodeId id : events_.multicast_heard()) out.add_multicast_heard(id.value);
     out.set_leaving(events_.leaving());
     out.set_acknowledges_unflushed(core_.settings.loses_unflushed);
-    for (ViewNumber promise : core_.record.promises) out.add_promises(promise.value);
+    view::put_promises(core_.record.promises, out);
     reply(out);
 }
 

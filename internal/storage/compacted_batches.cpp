@@ -32,7 +32,7 @@ bool mergeable(const BatchView& batch) {
 protocol::BatchFields fields_from(const BatchView& batch, Offset base) {
     protocol::BatchFields fields;
     fields.base_offset = base;
-    fields.leader_epoch = static_cast<std::int32_t>(batch.leader_epoch().value);
+    fields.leader_epoch = protocol::leader_epoch_of(batch.leader_epoch());
     fields.attributes = static_cast<std::uint16_t>(batch.attributes() & ~protocol::kCodecMask & ~protocol::kControlBit);
     fields.last_offset_delta = static_cast<std::int32_t>(batch.last_offset() - base);
     fields.base_timestamp_ms = batch.base_timestamp_ms();

@@ -154,7 +154,7 @@ bool Change::has_forgotten(const Answer& answer) const {
     if (options_.lineage == Lineage::kRecovered) return false;
     const auto forgot = [&](const Base& base) {
         return base.number > accepted_number(answer) && std::ranges::binary_search(base.members, answer.member.id) &&
-               !remembers_promise(answer.promises, base.number);
+               !remembers_promise(answer.promises, base);
     };
     const auto counts_on_it = [&](const View& view) {
         return forgot(view.base()) || std::ranges::any_of(view.bases, forgot);
