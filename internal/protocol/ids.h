@@ -59,6 +59,7 @@ using ProducerId = Id<struct ProducerIdTag, std::int64_t>;
 // One run of a ring election.
 using ElectionId = Id<struct ElectionIdTag, std::uint64_t>;
 
+inline constexpr ViewNumber kMaxViewNumber{0x7fffffff};
 inline constexpr ProducerId kNoProducer{-1};
 
 // A (topic, partition): the unit of order, of ownership and of storage.

@@ -11,7 +11,6 @@ namespace logstream::protocol {
 using LeaderEpoch = Id<struct LeaderEpochTag, std::int32_t>;
 
 inline constexpr LeaderEpoch kNoLeaderEpoch{-1};  // no owner has appended the batch yet
-inline constexpr ViewNumber kMaxViewNumber{0x7fffffff};
 
 constexpr LeaderEpoch leader_epoch_of(ViewNumber view) {
     LS_ASSERT(view <= kMaxViewNumber);

@@ -19,11 +19,6 @@ constexpr std::size_t kMaxMergedBytes = 1u << 20;
 constexpr std::int64_t kMaxMergedOffsets = std::int64_t{1} << 30;
 constexpr std::uint16_t kLeftAlone = protocol::kOrphanBit | protocol::kTransactionalBit | protocol::kAppendTimeBit;
 
-// Stands for records that are all superseded. A broker's control batch, a producer's fence, has no sequence.
-bool is_stub(const BatchView& batch) {
-    return batch.is_control() && (batch.producer_id() == protocol::kNoProducer || batch.base_sequence() >= 0);
-}
-
 bool mergeable(const BatchView& batch) {
     return (batch.attributes() & kLeftAlone) == 0 && (!batch.is_control() || is_stub(batch));
 }
@@ -159,6 +154,10 @@ private:
 };
 
 }  // namespace
+
+bool is_stub(const BatchView& batch) {
+    return batch.is_control() && (batch.producer_id() == protocol::kNoProducer || batch.base_sequence() >= 0);
+}
 
 KeyHash hash_key(std::string_view key) {
     const XXH128_hash_t hash = XXH3_128bits(key.data(), key.size());
