@@ -277,10 +277,12 @@ void Store::save_state(Bytes state, FlushCallback callback) {
     });
 }
 
-Offset Store::watermark(StreamId stream) const {
-    return options().fsync == FsyncPolicy::kGroup ? parts_->watermarks.of(stream) : Offset{};
+Offset Store::watermark(protocol::ClusterId lineage, StreamId stream) const {
+    return options().fsync == FsyncPolicy::kGroup ? parts_->watermarks.of(lineage, stream) : Offset{};
 }
-void Store::save_watermarks(std::map<StreamId, Offset> watermarks) { parts_->watermarks.save(std::move(watermarks)); }
+void Store::save_watermarks(protocol::ClusterId lineage, std::map<StreamId, Offset> watermarks) {
+    parts_->watermarks.save({lineage, std::move(watermarks)});
+}
 
 LastStop Store::last_stop() const { return parts_->last_run.stop; }
 bool Store::may_lack_acknowledged() const {

@@ -6,10 +6,12 @@
 namespace logstream::storage {
 namespace {
 
+constexpr protocol::ClusterId kLineage{7};
+
 class WatermarkTest : public StoreFixture {
 protected:
     void save(std::int64_t offset) {
-        store_->save_watermarks({{kStream, Offset(offset)}});
+        store_->save_watermarks(kLineage, {{kStream, Offset(offset)}});
         disk_.run();
     }
 };
@@ -18,13 +20,24 @@ TEST_F(WatermarkTest, OutliveTheProcessAndTheMachine) {
     open();
     append(log(), 10);
     ASSERT_TRUE(flush());
-    EXPECT_EQ(store_->watermark(kStream), Offset(0));
+    EXPECT_EQ(store_->watermark(kLineage, kStream), Offset(0));
     save(7);
     reopen_after(FakeDisk::Crash::kProcess);
-    EXPECT_EQ(store_->watermark(kStream), Offset(7));
+    EXPECT_EQ(store_->watermark(kLineage, kStream), Offset(7));
     reopen_after(FakeDisk::Crash::kMachine);
-    EXPECT_EQ(store_->watermark(kStream), Offset(7));
-    EXPECT_EQ(store_->watermark({protocol::TopicId{99}, 0}), Offset(0));
+    EXPECT_EQ(store_->watermark(kLineage, kStream), Offset(7));
+    EXPECT_EQ(store_->watermark(kLineage, {protocol::TopicId{99}, 0}), Offset(0));
+}
+
+// A broker that joins another cluster keeps no records, and finds a stream of the same name there.
+TEST_F(WatermarkTest, OfAnotherLineageTellNothing) {
+    open();
+    append(log(), 10);
+    ASSERT_TRUE(flush());
+    save(7);
+    reopen_after(FakeDisk::Crash::kProcess);
+    EXPECT_EQ(store_->watermark(protocol::ClusterId{8}, kStream), Offset(0));
+    EXPECT_EQ(store_->watermark(kLineage, kStream), Offset(7));
 }
 
 // Other records may take the place of those that are gone: what the file said of them must not come back.
@@ -35,11 +48,11 @@ TEST_F(WatermarkTest, AreNeverAboveALogThatLostItsEnd) {
     save(10);
     ASSERT_TRUE(truncate(log(), 4));
     reopen_after(FakeDisk::Crash::kProcess);
-    EXPECT_EQ(store_->watermark(kStream), Offset(4));
+    EXPECT_EQ(store_->watermark(kLineage, kStream), Offset(4));
     append(log(), 10);
     ASSERT_TRUE(flush());
     reopen_after(FakeDisk::Crash::kProcess);
-    EXPECT_EQ(store_->watermark(kStream), Offset(4));
+    EXPECT_EQ(store_->watermark(kLineage, kStream), Offset(4));
 }
 
 TEST_F(WatermarkTest, OfADamagedFileTellNothing) {
@@ -50,7 +63,7 @@ TEST_F(WatermarkTest, OfADamagedFileTellNothing) {
     crash(FakeDisk::Crash::kProcess);
     disk_.flip("/data/watermarks", 200);
     open();
-    EXPECT_EQ(store_->watermark(kStream), Offset(0));
+    EXPECT_EQ(store_->watermark(kLineage, kStream), Offset(0));
 }
 
 // All brokers may have lost some that were committed before they were flushed.
@@ -61,7 +74,7 @@ TEST_F(WatermarkTest, BindNobodyWhereRecordsAreAcknowledgedUnflushed) {
     ASSERT_TRUE(flush());
     save(7);
     reopen_after(FakeDisk::Crash::kProcess);
-    EXPECT_EQ(store_->watermark(kStream), Offset(0));
+    EXPECT_EQ(store_->watermark(kLineage, kStream), Offset(0));
 }
 
 }  // namespace
