@@ -163,7 +163,8 @@ void Node::start() {
                               settings_.address.port,
                               settings_.http_port,
                               std::min<std::uint64_t>(settings_.window_bytes, limits.receive_buffer_bytes / 2),
-                              static_cast<std::uint32_t>(limits.max_datagram_bytes)};
+                              static_cast<std::uint32_t>(limits.max_datagram_bytes),
+                              settings_.protocol_version};
     look_where_it_woke();
     // With the incarnation that the view names, the others take it for the member that it was.
     bool goes_on = protocol::planted(protocol::Bug::kRestartedOwner) && core_.record.accepted &&

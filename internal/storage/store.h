@@ -86,6 +86,10 @@ public:
     // saves that wait together share one write and all call back after it. kDiskFull: the old state stands, try again.
     void save_state(Bytes state, FlushCallback callback);
 
+    // From now on no program that knows only older versions of the files may open the directory. Called before the
+    // first write of what they would not understand; an older version changes nothing.
+    void raise_format(std::uint32_t version);
+
     // A lower bound of the stream's high watermark in this lineage: what was saved last, at most the log's end. 0 when
     // none is known: what was saved may be of another lineage, in which the stream of that name held other records; and
     // where records are acknowledged before they are flushed, all brokers may have lost some that were committed.

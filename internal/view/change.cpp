@@ -434,6 +434,7 @@ const Plan& Change::plan() {
     view.multicast = multicast_works(view.members);
     view.window_bytes = std::ranges::min(view.members, {}, &Member::window_bytes).window_bytes;
     view.frame_bytes = std::ranges::min(view.members, {}, &Member::frame_bytes).frame_bytes;
+    view.version = std::ranges::min(view.members, {}, &Member::version).version;
     for (const auto& [id, answer] : answers_) plan.holders.push_back(answer.member);
     plan_ = std::move(plan);
     return *plan_;

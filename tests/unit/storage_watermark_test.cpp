@@ -1,4 +1,4 @@
-// High watermarks across restarts.
+// High watermarks, and the word of the format, across restarts.
 #include <gmock/gmock.h>
 
 #include "tests/unit/storage_testing.h"
@@ -7,6 +7,8 @@ namespace logstream::storage {
 namespace {
 
 constexpr protocol::ClusterId kLineage{7};
+
+using FormatTest = StoreFixture;
 
 class WatermarkTest : public StoreFixture {
 protected:
@@ -75,6 +77,40 @@ TEST_F(WatermarkTest, BindNobodyWhereRecordsAreAcknowledgedUnflushed) {
     save(7);
     reopen_after(FakeDisk::Crash::kProcess);
     EXPECT_EQ(store_->watermark(kLineage, kStream), Offset(0));
+}
+
+TEST_F(FormatTest, ADirectoryIsRefusedToOlderPrograms) {
+    options_.known_format = 3;
+    open();
+    append(log(), 10);
+    ASSERT_TRUE(flush());
+    store_->raise_format(2);
+    store_->raise_format(1);
+    disk_.run();
+    crash(FakeDisk::Crash::kMachine);
+    options_.known_format = 1;
+    const auto refused = Store::open(disk_, options_, quiet());
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ErrorCode::kConfig);
+    EXPECT_THAT(refused.error().message, testing::HasSubstr("version 2"));
+    options_.known_format = 2;
+    open();
+    EXPECT_EQ(log().log_end(), Offset(10));
+}
+
+// A folder is not lost to one byte that went bad.
+TEST_F(FormatTest, ADamagedWordOfItTellsNothing) {
+    options_.known_format = 2;
+    open();
+    append(log(), 10);
+    ASSERT_TRUE(flush());
+    store_->raise_format(2);
+    disk_.run();
+    crash(FakeDisk::Crash::kProcess);
+    disk_.flip("/data/format", 130);
+    options_.known_format = 1;
+    open();
+    EXPECT_EQ(log().log_end(), Offset(10));
 }
 
 }  // namespace
