@@ -1,5 +1,7 @@
 """Every broker is restarted in order, one after the other, and no client notices."""
 
+import os
+
 from checks import check, check_equal
 from client import Load
 from scenario import scenario
@@ -34,7 +36,7 @@ def rolling(run):
 def _protocols(cluster):
     """The version of the protocol that the view uses, as each broker says."""
     cluster.wait_for_view(cluster.brokers)
-    return {broker.status()["protocol"] for broker in cluster.brokers}
+    return {broker.status().get("protocol", 1) for broker in cluster.brokers}
 
 
 def _restart_as(cluster, broker, program):
@@ -72,3 +74,26 @@ def upgrade(run):
     cluster.wait_for_view(cluster.brokers)
     cluster.verify()
     return f"write gap {gap:.0f} ms over five restarts, one of them back to the version before"
+
+
+@scenario("upgrade-from", default=False)
+def upgrade_from(run):
+    """A cluster of an earlier release, --release, becomes one of this version, broker by broker, and goes on."""
+    check(run.release, "name the folder of the earlier release's programs by --release")
+    cluster = run.cluster(3)
+    for broker in cluster.brokers:
+        broker.program = os.path.join(run.release, "logstream")
+    cluster.start()
+    load = Load(cluster, cluster.create_topic("upgraded"), seconds=max(10, run.load_seconds()))
+    load.reach(0.1)
+    first, *others = cluster.brokers
+    for broker, program in ((first, "logstream"), (first, first.program), (first, "logstream")):
+        _restart_as(cluster, broker, program)
+        cluster.wait_for_view(cluster.brokers)
+    for broker in others:
+        _restart_as(cluster, broker, "logstream")
+        cluster.wait_for_view(cluster.brokers)
+    gap = load.finish()
+    check(gap < LONGEST_GAP_MS, f"a record waited {gap:.0f} ms for its acknowledgement")
+    cluster.verify()
+    return f"write gap {gap:.0f} ms over five restarts, one of them back to the release"
