@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that building LogStream needs, and with --tests or --bench those that its tests and its
-# benchmarks need.
+# Installs the Debian packages that building LogStream needs, and with --tests, --bench or --docker those that its tests, its
+# benchmarks, or containers need.
 # Asks for nothing and touches nothing when all are there.
 set -euo pipefail
 
 usage() {
     cat <<'TEXT'
-Usage: deploy/install-packages.sh [--tests] [--bench] [--list]
+Usage: deploy/install-packages.sh [--tests] [--bench] [--docker] [--list]
 
   --tests   also what the tests need
   --bench   also what the benchmarks need: the brokers that are measured beside LogStream too, none of which is started
+  --docker  also Docker, and what its images can be made with where no registry is reached; no daemon is started
   --list    print the packages, install nothing
 TEXT
 }
@@ -31,6 +32,7 @@ bench=(
     corosync libcpg-dev
     default-jdk-headless maven
 )
+docker=(docker.io docker-compose debootstrap iproute2)
 
 wanted=("${build[@]}")
 list=false
@@ -38,6 +40,7 @@ while (($# > 0)); do
     case $1 in
         --tests) wanted+=("${tests[@]}") ;;
         --bench) wanted+=("${bench[@]}") ;;
+        --docker) wanted+=("${docker[@]}") ;;
         --list) list=true ;;
         -h | --help) usage; exit 0 ;;
         *) echo "install-packages.sh: unknown argument '$1'" >&2; usage >&2; exit 2 ;;
@@ -89,7 +92,7 @@ run() {
         exit 1
     fi
 }
-if [[ " ${missing[*]} " =~ \ (nats-server|redis-server|corosync)\  && ! -e $policy ]]; then
+if [[ " ${missing[*]} " =~ \ (nats-server|redis-server|corosync|docker\.io)\  && ! -e $policy ]]; then
     # Debian starts a server as it is installed, unless this says that nothing may be started.
     made_policy=true
     printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null

@@ -32,7 +32,7 @@ import enum
 import importlib
 import os
 
-NAMES = ("netns", "loopback")
+NAMES = ("netns", "loopback", "docker")
 
 
 class Need(enum.Enum):
