@@ -58,14 +58,18 @@ class Run:
     def start(self, place, argv, name=None, stdin=None, environment=None):
         """Starts a command at a place; it is killed at the end if it still runs."""
         name = name or f"{next(self._serial):02}-{os.path.basename(argv[0])}"
-        return self._until_the_end(place.start(argv, name, self.folder, stdin, environment))
+        return self._end_with_this(place.start(argv, name, self.folder, stdin, environment))
 
     def start_broker(self, place, argv, name, environment):
-        return self._until_the_end(place.start_broker(argv, name, self.folder, environment))
+        return self._end_with_this(place.start_broker(argv, name, self.folder, environment))
 
-    def _until_the_end(self, process):
-        self._stack.callback(process.kill)
+    def _end_with_this(self, process):
+        self.at_the_end(process.kill)
         return process
+
+    def at_the_end(self, function):
+        """Calls it when the scenario is over, however it ends."""
+        self._stack.callback(function)
 
     def network(self, size, make=None):
         """Places for brokers 1…size and their clients, those of the mode unless another one is asked for."""

@@ -44,12 +44,13 @@ class Need(enum.Enum):
     NAMESPACES = "hosts that are network namespaces of this machine"
     SCRIPTS = "the hosts that deploy/netns makes"
     LOOPBACK = "brokers on this machine's loopback"
+    DOCKER = "a Docker daemon"
 
 
 class LocalMode:
     """What a mode is whose programs are this machine's own processes."""
 
-    lacks = {}
+    lacks = {Need.DOCKER: "--mode docker"}
 
     def __init__(self, options, folder):
         self.project, self._programs = options.project, options.programs

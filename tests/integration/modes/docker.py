@@ -34,10 +34,10 @@ class Mode(LocalMode):
     def __init__(self, options, folder):
         super().__init__(options, folder)
         os.umask(0)  # in the image nobody is root: what the runner makes is for all
-        self._daemon = Daemon(f"ls{os.getpid()}x{next(_serial)}")
+        self.daemon = Daemon(f"ls{os.getpid()}x{next(_serial)}")
         try:
-            make_image(self._daemon, options)
-            listed = self._daemon.docker("run", "--rm", "--entrypoint", "ls", IMAGE, PROGRAMS)
+            make_image(self.daemon, options)
+            listed = self.daemon.docker("run", "--rm", "--entrypoint", "ls", IMAGE, PROGRAMS)
             self._in_image = set(listed.split())
         except BaseException:
             self.close()
@@ -49,10 +49,10 @@ class Mode(LocalMode):
         return os.path.join(PROGRAMS if name in self._in_image else self._programs, name)
 
     def network(self, size):
-        return ContainerNetwork(size, self._daemon, self._folders)
+        return ContainerNetwork(size, self.daemon, self._folders)
 
     def close(self):
-        self._daemon.close()
+        self.daemon.close()
 
 
 class ContainerNetwork(BridgedNetwork):

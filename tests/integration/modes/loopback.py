@@ -16,7 +16,7 @@ _serial = itertools.count()
 
 
 class Mode(LocalMode):
-    lacks = dict.fromkeys(
+    lacks = LocalMode.lacks | dict.fromkeys(
         (Need.HOSTS, Need.PACKETS, Need.NAMESPACES, Need.SCRIPTS), "all brokers share 127.0.0.1: --mode netns"
     )
 
