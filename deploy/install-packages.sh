@@ -22,7 +22,7 @@ build=(
 )
 tests=(
     libgtest-dev libgmock-dev python3 python3-protobuf python3-kafka python3-lz4 python3-snappy python3-zstandard
-    iproute2 nftables tcpdump strace ethtool procps
+    iproute2 nftables tcpdump strace ethtool procps util-linux python3-venv
     clang-19 clang-format-19 libclang-rt-19-dev llvm-19
 )
 bench=(

@@ -14,6 +14,7 @@ Usage: tests/run.sh [KIND [ARGUMENTS]]
   sim [ARGUMENTS of logstream-sim]             the cluster in a simulated world, one seed a run
   soak [--minutes N] [--from SEED]             the same with new seeds until the time is over (10 minutes)
   integration [NAME…] [--mode MODE]            scenarios on real processes; MODE is netns (the default), loopback or docker
+  kubernetes                                   manifests against the schemas of Kubernetes
   docker                                       image, compose and health checks, end to end
   chaos [--minutes N]                          random faults on real brokers under a judged load (10 minutes)
   sanitizers [asan|tsan]                       the tests in builds that report bad memory accesses and data races
@@ -201,7 +202,7 @@ kind=${1:-all}
 (($# > 0)) && shift
 case $kind in
     -h | --help) usage; exit 0 ;;
-    all | unit | sim | soak | integration | docker | chaos | sanitizers | fuzz | bench) ;;
+    all | unit | sim | soak | integration | docker | kubernetes | chaos | sanitizers | fuzz | bench) ;;
     *) usage >&2; wrong_usage "unknown kind '$kind'" ;;
 esac
 if [[ $kind == integration ]]; then
@@ -211,6 +212,10 @@ elif [[ $kind == docker ]]; then
     mode=docker
 fi
 
+if [[ $kind == kubernetes ]]; then
+    deploy/install-packages.sh --tests
+    exec tests/kubernetes/run.sh "$@"
+fi
 if [[ $kind == sanitizers ]]; then
     deploy/install-packages.sh --tests
     sanitizers "$@"

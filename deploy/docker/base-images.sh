@@ -55,11 +55,18 @@ work=''
 clean_up() { [[ -z $work ]] || rm -rf "$work"; }
 trap clean_up EXIT
 
+# Whether a list of packages names all of these.
+has_all() {
+    local list=$1
+    shift
+    [[ -e $list ]] && ! printf '%s\n' "$@" | grep -vxFf "$list" | grep -q .
+}
+
 # make_base NAME PACKAGE…: DIR/NAME.tar, if it is not there with these packages.
 make_base() {
     local file=$dir/$1.tar list=$dir/$1.packages
     shift
-    [[ -e $file && $(cat "$list" 2>/dev/null) == "$suite $*" ]] && return
+    if [[ -e $file ]] && has_all "$list" "$suite" "$@"; then return; fi
     rm -f "$list"
     work=$(mktemp -d)
     echo "base-images.sh: making $file; this takes a minute or two" >&2
@@ -72,7 +79,7 @@ make_base() {
     rm -rf "$work"/root/var/cache/apt/archives/*.deb "$work"/root/var/lib/apt/lists/* "$work/root/etc/machine-id"
     tar -C "$work/root" --numeric-owner -cf "$file.part" .
     mv "$file.part" "$file"
-    echo "$suite $*" >"$list"
+    printf '%s\n' "$suite" "$@" >"$list"
     rm -rf "$work"
     work=''
 }
