@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that building LogStream needs, and with --tests or --bench those that its tests and its
-# benchmarks need.
+# Installs the Debian packages that building LogStream needs, and with --tests, --bench or --docker those that its tests, its
+# benchmarks, or containers need.
 # Asks for nothing and touches nothing when all are there.
 set -euo pipefail
 
 usage() {
     cat <<'TEXT'
-Usage: deploy/install-packages.sh [--tests] [--bench] [--list]
+Usage: deploy/install-packages.sh [--tests] [--bench] [--docker] [--list]
 
   --tests   also what the tests need
   --bench   also what the benchmarks need: the brokers that are measured beside LogStream too, none of which is started
+  --docker  also Docker, and what its images can be made with where no registry is reached; no daemon is started
   --list    print the packages, install nothing
 TEXT
 }
@@ -21,7 +22,7 @@ build=(
 )
 tests=(
     libgtest-dev libgmock-dev python3 python3-protobuf python3-kafka python3-lz4 python3-snappy python3-zstandard
-    iproute2 nftables tcpdump strace ethtool procps
+    iproute2 nftables tcpdump strace ethtool procps util-linux python3-venv
     clang-19 clang-format-19 libclang-rt-19-dev llvm-19
 )
 bench=(
@@ -31,6 +32,7 @@ bench=(
     corosync libcpg-dev
     default-jdk-headless maven
 )
+docker=(docker.io docker-compose debootstrap iproute2)
 
 wanted=("${build[@]}")
 list=false
@@ -38,6 +40,7 @@ while (($# > 0)); do
     case $1 in
         --tests) wanted+=("${tests[@]}") ;;
         --bench) wanted+=("${bench[@]}") ;;
+        --docker) wanted+=("${docker[@]}") ;;
         --list) list=true ;;
         -h | --help) usage; exit 0 ;;
         *) echo "install-packages.sh: unknown argument '$1'" >&2; usage >&2; exit 2 ;;
@@ -89,7 +92,7 @@ run() {
         exit 1
     fi
 }
-if [[ " ${missing[*]} " =~ \ (nats-server|redis-server|corosync)\  && ! -e $policy ]]; then
+if [[ " ${missing[*]} " =~ \ (nats-server|redis-server|corosync|docker\.io)\  && ! -e $policy ]]; then
     # Debian starts a server as it is installed, unless this says that nothing may be started.
     made_policy=true
     printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null

@@ -13,8 +13,10 @@ Usage: tests/run.sh [KIND [ARGUMENTS]]
   unit [NAME…]                                 unit tests; NAME is part of a test's name
   sim [ARGUMENTS of logstream-sim]             the cluster in a simulated world, one seed a run
   soak [--minutes N] [--from SEED]             the same with new seeds until the time is over (10 minutes)
-  integration [NAME…] [--mode netns|loopback]  scenarios on real processes
+  integration [NAME…] [--mode MODE]            scenarios on real processes; MODE is netns (the default), loopback or docker
   upgrade [COMMIT]                             a cluster of an earlier release becomes one of this version (the last v* tag)
+  kubernetes                                   manifests against the schemas of Kubernetes
+  docker                                       image, compose and health checks, end to end
   chaos [--minutes N]                          random faults on real brokers under a judged load (10 minutes)
   sanitizers [asan|tsan]                       the tests in builds that report bad memory accesses and data races
   fuzz [--seconds N] [TARGET…]                 the decoders against random bytes
@@ -26,6 +28,7 @@ Examples:
   tests/run.sh integration trio stream-failover
   tests/run.sh integration --mode loopback single
   tests/run.sh upgrade v0.1.0
+  tests/run.sh integration --mode docker
 TEXT
 }
 
@@ -46,7 +49,9 @@ heading() { printf '\n== %s\n' "$1"; }
 
 prepare() {
     heading build
-    if ! deploy/install-packages.sh --tests || ! deploy/build.sh --tests; then
+    local packages=(--tests)
+    [[ $mode == docker ]] && packages+=(--docker)
+    if ! deploy/install-packages.sh "${packages[@]}" || ! deploy/build.sh --tests; then
         echo "tests/run.sh: nothing was tested: packages or build failed, see above"
         failed=$((failed + 1))
         finish
@@ -196,30 +201,40 @@ fuzz() {
     run_logged build/fuzz-tests.log tests/fuzz/run.sh
 }
 
-check_integration_arguments() {
-    local previous='' argument mode
+# Where the scenarios run: the mode that the arguments name.
+mode=netns
+read_mode() {
+    local previous='' argument
     for argument in "$@"; do
-        mode=''
         [[ $previous == --mode ]] && mode=$argument
         [[ $argument == --mode=* ]] && mode=${argument#--mode=}
-        case $mode in
-            '' | netns | loopback) ;;
-            *) wrong_usage "there is no mode '$mode'; there are netns and loopback" ;;
-        esac
         previous=$argument
     done
-    [[ $previous != --mode ]] || wrong_usage "--mode expects netns or loopback"
+    [[ $previous != --mode ]] || wrong_usage "--mode expects netns, loopback or docker"
+    case $mode in
+        netns | loopback | docker) ;;
+        *) wrong_usage "there is no mode '$mode'; there are netns, loopback and docker" ;;
+    esac
 }
 
 kind=${1:-all}
 (($# > 0)) && shift
 case $kind in
     -h | --help) usage; exit 0 ;;
-    all | unit | sim | soak | integration | upgrade | chaos | sanitizers | fuzz | bench) ;;
+    all | unit | sim | soak | integration | upgrade | docker | kubernetes | chaos | sanitizers | fuzz | bench) ;;
     *) usage >&2; wrong_usage "unknown kind '$kind'" ;;
 esac
-[[ $kind == integration ]] && check_integration_arguments "$@"
+if [[ $kind == integration ]]; then
+    read_mode "$@"
+elif [[ $kind == docker ]]; then
+    (($# == 0)) || wrong_usage "docker takes no arguments"
+    mode=docker
+fi
 
+if [[ $kind == kubernetes ]]; then
+    deploy/install-packages.sh --tests
+    exec tests/kubernetes/run.sh "$@"
+fi
 if [[ $kind == sanitizers ]]; then
     deploy/install-packages.sh --tests
     sanitizers "$@"
@@ -239,6 +254,7 @@ case $kind in
     soak) soak "$@" ;;
     integration) integration "$@" ;;
     upgrade) upgrade "$@" ;;
+    docker) integration --mode docker docker-compose ;;
     chaos) chaos "$@" ;;
     fuzz) exec tests/fuzz/run.sh "$@" ;;
     bench) exec tests/bench/run.sh "$@" ;;

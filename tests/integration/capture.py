@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import wire
 from checks import Failure
-from network import Place
 
 
 @dataclass
@@ -29,9 +28,8 @@ class Seen:
 class Capture:
     """Everything that passes an interface from now on."""
 
-    def __init__(self, run, namespace, interface):
-        self.path = f"{run.folder}/{namespace}-{interface}.pcap"
-        place = Place("capture", "", 0, ["ip", "netns", "exec", namespace])
+    def __init__(self, run, place, interface):
+        self.path = f"{run.folder}/{place.namespace}-{interface}.pcap"
         self._process = run.start(
             place,
             [

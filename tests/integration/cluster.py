@@ -9,7 +9,6 @@ import socket
 import client
 import wire
 from checks import Failure, check, wait_until
-from network import connect
 
 VIEW_SECONDS = 20  # looser than any view change: for a state that must come
 
@@ -46,9 +45,7 @@ class Broker:
     def start(self, *flags):
         check(not self.running, f"{self.name} runs already")
         name = f"{self.cluster.name}-{self.name}"
-        self.process = self.cluster.run.start(
-            self.place, self.command(*flags), name=name, environment=self.environment
-        )
+        self.process = self.cluster.run.start_broker(self.place, self.command(*flags), name, self.environment)
         self._down = False
         return self
 
@@ -67,7 +64,7 @@ class Broker:
     def signal_kill(self):
         """kill -9, without waiting."""
         self._down = True
-        self.process.popen.kill()
+        self.process.send_signal(signal.SIGKILL)
 
     def kill(self):
         self.signal_kill()
@@ -98,7 +95,7 @@ class Broker:
     def ask(self, kind, request, body=b"", seconds=2, at=None):
         """One request, straight over the wire, from its own host or another place; a decoded message. OSError when it
         does not answer."""
-        with connect(at or self.place, (self.place.ip, self.place.port), seconds) as connection:
+        with (at or self.place).connect((self.place.ip, self.place.port), seconds) as connection:
             return wire.ask(connection, self.cluster.tag, kind, request, body)
 
     def status(self):

@@ -106,10 +106,14 @@ class Process:
         )
 
 
-def run(argv, stdin=b"", seconds=30):
+def run(argv, stdin=b"", seconds=30, environment=None):
     """Runs a short command of the system; its stdout as text. Fails when it fails."""
-    done = subprocess.run([str(word) for word in argv], input=stdin, capture_output=True, timeout=seconds)
+    words = [str(word) for word in argv]
+    try:
+        done = subprocess.run(words, input=stdin, capture_output=True, timeout=seconds, env=environment, check=False)
+    except subprocess.TimeoutExpired:
+        raise Failure(f"{' '.join(words)}: still runs after {seconds} s") from None
     if done.returncode != 0:
-        words = done.stderr.decode(errors="replace").strip()
-        raise Failure(f"{' '.join(str(word) for word in argv)}: exit {done.returncode}: {words}")
+        said = done.stderr.decode(errors="replace").strip()
+        raise Failure(f"{' '.join(words)}: exit {done.returncode}: {said}")
     return done.stdout.decode(errors="replace")

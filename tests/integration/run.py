@@ -29,10 +29,11 @@ except ImportError:
 sys.path.insert(0, HERE)
 sys.dont_write_bytecode = True
 
+import modes  # noqa: E402
 import scenarios  # noqa: E402,F401  (registers them)
 import wire  # noqa: E402
 from checks import Failure, Stopwatch  # noqa: E402
-from network import remove_leftovers  # noqa: E402
+from leftovers import remove_leftovers  # noqa: E402
 from scenario import SCENARIOS, Run  # noqa: E402
 
 
@@ -51,9 +52,9 @@ def parse_arguments():
     parser.add_argument("--list", action="store_true", help="print the names and exit")
     parser.add_argument(
         "--mode",
-        choices=["netns", "loopback"],
+        choices=modes.NAMES,
         default="netns",
-        help="where brokers live: hosts in network namespaces, or ports of 127.0.0.1 (default netns)",
+        help="where brokers live: hosts in network namespaces, ports of 127.0.0.1, or containers (default netns)",
     )
     parser.add_argument(
         "--build",
@@ -86,9 +87,9 @@ def parse_arguments():
         sys.exit(0)
     if not os.access(os.path.join(options.programs, "logstream"), os.X_OK):
         parser.error(f"there is no {options.programs}/logstream; build it first, or name another folder by --build")
-    if options.mode == "netns" and os.geteuid() != 0:
+    if options.mode != "loopback" and os.geteuid() != 0:
         if not shutil.which("sudo"):
-            parser.error("network namespaces need root, and there is no sudo; --mode loopback does without")
+            parser.error(f"--mode {options.mode} needs root, and there is no sudo; --mode loopback does without")
         log = ["--log", options.log] if options.log else []
         os.execvp("sudo", ["sudo", sys.executable, *sys.argv, *log])
     return options
@@ -127,10 +128,10 @@ def undisturbed():
             signal.signal(number, handler)
 
 
-def run_one(scenario, folder, options, log, seed):
+def run_one(scenario, folder, options, mode, log, seed):
     """Runs a scenario and prints its line; whether it passed."""
     watch = Stopwatch()
-    run = Run(scenario.name, folder, options, random.Random(f"{seed} {scenario.name}"), log)
+    run = Run(scenario.name, folder, options, mode, random.Random(f"{seed} {scenario.name}"), log)
     try:
         os.makedirs(folder)
         try:
@@ -151,6 +152,25 @@ def run_one(scenario, folder, options, log, seed):
     return True
 
 
+def run_all(options, mode, root, log, results):
+    """Runs what was asked for, and lists what the mode cannot do; adds to `results` whether each scenario passed."""
+    seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1 << 32)
+    skipped = 0
+    for name in options.names or [name for name, scenario in SCENARIOS.items() if scenario.default]:
+        scenario, folder = SCENARIOS[name], os.path.join(root, name)
+        missing = next((need for need in scenario.needs if need in mode.lacks), None)
+        if missing:
+            print(f"SKIP {name}: it needs {missing.value}; {mode.lacks[missing]}", flush=True)
+            skipped += 1
+            continue
+        passed = run_one(scenario, folder, options, mode, log, seed)
+        results.append(passed)
+        if passed and not options.keep:
+            shutil.rmtree(folder, ignore_errors=True)
+    if skipped:
+        print(f"{skipped} of {skipped + len(results)} scenarios were skipped: see SKIP", flush=True)
+
+
 def main():
     options = parse_arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -159,32 +179,24 @@ def main():
     log = read_log(options.log)
     if os.geteuid() == 0:
         remove_leftovers()
-    seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1 << 32)
     root = tempfile.mkdtemp(prefix="logstream-integration-")
     os.chmod(root, 0o711)  # brokers without privileges have to reach their folders
-    protos = os.path.join(root, "protos")
-    os.makedirs(protos)
-    wire.compile_protos(PROJECT, protos)
-
-    results, keep = [], options.keep
+    results = []
     try:
-        for name in options.names or [name for name, scenario in SCENARIOS.items() if scenario.default]:
-            scenario, folder = SCENARIOS[name], os.path.join(root, name)
-            if scenario.namespaces and options.mode != "netns":
-                print(f"SKIP {name}: it needs hosts of its own: --mode netns", flush=True)
-                continue
-            passed = run_one(scenario, folder, options, log, seed)
-            results.append(passed)
-            keep |= not passed
-            if passed and not options.keep:
-                shutil.rmtree(folder, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix="logstream-protos-") as protos:
+            wire.compile_protos(PROJECT, protos)
+        with contextlib.closing(modes.load(options.mode)(options, root)) as mode:
+            run_all(options, mode, root, log, results)
+    except Failure as failure:
+        sys.exit(f"run.py: --mode {options.mode}: {failure}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     finally:
-        shutil.rmtree(root if not keep else protos, ignore_errors=True)
+        if all(results) and not options.keep:
+            shutil.rmtree(root, ignore_errors=True)
     print(f"{results.count(True)} passed, {results.count(False)} failed")
-    sys.exit(1 if False in results else 0)
+    sys.exit(0 if all(results) else 1)
 
 
 if __name__ == "__main__":

@@ -7,29 +7,25 @@ from dataclasses import dataclass
 
 from checks import Failure
 from cluster import Cluster
-from network import LoopbackNetwork, NamespaceNetwork
-from process import Process
+from modes import Need
 from process import run as command
 
 SCENARIOS = {}
-# What the caller has set for a broker or a client of its own must not reach those of the tests.
-PASSED_ON = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS")
-ENVIRONMENT = {key: os.environ[key] for key in PASSED_ON if key in os.environ}
 
 
 @dataclass
 class Scenario:
     name: str
     function: object
-    namespaces: bool  # it needs hosts of their own: cuts, captures, interface counters
+    needs: tuple  # of Need: what its mode must have
     default: bool  # it runs when no name is given
 
 
-def scenario(name, namespaces=False, default=True):
+def scenario(name, *needs, default=True):
     """Registers a function of a Run; what it returns is what was measured, one line."""
 
     def register(function):
-        SCENARIOS[name] = Scenario(name, function, namespaces, default)
+        SCENARIOS[name] = Scenario(name, function, needs, default)
         return function
 
     return register
@@ -38,10 +34,11 @@ def scenario(name, namespaces=False, default=True):
 class Run:
     """One run of one scenario: its folder, its random source, its processes and networks, which end with it."""
 
-    def __init__(self, name, folder, options, random, log):
+    def __init__(self, name, folder, options, mode, random, log):
         self.name, self.folder = name, folder
-        self.project, self.programs = options.project, options.programs
-        self.mode, self.long, self.rounds = options.mode, options.long, options.rounds
+        self.project, self.mode = options.project, mode
+        self.programs = ""  # the folder of programs that are taken in place of the mode's
+        self.long, self.rounds = options.long, options.rounds
         self._minutes = options.minutes
         self.release = options.release  # the folder of an earlier release's programs, if one was named
         self.random = random  # seeded by the runner, which names the seed when the scenario fails
@@ -53,21 +50,31 @@ class Run:
         self._stack.close()
 
     def program(self, name):
-        return os.path.join(self.programs, name)
+        return os.path.join(self.programs, name) if self.programs else self.mode.program(name)
+
+    def has(self, need):
+        """Whether the mode has what only a part of a scenario needs."""
+        return need not in self.mode.lacks
 
     def start(self, place, argv, name=None, stdin=None, environment=None):
         """Starts a command at a place; it is killed at the end if it still runs."""
         name = name or f"{next(self._serial):02}-{os.path.basename(argv[0])}"
-        process = Process(place.prefix + argv, name, self.folder, stdin, ENVIRONMENT | (environment or {}))
-        self._stack.callback(process.kill)
+        return self._end_with_this(place.start(argv, name, self.folder, stdin, environment))
+
+    def start_broker(self, place, argv, name, environment):
+        return self._end_with_this(place.start_broker(argv, name, self.folder, environment))
+
+    def _end_with_this(self, process):
+        self.at_the_end(process.kill)
         return process
 
-    def network(self, size, kind=None):
-        """Places for brokers 1…size and their clients."""
-        if (kind or self.mode) == "netns":
-            network = NamespaceNetwork(size, os.path.join(self.project, "deploy", "netns"))
-        else:
-            network = LoopbackNetwork(size)
+    def at_the_end(self, function):
+        """Calls it when the scenario is over, however it ends."""
+        self._stack.callback(function)
+
+    def network(self, size, make=None):
+        """Places for brokers 1…size and their clients, those of the mode unless another one is asked for."""
+        network = (make or self.mode.network)(size)
         self._stack.callback(network.remove)
         return network
 
@@ -105,4 +112,4 @@ class Run:
         return path
 
 
-__all__ = ["Failure", "Run", "Scenario", "SCENARIOS", "scenario"]
+__all__ = ["Failure", "Need", "Run", "Scenario", "SCENARIOS", "scenario"]

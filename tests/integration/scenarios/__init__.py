@@ -33,6 +33,7 @@ from . import union
 from . import garbage
 from . import disk
 from . import no_multicast
+from . import kubernetes
 from . import view_sync
 from . import state_exchange
 from . import flush_before_ack
@@ -42,5 +43,6 @@ from . import slow_disk
 from . import clock
 from . import protocol_compliance
 from . import netns_scripts
+from . import docker_compose
 from . import chaos
 from . import steady

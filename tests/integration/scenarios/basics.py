@@ -2,7 +2,7 @@
 
 from checks import Stopwatch, check, check_equal
 from client import compare_lines
-from scenario import scenario
+from scenario import Need, scenario
 
 
 @scenario("single")
@@ -28,7 +28,7 @@ def single(run):
     return f"serves {serving:.2f} s after its start, {len(lines)} lines in and out, found by broadcast"
 
 
-@scenario("trio", namespaces=True)
+@scenario("trio", Need.HOSTS)
 def trio(run):
     """Three brokers form one view; a record costs its owner one datagram, however many replicas there are."""
     cluster = run.cluster(3)

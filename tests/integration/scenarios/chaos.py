@@ -7,8 +7,7 @@ import time
 from collections import Counter
 
 from checks import Stopwatch, check
-from process import run as command
-from scenario import scenario
+from scenario import Need, scenario
 
 VIEW_LIMIT = 10  # seconds from the end of the last fault to one view of all
 SETTLE_SECONDS = 90
@@ -200,22 +199,18 @@ class Nemesis:
         if broker in self._narrowed:
             return None
         self._say(f"narrow the line to {broker} to {rate}")
-        self._shape("add", broker, "tbf", "rate", rate, "burst", "16kb", "latency", "400ms")
+        self.network.narrow(broker.number, rate)
         self._narrowed.add(broker)
 
         def widen():
             self._say(f"widen the line to {broker}")
-            self._shape("del", broker)
+            self.network.widen(broker.number)
             self._narrowed.discard(broker)
 
         return widen
 
-    def _shape(self, action, broker, *what):
-        port = ["dev", f"h{broker.number}", "root"]
-        command(["ip", "netns", "exec", self.network.bridge, "tc", "qdisc", action, *port, *what])
 
-
-@scenario("chaos", namespaces=True, default=False)
+@scenario("chaos", Need.HOSTS, default=False)
 def chaos(run):
     cluster = run.cluster(5).start()
     before = cluster.wait_for_view()["view"]

@@ -6,7 +6,7 @@ import wire
 from checks import check, check_equal
 from client import compare_lines
 from faults import wrong_clock
-from scenario import scenario
+from scenario import Need, scenario
 
 DAY_SECONDS = 86_400
 CLOCKS = {"right": 0, "ahead": DAY_SECONDS, "behind": -DAY_SECONDS}
@@ -18,7 +18,7 @@ RETENTION_MS = 3_600_000
 RETENTION_SECONDS = 30  # within which a broker has dropped what is too old
 
 
-@scenario("wrong-clock")
+@scenario("wrong-clock", Need.FILES)
 def producers_with_wrong_clocks(run):
     """Accepted and in order, found by time; retention goes by the time of the append, whatever the records say."""
     cluster = run.cluster(3, **SMALL_SEGMENTS).start()

@@ -6,7 +6,6 @@ import socket
 import wire
 from checks import Stopwatch, check
 from client import Load
-from network import connect
 from scenario import scenario
 
 CONNECTIONS = 1_000
@@ -32,7 +31,7 @@ def crowd(run):
         with contextlib.ExitStack() as stack:
             for number in range(WAVE):
                 place = cluster.brokers[number % 3].place
-                connection = stack.enter_context(connect(cluster.client_place, (place.ip, place.port), 5))
+                connection = stack.enter_context(cluster.client_place.connect((place.ip, place.port), 5))
                 known = wire.ask(connection, cluster.tag, "METADATA", request).parse()
                 check(known.topics[0].topic != 0, f"client {number} is not told of the topic: {known}")
                 if number % 2:  # it closes with a reset
@@ -67,7 +66,7 @@ def lazy_readers(run):
     load = Load(cluster, cluster.create_topic("busy"))
     with contextlib.ExitStack() as stack:
         for _ in range(LAZY):
-            connection = stack.enter_context(connect(cluster.client_place, (owner.place.ip, owner.place.port), 5))
+            connection = stack.enter_context(cluster.client_place.connect((owner.place.ip, owner.place.port), 5))
             connection.settimeout(1)
             with contextlib.suppress(OSError):  # not taken any more, or hung up on
                 connection.sendall(asked)

@@ -4,8 +4,7 @@ import json
 
 from checks import check, check_equal
 from client import check_refused
-from network import connect
-from scenario import scenario
+from scenario import Need, scenario
 
 
 @scenario("ctl")
@@ -14,7 +13,7 @@ def ctl(run):
     _status(cluster)
     _topics(cluster)
     _records(cluster)
-    if run.mode == "netns":
+    if run.has(Need.HOSTS):
         _pages(cluster)
     cluster.verify()
     _steering(cluster)
@@ -87,7 +86,7 @@ def _pages(cluster):
     broker = cluster.brokers[0]
 
     def get(path):
-        with connect(cluster.client_place, (broker.place.ip, broker.place.port + 1000), 5) as connection:
+        with cluster.client_place.connect((broker.place.ip, broker.place.port + 1000), 5) as connection:
             connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
             head, _, body = b"".join(iter(lambda: connection.recv(1 << 16), b"")).partition(b"\r\n\r\n")
         check(b" 200 " in head.splitlines()[0], f"GET {path}: {head.splitlines()[0]}")

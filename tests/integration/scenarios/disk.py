@@ -6,13 +6,13 @@ import os
 
 from checks import Stopwatch, check, check_equal
 from client import Load, check_refused, compare_lines
-from scenario import scenario
+from scenario import Need, scenario
 
 SMALL_DISK = "48M"
 SMALL_SEGMENTS = {"storage.segment_bytes": "256KiB", "limits.batch_bytes": "256KiB", "limits.record_bytes": "64KiB"}
 
 
-@scenario("disk-full")
+@scenario("disk-full", Need.FILES)
 def disk_full(run):
     """One broker's disk is full: writes to what it owns are refused with an error that says so, it stays up, the others
     go on, and once there is room it serves again."""
@@ -43,7 +43,7 @@ def disk_full(run):
     return f"refused with the reason, others went on; longest wait {gap:.0f} ms, all well {back:.1f} s after there was room"
 
 
-@scenario("disk-full-way-out")
+@scenario("disk-full-way-out", Need.FILES)
 def disk_full_way_out(run):
     """On a disk that is full of records a group reads on and commits, a topic is deleted, and that makes room."""
     cluster = run.cluster(1, **SMALL_SEGMENTS)
@@ -65,7 +65,7 @@ def disk_full_way_out(run):
     return "a full disk let a group read and commit and a topic be deleted, and there was room"
 
 
-@scenario("bit-rot")
+@scenario("bit-rot", Need.FILES)
 def bit_rot(run):
     """Bits flip in a segment, an index and the state file of one broker: never served, repaired from another one."""
     cluster = run.cluster(3, **SMALL_SEGMENTS).start()

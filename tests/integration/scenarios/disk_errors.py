@@ -6,19 +6,19 @@ from capture import Capture
 from checks import Stopwatch, check, check_equal
 from client import Load
 from faults import FaultyDisk
-from scenario import scenario
+from scenario import Need, scenario
 
 # The call that fails takes so long first: all that it sent because of earlier ones has passed by then.
 DELAY_US = 100_000
 
 
-@scenario("disk-errors", namespaces=True)
+@scenario("disk-errors", Need.HOSTS, Need.PACKETS, Need.FILES)
 def disk_errors(run):
     """One after another in one load: a flush and a write fail, of a follower and of the topic's owner. A failed flush
     must not be tried again: Linux would call the second one a success."""
     cluster = run.cluster(3)
     disks = {broker: FaultyDisk(broker) for broker in cluster.brokers}
-    captures = {b: Capture(run, cluster.network.namespace(b.number), "eth0") for b in cluster.brokers}
+    captures = {b: Capture(run, *cluster.network.tap(b.number)) for b in cluster.brokers}
     cluster.start()
     topic = cluster.create_topic("app")
     load = Load(cluster, topic, seconds=2 * run.load_seconds())

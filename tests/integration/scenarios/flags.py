@@ -1,17 +1,17 @@
 """Every flag of producer and consumer does what it says: each has a check that fails if it is ignored."""
 
 from checks import Failure, check
-from scenario import scenario
+from scenario import Need, scenario
 from scenarios import flags_consumer, flags_producer
 
 
-def run_checks(modules, subject, mode, after=lambda: None):
+def run_checks(modules, subject, run, after=lambda: None):
     """Runs all functions check_flag_…(subject) of the modules, and `after` each of them; fails with all that failed.
     Their number."""
     problems, count = [], 0
     for module in modules:
         for name, function in vars(module).items():
-            if not name.startswith("check_flag_") or (name.endswith("_on_the_wire") and mode != "netns"):
+            if not name.startswith("check_flag_") or (name.endswith("_on_the_wire") and not run.has(Need.PACKETS)):
                 continue
             count += 1
             try:
@@ -28,5 +28,5 @@ def run_checks(modules, subject, mode, after=lambda: None):
 def flags(run):
     # Followers that are kept from the records on purpose stay members.
     cluster = run.cluster(3, **{"replication.slow_member_timeout": "60s"}).start()
-    count = run_checks((flags_producer, flags_consumer), cluster, run.mode)
+    count = run_checks((flags_producer, flags_consumer), cluster, run)
     return f"{count} checks of the flags of producer and consumer"

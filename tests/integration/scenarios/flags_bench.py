@@ -26,7 +26,7 @@ class Sent:
     """What a run sent: its report, its PRODUCE requests, each with its batches, and how many were under way at once."""
 
     def __init__(self, cluster, *flags):
-        capture = Capture(cluster.run, cluster.client_place.namespace, "eth0")
+        capture = Capture(cluster.run, *cluster.network.tap(cluster.network.client))
         try:
             self.report = _run(cluster, *flags)
         finally:

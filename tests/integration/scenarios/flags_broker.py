@@ -11,9 +11,8 @@ import sys
 import wire
 from capture import Capture
 from checks import check, check_equal, wait_until
-from network import connect, listen
 from process import run as run_command
-from scenario import scenario
+from scenario import Need, scenario
 from scenarios.flags import run_checks
 
 # Key in the file, variable, flag.
@@ -34,10 +33,10 @@ FRAMES = "udp dport 9999 @th,104,8 4"  # of replication
 NO_BROADCAST = "ether type ip pkttype { broadcast, multicast }"
 
 
-@scenario("flags-broker", namespaces=True)
+@scenario("flags-broker", Need.HOSTS, Need.PACKETS, Need.FILES, Need.NAMESPACES)
 def flags_broker(run):
     ground = Ground(run)
-    count = run_checks((sys.modules[__name__],), ground, run.mode, after=ground.clear)
+    count = run_checks((sys.modules[__name__],), ground, run, after=ground.clear)
     return f"{count} checks of the broker's flags, variables and file"
 
 
@@ -86,7 +85,7 @@ class Started:
         self.process = run.start(place, argv, os.path.basename(self.folder))
 
     def ask(self, kind, request):
-        with connect(self.place, (self.place.ip, self.port), 2) as connection:
+        with self.place.connect((self.place.ip, self.port), 2) as connection:
             return wire.ask(connection, wire.cluster_tag(self.cluster), kind, request).parse()
 
     def status(self):
@@ -108,12 +107,12 @@ class Started:
 
     def sockets(self):
         """Protocol, ip and port of each socket on which its host listens."""
-        rows = run_command([*self.place.prefix, "ss", "-H", "-l", "-n", "-t", "-u"]).splitlines()
+        rows = self.place.run(["ss", "-H", "-l", "-n", "-t", "-u"]).splitlines()
         return {" ".join((row.split()[0], re.sub("%[^:]*", "", row.split()[4]))) for row in rows}
 
     def groups(self):
         """Interface and address of the multicast groups that its host joined, but the one that every host is in."""
-        shown = json.loads(run_command([*self.place.prefix, "ip", "-j", "maddr", "show"]))
+        shown = json.loads(self.place.run(["ip", "-j", "maddr", "show"]))
         return {
             (each["ifname"], group["address"])
             for each in shown
@@ -125,7 +124,7 @@ class Started:
         """The node that the status page at ip:port tells of; None without one."""
         ip, _, port = at.rpartition(":")
         try:
-            with connect(self.place, (ip, int(port)), 2) as connection:
+            with self.place.connect((ip, int(port)), 2) as connection:
                 connection.sendall(b"GET /status HTTP/1.0\r\n\r\n")
                 answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
         except OSError:
@@ -141,7 +140,7 @@ class Seeds:
     """Three ports that stand for brokers to ask."""
 
     def __init__(self, place):
-        self._listeners = [listen(place) for _ in range(3)]
+        self._listeners = [place.listen() for _ in range(3)]
         self.addresses = ["%s:%d" % each.getsockname() for each in self._listeners]
         self._asked = set()
 
@@ -310,7 +309,7 @@ def check_flag_cluster_of_another_name(ground):
 def check_flag_multicast_and_broadcast_port(ground):
     """What two brokers send goes to the group and to the port that they were given, and so they find each other."""
     place = ground.place(1)
-    capture = Capture(ground.run, place.namespace, "eth0")
+    capture = Capture(ground.run, *ground.network.tap(1))
     flags = ["--multicast", "239.7.7.7:7777", "--broadcast-port", 7778]
     other = ground.start(3, "--name", "n3", "--broadcast-port", 7779)  # would find them at the default
     brokers = [ground.start(host, "--name", f"n{host}", *flags) for host in (1, 2)]

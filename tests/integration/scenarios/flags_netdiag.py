@@ -5,8 +5,6 @@ import json
 import re
 
 from checks import check, check_equal
-from network import listen
-from process import run as run_command
 
 
 def _start(cluster, *flags, env=None, before=()):
@@ -47,14 +45,14 @@ def _check_says(finding, level, *patterns):
 @contextlib.contextmanager
 def _firewall(cluster, *rules):
     """Rules of the clients' host for what comes in."""
-    nft = [*cluster.client_place.prefix, "nft"]
-    run_command([*nft, "add table ip wall; add chain ip wall in { type filter hook input priority 0; }"])
+    run = cluster.client_place.run
+    run(["nft", "add table ip wall; add chain ip wall in { type filter hook input priority 0; }"])
     try:
         for rule in rules:
-            run_command([*nft, f"add rule ip wall in {rule}"])
+            run(["nft", f"add rule ip wall in {rule}"])
         yield
     finally:
-        run_command([*nft, "delete table ip wall"])
+        run(["nft", "delete table ip wall"])
 
 
 def check_flag_json_and_text(cluster):
@@ -92,7 +90,7 @@ def check_flag_address(cluster):
         [("eth0", f"{place.ip}:7001"), ("lo", "127.0.0.1:7002"), ("eth0", f"{place.ip}:7003")],
         "choice with PORT, IP:PORT and a variable",
     )
-    with listen(place) as taken:
+    with place.listen() as taken:
         at = "%s:%d" % taken.getsockname()
         elsewhere, in_use = _diagnose_all(cluster, ["--address", "10.1.2.3:8001"], ["--address", at], code=1)
     _check_says(elsewhere["choice"], "FAIL", "10.1.2.3 is not here", rf"{place.ip} \(eth0\)")
@@ -121,7 +119,7 @@ def check_flag_peer_out_of_reach(cluster):
     one, two, three = cluster.brokers
     nowhere = f"{one.place.ip}:8123"
     to_client = [f"ip saddr {two.place.ip} ip protocol udp", f"ip saddr {three.place.ip}"]
-    with listen(one.place) as silent, _firewall(cluster, *(f"{each} drop" for each in to_client)):
+    with one.place.listen() as silent, _firewall(cluster, *(f"{each} drop" for each in to_client)):
         peers = [nowhere, "nobody.invalid:8001", three.address]
         refused, unknown, cut = _diagnose_all(cluster, *(["--peer", peer] for peer in peers), code=1)
         peers = ["%s:%d" % silent.getsockname(), two.address]

@@ -14,7 +14,7 @@ CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}  # of the reco
 def _sent(cluster, topic, *flags, **where):
     """Runs a producer to its end; the PRODUCE requests that it sent, each with its batches."""
     network = cluster.network
-    capture = Capture(cluster.run, network.namespace(network.client), "eth0")
+    capture = Capture(cluster.run, *network.tap(network.client))
     try:
         cluster.producer(topic, *flags, **where).succeed(30)
     finally:

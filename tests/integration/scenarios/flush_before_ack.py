@@ -4,7 +4,7 @@ import re
 
 from capture import Capture
 from checks import check, check_equal
-from scenario import scenario
+from scenario import Need, scenario
 
 RECORDS = 20
 FLUSHES = "fdatasync,fsync,syncfs"
@@ -14,14 +14,14 @@ BEGUN = re.compile(r"^(\d+) +([\d.]+) (?:\w+)\(\d+ <unfinished \.\.\.>$")
 RESUMED = re.compile(r"^(\d+) +([\d.]+) <\.\.\. \w+ resumed>.*= 0 <([\d.]+)>$")
 
 
-@scenario("flush-before-ack", namespaces=True)
+@scenario("flush-before-ack", Need.HOSTS, Need.PACKETS, Need.FILES)
 def flush_before_ack(run):
     cluster = run.cluster(3).start()
     topic = cluster.create_topic("app")
     owner = cluster.owner(topic)
     traces = [
         run.start(
-            broker.place,
+            broker.place.tools(),
             [
                 "strace",
                 "-f",
@@ -41,7 +41,7 @@ def flush_before_ack(run):
     for trace in traces:
         trace.wait_for_words(r"attached", 10)
     network = cluster.network
-    capture = Capture(run, network.namespace(network.client), "eth0")
+    capture = Capture(run, *network.tap(network.client))
     # One at a time: each is acknowledged long before the next is sent.
     cluster.producer(topic, "--message", "flushed", "--count", RECORDS, "--interval", 100).succeed(60)
     seen = capture.stop()

@@ -12,8 +12,7 @@ import time
 import wire
 from checks import check
 from client import Load
-from network import connect, datagram_socket
-from scenario import scenario
+from scenario import Need, scenario
 
 CONNECTIONS = 40
 RANDOM_BYTES = 1 << 20  # on each of them
@@ -26,7 +25,7 @@ FLOOD_PER_SECOND = 10_000  # bad datagrams
 LEAST_THROUGHPUT = 0.6
 
 
-@scenario("garbage", namespaces=True)
+@scenario("garbage", Need.HOSTS)
 def garbage(run):
     cluster = run.cluster(3).start()
     view = cluster.wait_for_view()["view"]
@@ -68,7 +67,7 @@ def _half_open(stack, cluster, victim):
     for number in range(HALF_OPEN):
         try:
             connection = stack.enter_context(
-                connect(cluster.client_place, (victim.place.ip, victim.place.port), 5)
+                cluster.client_place.connect((victim.place.ip, victim.place.port), 5)
             )
             connection.sendall(message[: number % len(message)])
             opened += 1
@@ -87,7 +86,7 @@ def _tcp(run, cluster, victim):
             2: lambda: _claims(cluster.tag, 0xFFFFFFF0),
             3: lambda: wire.encode_message("METADATA", cluster.tag ^ 1, wire.protobuf("Metadata")),
         }[kind]()
-        with connect(cluster.client_place, (victim.place.ip, victim.place.port), 5) as connection:
+        with cluster.client_place.connect((victim.place.ip, victim.place.port), 5) as connection:
             with contextlib.suppress(OSError):  # it hangs up on us
                 connection.sendall(data)
                 while connection.recv(1 << 16):
@@ -113,7 +112,7 @@ def _udp(run, cluster, victim):
     group, group_port = network.multicast.split(":")
     targets = [(victim.place.ip, victim.place.port), (network.broadcast_address, network.broadcast_port),
                (group, int(group_port))]
-    with datagram_socket(cluster.client_place) as sender:
+    with cluster.client_place.datagram_socket() as sender:
         for data in itertools.islice(_bad_datagrams(run, cluster, victim), DATAGRAMS):
             for target in targets:
                 sender.sendto(data, target)
@@ -136,7 +135,7 @@ def _bad_datagrams(run, cluster, victim):
 
 def _joins(run, cluster):
     """Brokers that do not exist ask to be let in, one after the other."""
-    with datagram_socket(cluster.client_place) as sender:
+    with cluster.client_place.datagram_socket() as sender:
         for number in range(JOINS):
             join = wire.protobuf("Join")
             join.node.id, join.node.incarnation = run.random.getrandbits(63) | 1, 1
@@ -148,7 +147,7 @@ def _joins(run, cluster):
             )
 
 
-@scenario("flood", namespaces=True)
+@scenario("flood", Need.HOSTS)
 def flood(run):
     """A flood of bad datagrams at a broker that owns a busy topic costs it little more than one that passes it by."""
     network = run.network(4)
@@ -177,7 +176,7 @@ class _Flood:
 
     def __init__(self, run, cluster, victim, target):
         self._datagrams = list(itertools.islice(_bad_datagrams(run, cluster, victim), 600))
-        self._sender, self._target = datagram_socket(cluster.client_place), target
+        self._sender, self._target = cluster.client_place.datagram_socket(), target
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._send)
 

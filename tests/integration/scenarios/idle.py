@@ -3,7 +3,7 @@
 import os
 
 from checks import Stopwatch, check
-from scenario import scenario
+from scenario import Need, scenario
 
 MEASURED_SECONDS = 6
 LIMIT = 0.01  # of a core
@@ -15,7 +15,7 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-@scenario("idle")
+@scenario("idle", Need.FILES)
 def idle(run):
     cluster = run.cluster(3).start()
     cluster.producer("app", "--file", run.write("app.in", run.log_lines(2000))).succeed(30)

@@ -5,22 +5,23 @@ import shutil
 
 from checks import check, check_equal
 from client import Load
-from scenario import scenario
+from modes.loopback import LoopbackNetwork
+from scenario import Need, scenario
 
 NOBODY = 65534
 
 
-@scenario("loopback")
+@scenario("loopback", Need.LOOPBACK)
 def loopback(run):
     # A root runner takes a namespace without any interface but lo: the brokers touch no network. Otherwise: as we are.
-    network = run.network(3, kind="loopback")
+    network = run.network(3, LoopbackNetwork)
     if os.geteuid() == 0:
         network.before = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs"]
         # Where this project lies may be closed to others.
         programs = os.path.join(run.folder, "bin")
         os.makedirs(programs)
         for name in ("logstream", "producer", "consumer", "logstreamctl"):
-            shutil.copy(os.path.join(run.programs, name), programs)
+            shutil.copy(run.program(name), programs)
         run.programs = programs
     cluster = run.cluster(3, network)
     for broker in cluster.brokers:

@@ -4,14 +4,14 @@ import json
 
 from checks import Stopwatch, check
 from client import Load
-from scenario import scenario
+from scenario import Need, scenario
 
 PERCENT = 5
 # Of what it is without loss; looser than what is promised (0.5): this machine may be busy.
 LEAST_THROUGHPUT = 0.4
 
 
-@scenario("loss", namespaces=True)
+@scenario("loss", Need.HOSTS)
 def loss(run):
     """Some datagrams to each broker are lost at random, and some come twice: NACKs bring the lost ones back, nobody is
     thrown out for it, and it costs no more than half of the throughput."""
@@ -56,7 +56,7 @@ def _throughput_ratio(cluster, topic):
     return worse / without
 
 
-@scenario("link-cut", namespaces=True)
+@scenario("link-cut", Need.HOSTS)
 def link_cut(run):
     """Two members lose each other while both reach the leader: one of them goes, and comes back after the heal."""
     cluster = run.cluster(3).start()
@@ -92,7 +92,7 @@ def link_cut(run):
 MOST_VIEWS = 6
 
 
-@scenario("one-way", namespaces=True)
+@scenario("one-way", Need.HOSTS)
 def one_way(run):
     """What one member sends no longer reaches another one, while all else passes. One of the two goes, stays out, and
     comes back after the heal."""

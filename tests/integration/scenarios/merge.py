@@ -8,7 +8,7 @@ from collections import Counter
 import wire
 from checks import check, check_equal, wait_until
 from client import check_refused, compare_lines, wait_for_lines
-from scenario import scenario
+from scenario import Need, scenario
 
 APART = "same name and records of its own; they stay apart: `logstreamctl merge --from"
 FRAMES = "udp dport 9999 @th,104,8 4"  # of replication
@@ -46,7 +46,7 @@ class Sides:
         return self.cluster.start_ctl(*words, brokers=self.here)
 
 
-@scenario("merge-empty", namespaces=True)
+@scenario("merge-empty", Need.HOSTS)
 def merge_empty(run):
     """Of two clusters without user records one joins the other; so does the one without where the other has some."""
     neither = Sides(run, 2, 1, name="neither")
@@ -66,7 +66,7 @@ def merge_empty(run):
     return "two sides without records became one; a side without records joined the one that has some"
 
 
-@scenario("merge", namespaces=True)
+@scenario("merge", Need.HOSTS)
 def merge(run):
     sides = Sides(run, 3, 2)
     ours, theirs = run.numbered_lines(300, "ours "), run.numbered_lines(20_000, "theirs ")
@@ -208,7 +208,7 @@ def _merge_while_both_are_written(sides):
     return len(acknowledged[1])
 
 
-@scenario("merge-cut", namespaces=True)
+@scenario("merge-cut", Need.HOSTS)
 def merge_cut(run):
     """A merge that ended between two brokers: told to the first that it is copied, not to the second."""
     sides = Sides(run, 3, 3)
@@ -240,7 +240,7 @@ def merge_cut(run):
     return "--keep leaves both sides as they are; a merge that had told one of three brokers was ended by another run"
 
 
-@scenario("merge-failover", namespaces=True)
+@scenario("merge-failover", Need.HOSTS)
 def merge_failover(run):
     """kill -9 of the broker that is copied from: the merge goes on with those that are left of its view."""
     sides = Sides(run, 1, 3)
@@ -265,7 +265,7 @@ def merge_failover(run):
     return f"{owner} of the other side was killed meanwhile; all {len(theirs)} of its records are there once"
 
 
-@scenario("merge-uncommitted", namespaces=True)
+@scenario("merge-uncommitted", Need.HOSTS)
 def merge_uncommitted(run):
     """A record that the other side took, and can't commit when its brokers are told to take no more."""
     sides = Sides(run, 1, 3, **{"replication.slow_member_timeout": "60s"})
@@ -304,7 +304,7 @@ def _admin(broker, action):
     return broker.ask("ADMIN", request).parse().error.message
 
 
-@scenario("merge-restarted", namespaces=True)
+@scenario("merge-restarted", Need.HOSTS)
 def merge_restarted(run):
     """A broker that was sealed and restarted does not retire with what it took since; who is gone is forgotten."""
     sides = Sides(run, 1, 1)

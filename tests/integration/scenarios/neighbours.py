@@ -2,10 +2,10 @@
 
 from checks import check, check_equal
 from client import Load
-from scenario import scenario
+from scenario import Need, scenario
 
 
-@scenario("other-name", namespaces=True)
+@scenario("other-name", Need.HOSTS)
 def other_name(run):
     """Two clusters that hear every frame of each other: none is touched by the other, and what they drop is counted."""
     network = run.network(4)

@@ -5,10 +5,10 @@ import os
 
 from checks import check_equal
 from process import run as run_command
-from scenario import scenario
+from scenario import Need, scenario
 
 
-@scenario("netns-scripts", namespaces=True)
+@scenario("netns-scripts", Need.SCRIPTS)
 def netns_scripts(run):
     network = run.network(3)  # setup-netns.sh; its last host is one more for clients
     hosts = [word for host in (1, 2, 3) for word in ("--host", host)]

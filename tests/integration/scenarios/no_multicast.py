@@ -2,14 +2,14 @@
 
 from checks import Stopwatch, check, check_equal
 from client import Load
-from scenario import scenario
+from scenario import Need, scenario
 
 LONGEST_GAP_MS = 5000
 # All are lost to each other at once, so several attempts may cross.
 MOST_VIEWS = 8
 
 
-@scenario("no-multicast", namespaces=True)
+@scenario("no-multicast", Need.HOSTS)
 def no_multicast(run):
     network = run.network(3)
     for host in (1, 2, 3, network.client):
@@ -45,7 +45,7 @@ def no_multicast(run):
     )
 
 
-@scenario("multicast-lost", namespaces=True)
+@scenario("multicast-lost", Need.HOSTS)
 def multicast_lost(run):
     """Multicast stops passing in the middle of a load, and passes again later: the brokers go on by TCP, say so in one
     warning, and return to multicast by themselves."""

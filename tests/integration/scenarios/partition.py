@@ -2,13 +2,13 @@
 
 from checks import Stopwatch, check
 from client import Load, check_refused, compare_lines, read_history
-from scenario import scenario
+from scenario import Need, scenario
 
 LONGEST_GAP_MS = 5000  # looser than what is promised (2 s): this machine may be busy
 NO_QUORUM = r"no quorum: view \d+ has 1 of 3 members in reach"
 
 
-@scenario("partition", namespaces=True)
+@scenario("partition", Need.HOSTS)
 def partition(run):
     cluster = run.cluster(3).start()
     results = []
@@ -65,7 +65,7 @@ def _cut(run, cluster, victim, topic):
     )
 
 
-@scenario("readers-cut", namespaces=True)
+@scenario("readers-cut", Need.HOSTS)
 def readers_cut(run):
     """The owner loses the other brokers, and no client loses anybody: who follows what it owned, alone and in a group,
     reads on with those who go on."""
@@ -90,7 +90,7 @@ def readers_cut(run):
     return f"a view without the owner after {changed:.1f} s; both readers read on, write gap {gap:.0f} ms"
 
 
-@scenario("clients-cut", namespaces=True)
+@scenario("clients-cut", Need.HOSTS)
 def clients_cut(run):
     """Clients lose the leader, which reaches all other brokers: the view stays. What others own goes on through them;
     what the leader owns waits, and stands there once after the heal."""

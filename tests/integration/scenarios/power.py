@@ -3,7 +3,7 @@
 from checks import Stopwatch, check
 from client import Load
 from faults import Machine, cut_power
-from scenario import scenario
+from scenario import Need, scenario
 
 ROUNDS = 4
 FLUSH_US = 20_000  # long enough that a power cut finds much that is written and not flushed
@@ -11,7 +11,7 @@ FLUSH_US = 20_000  # long enough that a power cut finds much that is written and
 SMALL_SEGMENTS = {"storage.segment_bytes": "64KiB", "limits.batch_bytes": "64KiB", "limits.record_bytes": "32KiB"}
 
 
-@scenario("power-cut")
+@scenario("power-cut", Need.FILES)
 def power_cut(run):
     """All machines at once, again and again under load. In the first round nothing that was not flushed survives, then
     a part of it does, in any order, torn between sectors."""
@@ -48,7 +48,7 @@ def power_cut(run):
     )
 
 
-@scenario("power-cut-unflushed")
+@scenario("power-cut-unflushed", Need.FILES)
 def power_cut_unflushed(run):
     """storage.fsync: never, and one machine loses its power with the owner of the topic: the broker says what may be
     missing, and has no vote until the others have taught it."""

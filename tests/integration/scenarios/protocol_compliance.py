@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 import wire
 from capture import Capture
 from checks import check, check_equal
-from scenario import scenario
+from scenario import Need, scenario
 
 # Message and where it is seen.
 EXPECTED = [
@@ -40,10 +40,10 @@ RECORDS = 1500
 LOSS = "udp dport 9999 @th,104,8 4 numgen random mod 100 < 20"  # frames of records, one in five
 
 
-@scenario("protocol-compliance", namespaces=True)
+@scenario("protocol-compliance", Need.HOSTS, Need.PACKETS)
 def protocol_compliance(run):
     network = run.network(3)
-    capture = Capture(run, network.bridge, "br0")
+    capture = Capture(run, *network.tap())
     cluster = run.cluster(3, network).start()
     topic, owner = cluster.topic_owned_by(lambda broker: True)
     other = next(broker for broker in cluster.brokers if broker is not owner)

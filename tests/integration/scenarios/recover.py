@@ -5,7 +5,7 @@ import json
 
 from checks import check, check_equal
 from client import check_refused, compare_lines
-from scenario import scenario
+from scenario import Need, scenario
 
 
 @scenario("recover")
@@ -72,7 +72,7 @@ def recover_merge(run):
     return f"{len(shared)} records that both lineages had stayed {len(shared)}; {len(theirs)} were appended"
 
 
-@scenario("recover-damaged")
+@scenario("recover-damaged", Need.FILES)
 def recover_damaged(run):
     """The only broker, killed, finds the end of a log damaged: it gives nothing up by itself; recover gives up the end."""
     cluster = run.cluster(1).start()

@@ -6,7 +6,7 @@ from statistics import median
 from checks import Stopwatch, check, check_equal
 from client import Load
 from faults import FaultyDisk
-from scenario import scenario
+from scenario import Need, scenario
 
 PATIENCE_SECONDS = 1
 FLUSH_US = 100_000  # shorter than the others' patience: it acknowledges again and again, and sets the pace
@@ -15,7 +15,7 @@ MEASUREMENTS = 3  # of each throughput; the median counts
 REMOVED = r"VIEW member=\w+ is removed: it stays behind"
 
 
-@scenario("slow-disk")
+@scenario("slow-disk", Need.FILES)
 def slow_disk(run):
     cluster = run.cluster(3, **{"replication.slow_member_timeout": f"{PATIENCE_SECONDS}s"})
     disks = {broker: FaultyDisk(broker) for broker in cluster.brokers}

@@ -2,12 +2,12 @@
 
 from checks import Stopwatch, check
 from client import compare_lines
-from scenario import scenario
+from scenario import Need, scenario
 
 ALLOWANCE_BYTES = 1 << 20
 
 
-@scenario("state-exchange", namespaces=True)
+@scenario("state-exchange", Need.HOSTS)
 def state_exchange(run):
     cluster = run.cluster(3).start()
     topic, owner = cluster.topic_owned_by(lambda broker: True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import mean
 
 from checks import Stopwatch, check
-from scenario import scenario
+from scenario import Need, scenario
 
 TOPICS = 8
 RATE = 2000  # records per second, of all topics together
@@ -37,7 +37,7 @@ class Sample:
     p99_ms: float
 
 
-@scenario("steady", default=False)
+@scenario("steady", Need.FILES, default=False)
 def steady(run):
     cluster = run.cluster(3, **SETTINGS).start()
     topics = [f"steady-{number}" for number in range(TOPICS)]

@@ -4,12 +4,12 @@ from collections import Counter
 
 from checks import check
 from client import Load
-from scenario import scenario
+from scenario import Need, scenario
 
 LOSS = "ip protocol udp numgen random mod 100 < 3"
 
 
-@scenario("storm", namespaces=True)
+@scenario("storm", Need.HOSTS)
 def storm(run):
     cluster = run.cluster(3).start()
     faults = [_kill, _stop, _pause, _cut, _cut_link]

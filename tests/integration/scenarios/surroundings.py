@@ -11,10 +11,10 @@ import termios
 
 from checks import check, check_equal, wait_until
 from client import check_refused, compare_lines
-from scenario import scenario
+from scenario import Need, scenario
 
 
-@scenario("surroundings")
+@scenario("surroundings", Need.FILES)
 def surroundings(run):
     cluster = run.cluster(1)
     broker = cluster.brokers[0]

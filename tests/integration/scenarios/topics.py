@@ -2,7 +2,7 @@
 
 from checks import check_equal
 from client import compare_lines
-from scenario import scenario
+from scenario import Need, scenario
 
 TOPICS, PRODUCERS = 24, 3
 RECORDS = 20
@@ -30,7 +30,7 @@ def topics(run):
     return f"{TOPICS} topics, each made once by up to {PRODUCERS} producers that ask 3 brokers at a time"
 
 
-@scenario("topics-deleted-away", namespaces=True)
+@scenario("topics-deleted-away", Need.HOSTS)
 def topics_deleted_away(run):
     """A broker that was cut off, and one that was killed, come back to a cluster that deleted their topics."""
     cluster = run.cluster(3).start()

@@ -4,9 +4,9 @@ import json
 
 from checks import check, check_equal
 from client import compare_lines
-from scenario import scenario
+from scenario import Need, scenario
 
-@scenario("union", namespaces=True)
+@scenario("union", Need.HOSTS)
 def union(run):
     """The owner's frames reach one follower only, and what that one says does not reach the owner."""
     cluster = run.cluster(3).start()

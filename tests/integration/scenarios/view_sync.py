@@ -2,13 +2,13 @@
 
 from checks import check, check_equal
 from client import compare_lines
-from scenario import scenario
+from scenario import Need, scenario
 
 # The type byte of a frame (internal/protocol/frame.h) is byte 5 of the datagram, 13 bytes into the UDP header and it.
 REPLICATE_FRAMES = "udp dport 9999 @th,104,8 4"
 
 
-@scenario("view-sync", namespaces=True)
+@scenario("view-sync", Need.HOSTS)
 def view_sync(run):
     cluster = run.cluster(3, **{"replication.slow_member_timeout": "60s"}).start()
     topic, owner = cluster.topic_owned_by(lambda broker: True)

@@ -1,0 +1,114 @@
+"""What deploy/kubernetes counts on: no broadcast and no multicast, names that resolve late, and brokers that come back with
+another address, on the volume that they had."""
+
+import os
+import textwrap
+from dataclasses import replace
+
+from checks import Stopwatch, check, check_equal
+from client import Load, compare_lines
+from scenario import Need, scenario
+
+NAMES = ["logstream-0.logstream", "logstream-1.logstream", "logstream-2.logstream"]
+# The program sees its own file in place of /etc/hosts.
+OWN_HOSTS = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"']
+
+
+@scenario("kubernetes", Need.HOSTS, Need.NAMESPACES)
+def kubernetes(run):
+    network = run.network(3)
+    for host in range(1, network.client + 1):
+        network.lose(host, "ether type ip pkttype { broadcast, multicast }")
+    cluster = run.cluster(3, network, name="logstream")
+    settings = _shipped_settings(run)
+    names = Names(run, cluster)
+    for broker in cluster.brokers:
+        names.tell(broker, [broker])
+        broker.start("--config", settings)
+    late = _start_late(cluster, names)
+    ids = {broker: broker.status()["node"] for broker in cluster.brokers}
+
+    topic, owner = cluster.topic_owned_by(lambda broker: broker is not cluster.leader())
+    load = Load(cluster, topic)
+    load.reach_random_moment()
+    owner.kill()
+    cluster.wait_for_view([broker for broker in cluster.brokers if broker is not owner])
+    moved = _come_back(cluster, names, settings, {owner: "10.77.0.104"}, ids)
+    gap = load.finish()
+
+    for broker in cluster.brokers:
+        broker.stop()
+    first, second, third = cluster.brokers
+    swapped = {first: second.place.ip, second: third.place.ip, third: first.place.ip}
+    all_moved = _come_back(cluster, names, settings, swapped, ids)
+    compare_lines(cluster.read(topic), load.lines, "read after all had changed their addresses")
+    cluster.verify()
+    return (
+        f"one view by TCP {late:.1f} s after the names were there; the owner came back with another address, the same "
+        f"identity and its data after {moved:.1f} s, write gap {gap:.0f} ms; all three with each other's addresses after "
+        f"{all_moved:.1f} s"
+    )
+
+
+def _shipped_settings(run):
+    """The file of settings in deploy/kubernetes; its path."""
+    path = os.path.join(run.project, "deploy", "kubernetes", "logstream.yaml")
+    with open(path, encoding="utf-8") as file:
+        text = file.read().partition("  logstream.yaml: |\n")[2].partition("---\n")[0]
+    check("identity: volume" in text and all(name in text for name in NAMES), f"{path} has other settings: {text}")
+    return run.write("logstream.yaml", [line.encode() for line in textwrap.dedent(text).splitlines()])
+
+
+class Names:
+    """What each broker's host can look up."""
+
+    def __init__(self, run, cluster):
+        self._names = dict(zip(cluster.brokers, NAMES))
+        self._files = {}
+        for broker in cluster.brokers:
+            self._files[broker] = run.write(f"{broker.name}.hosts", [])
+            broker.place = replace(broker.place, prefix=broker.place.prefix + OWN_HOSTS + [self._files[broker]])
+
+    def tell(self, broker, known):
+        with open(self._files[broker], "w", encoding="ascii") as file:
+            file.writelines(f"{each.place.ip} {self._names[each]}\n" for each in known)
+
+    def tell_all(self):
+        for broker in self._files:
+            self.tell(broker, self._files)
+
+
+def _start_late(cluster, names):
+    """The brokers know nobody but themselves, and wait, until the names of the others stand for something."""
+    for broker in cluster.brokers:
+        cluster.wait_until(broker.status, 20, f"{broker} answers")
+        check(not broker.status()["quorum"], f"{broker} has begun a cluster by itself, in spite of cluster.expect")
+    watch = Stopwatch()
+    names.tell_all()
+    cluster.wait_for_view(cluster.brokers, seconds=40)
+    for broker in cluster.brokers:
+        check_equal(broker.status()["transport"], "tcp", f"transport that {broker} names")
+    return watch.seconds
+
+
+def _come_back(cluster, names, settings, addresses, ids):
+    """Starts brokers at other addresses; how long it took until all are one view of the members that there were."""
+    for broker, ip in addresses.items():
+        _give_address(broker, ip)
+    names.tell_all()
+    watch = Stopwatch()
+    for broker in addresses:
+        broker.start("--config", settings)
+    cluster.wait_for_view(cluster.brokers, seconds=40)
+    for broker in cluster.brokers:
+        check_equal(broker.status()["node"], ids[broker], f"identity of {broker}")
+    return watch.seconds
+
+
+def _give_address(broker, ip):
+    old, port = broker.place.ip, broker.place.port
+    host = broker.place
+    # Without any address the interface would lose its routes.
+    host.run(["ip", "address", "add", f"{ip}/24", "broadcast", "10.77.0.255", "dev", "eth0"])
+    host.run(["ip", "address", "delete", f"{old}/24", "dev", "eth0"])
+    broker.place, broker.address = replace(host, ip=ip), f"{ip}:{port}"
