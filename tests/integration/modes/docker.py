@@ -28,6 +28,7 @@ TO_CONTAINER = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 class Mode(LocalMode):
     lacks = {
         Need.SCRIPTS: "its hosts are containers: --mode netns",
+        Need.OWN_FILES: "the files of a broker's container are Docker's to give: --mode netns",
         Need.LOOPBACK: "containers have hosts of their own: --mode loopback, or netns",
     }
 
