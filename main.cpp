@@ -32,6 +32,12 @@ namespace {
 
 using namespace logstream;
 
+// One of the tests runs this broker beside one of the next version.
+#ifdef LOGSTREAM_NEXT_VERSION
+constexpr std::uint32_t kVersion = protocol::kProtocolVersion + 1;
+#else
+constexpr std::uint32_t kVersion = protocol::kProtocolVersion;
+#endif
 constexpr std::size_t kLogFileBytes = 32u << 20;
 constexpr std::size_t kLogFiles = 5;
 constexpr std::size_t kOtherDescriptors = 128;   // sockets, peers, log files
@@ -142,6 +148,7 @@ net::NetOptions net_options(const config::Config& config) {
 storage::StoreOptions store_options(const config::Config& config) {
     storage::StoreOptions out;
     out.dir = config.storage.dir;
+    out.known_format = kVersion;
     out.fsync = fsync_of(config.storage.fsync);
     out.fsync_interval = config.storage.fsync_interval;
     out.segment_bytes = config.storage.segment_bytes;
@@ -153,6 +160,7 @@ storage::StoreOptions store_options(const config::Config& config) {
 
 protocol::Result<node::Settings> node_settings(const config::Config& config) {
     node::Settings out;
+    out.protocol_version = kVersion;
     out.cluster = config.cluster.name;
     out.name = config.node.name;
     out.address = config.node.address;

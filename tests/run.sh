@@ -16,6 +16,7 @@ Usage: tests/run.sh [KIND [ARGUMENTS]]
   integration [NAME…] [--mode MODE]            scenarios on real processes; MODE is netns (the default), loopback or docker
   kubernetes                                   manifests against the schemas of Kubernetes
   docker                                       image, compose and health checks, end to end
+  upgrade [COMMIT]                             a cluster of an earlier release becomes one of this version (the last v* tag)
   chaos [--minutes N]                          random faults on real brokers under a judged load (10 minutes)
   sanitizers [asan|tsan]                       the tests in builds that report bad memory accesses and data races
   fuzz [--seconds N] [TARGET…]                 the decoders against random bytes
@@ -27,6 +28,7 @@ Examples:
   tests/run.sh integration trio stream-failover
   tests/run.sh integration --mode loopback single
   tests/run.sh integration --mode docker
+  tests/run.sh upgrade v0.1.0
 TEXT
 }
 
@@ -166,6 +168,23 @@ sanitizers() {
     done
 }
 
+# Builds the earlier release once; its programs stay in build/releases.
+upgrade() {
+    local release=${1:-$(git describe --tags --abbrev=0 --match 'v*' 2>/dev/null || true)}
+    [[ -n $release ]] || wrong_usage "there is no release yet (no tag v*): name a commit, tests/run.sh upgrade COMMIT"
+    local name
+    name=$(git rev-parse --verify --quiet --short=12 "$release^{commit}") || wrong_usage "there is no commit '$release'"
+    local source=build/releases/$name
+    if [[ ! -x $source/build/bin/logstream ]]; then
+        heading "build of $release"
+        mkdir -p "$source"
+        git archive "$name" | tar -x -C "$source"
+        "$source/deploy/build.sh" logstream
+    fi
+    heading "upgrade from $release"
+    run_logged build/upgrade-tests.log python3 tests/integration/run.py --release "$source/build/bin" upgrade-from
+}
+
 chaos() {
     heading chaos
     local minutes=10
@@ -202,7 +221,7 @@ kind=${1:-all}
 (($# > 0)) && shift
 case $kind in
     -h | --help) usage; exit 0 ;;
-    all | unit | sim | soak | integration | docker | kubernetes | chaos | sanitizers | fuzz | bench) ;;
+    all | unit | sim | soak | integration | docker | kubernetes | upgrade | chaos | sanitizers | fuzz | bench) ;;
     *) usage >&2; wrong_usage "unknown kind '$kind'" ;;
 esac
 if [[ $kind == integration ]]; then
@@ -235,6 +254,7 @@ case $kind in
     soak) soak "$@" ;;
     integration) integration "$@" ;;
     docker) integration --mode docker docker-compose ;;
+    upgrade) upgrade "$@" ;;
     chaos) chaos "$@" ;;
     fuzz) exec tests/fuzz/run.sh "$@" ;;
     bench) exec tests/bench/run.sh "$@" ;;

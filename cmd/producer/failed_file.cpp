@@ -67,6 +67,16 @@ FailedFile::~FailedFile() {
     if (!draft_.empty()) unlink(draft_.c_str());
 }
 
+protocol::Result<void> FailedFile::keep_earlier() const {
+    struct stat there{};
+    if (stat(path_.c_str(), &there) != 0 || there.st_size == 0) return {};
+    const std::string kept = path_ + "~";
+    if (std::rename(path_.c_str(), kept.c_str()) != 0) return cannot_write(kept, errno);
+    std::fprintf(stderr, "producer: %s held records of an earlier run; they are in %s now\n", path_.c_str(),
+                 kept.c_str());
+    return {};
+}
+
 protocol::Result<void> FailedFile::finish() {
     std::FILE* const file = std::exchange(file_, nullptr);
     const bool failed_before = std::ferror(file) != 0;
@@ -76,6 +86,7 @@ protocol::Result<void> FailedFile::finish() {
     const int failed = errno;
     if (std::fclose(file) != 0 || !written) return cannot_write(path_, failed != 0 ? failed : EIO);
     if (draft_.empty()) return {};
+    if (auto kept = keep_earlier(); !kept) return kept;
     if (std::rename(draft_.c_str(), path_.c_str()) != 0) return cannot_write(path_, errno);
     draft_.clear();
     return {};

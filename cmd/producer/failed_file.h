@@ -15,7 +15,8 @@ namespace logstream::producer {
 bool is_input(const std::string& path, const std::string& input);
 
 // What is written goes to a file beside `path`, which `finish` puts in its place: until then what stood there stands,
-// and a run that begins nothing leaves it. What is no regular file (a terminal, a pipe) is written at once.
+// and a run that begins nothing leaves it. Records of an earlier run are kept as `path`~. What is no regular file (a
+// terminal, a pipe) is written at once.
 class FailedFile {
 public:
     static protocol::Result<std::unique_ptr<FailedFile>> open(const std::string& path);
@@ -28,6 +29,7 @@ public:
     protocol::Result<void> finish();
 
 private:
+    protocol::Result<void> keep_earlier() const;
     FailedFile(std::string path, std::FILE* file, std::string draft)
         : path_(std::move(path)), file_(file), draft_(std::move(draft)) {}
 

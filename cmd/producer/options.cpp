@@ -87,7 +87,9 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
                  "file that is not the one that was sent is refused. Without it all is sent, as a new file");
     app.add_flag("--same-file", options.same_file,
                  "With --resume: skip as many lines as the cluster has, whatever they are now");
-    app.add_option("--failed", options.failed, "Write records that were not acknowledged to PATH")->type_name("PATH");
+    app.add_option("--failed", options.failed,
+                   "Write records that were not acknowledged to PATH; what it held before is kept as PATH~")
+        ->type_name("PATH");
     if (const auto code = runtime::parse(app, argc, argv, {made, keyed})) return std::unexpected(*code);
 
     if (made->count() > 0) options.message = message;

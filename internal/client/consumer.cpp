@@ -73,10 +73,10 @@ void Consumer::on_topic(const Topic& topic) {
             join_group();
             return schedule_check();
         }
-        if (options_.partition && *options_.partition >= topic.partitions)
-            return finish(protocol::fail(ErrorCode::kInvalid, "topic '{}' has the partitions 0 to {}, not {}",
-                                         options_.topic, topic.partitions - 1, *options_.partition));
     }
+    if (options_.partition && *options_.partition >= topic.partitions)
+        return finish(protocol::fail(ErrorCode::kInvalid, "topic '{}' has the partitions 0 to {}, not {}",
+                                     options_.topic, topic.partitions - 1, *options_.partition));
     if (member_ || (!first && !options_.follow)) return;
     for (std::uint32_t partition = read; partition < topic.partitions; ++partition)
         if (options_.partition.value_or(partition) == partition)

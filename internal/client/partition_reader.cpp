@@ -150,12 +150,20 @@ void PartitionReader::on_offsets(const Result<Message>& answer) {
         case StartAt::Kind::kLatest:
             return begin_at(high_watermark_, log_start);
         case StartAt::Kind::kOffset:
+            tell_if_beyond_end(Offset{start_.value});
             return begin_at(Offset{start_.value}, log_start);
         case StartAt::Kind::kTail:
             tail_.emplace(log_start, end_, start_.value);
             phase_ = Phase::kCounting;
             return count_tail();
     }
+}
+
+void PartitionReader::tell_if_beyond_end(Offset start) const {
+    if (start <= high_watermark_) return;
+    router_.env().log().warn(
+        "{}/{} ends at offset {}, before {}: {}", options_.topic, stream_.partition, high_watermark_, start,
+        options_.follow ? "nothing is read until it has grown so far" : "there is nothing to read");
 }
 
 void PartitionReader::begin_at(Offset next, Offset log_start) {

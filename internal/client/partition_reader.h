@@ -110,6 +110,7 @@ private:
     void ask_records(const Target& target);
     void on_offsets(const Result<Message>& answer);
     void on_records(const Result<Message>& answer);
+    void tell_if_beyond_end(Offset start) const;
     void begin_at(Offset next, Offset log_start);
     void count_tail();
     void below_log_start(Offset log_start);

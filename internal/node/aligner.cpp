@@ -84,6 +84,9 @@ void Aligner::cut(const TaskPtr& task) {
     const auto damage = log.damage();
     // First of all, since the table may be wrong about the views that wrote what is damaged.
     if (damage && damage->from <= departs) return mend(task, **stream, *damage);
+    if (!damage && !log.tables_are_whole())
+        return finish(protocol::fail(ErrorCode::kBusy, "the tables of stream {} are being made again",
+                                     protocol::to_string(plan.stream)));
     if (departs >= log.log_end()) return fill(task);
     if (protocol::planted(protocol::Bug::kStaleTailKept)) return fill(task);
     if (departs < (*stream)->high_watermark) {

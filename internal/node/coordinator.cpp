@@ -174,8 +174,9 @@ void Coordinator::on_exchange_answer(NodeId from, const proto::StateExchangeResp
     answer.no_vote = response.no_vote();
     answer.leaving = response.leaving();
     answer.acknowledges_unflushed = response.acknowledges_unflushed();
-    for (std::uint64_t number : response.promises()) answer.promises.push_back(ViewNumber{number});
-    if (!std::ranges::is_sorted(answer.promises)) return change_->on_unreachable(from);
+    auto promises = view::take_promises(response);
+    if (!promises) return change_->on_unreachable(from);
+    answer.promises = *std::move(promises);
     if (auto taken = change_->on_answer(std::move(answer)); !taken)
         core_.env.log().error("VIEW exchange view={} leaves a broker out: {}", change_->number(),
                               taken.error().message);

@@ -221,7 +221,7 @@ void Node::on_taught(ClusterId cluster, const view::View& view, std::function<vo
     if (core_.record.cluster.value != 0 && core_.record.cluster != cluster)
         return seek("the leader belongs to another lineage");
     if (view.has(core_.self.id) && view.number > core_.record.accepted_number() &&
-        !core_.record.remembers_promise(view.number)) {
+        !core_.record.remembers_promise(view.base())) {
         core_.env.log().error(
             "STATE view {} counts on this broker, which does not remember to have promised it: its data folder is an "
             "older copy of what it was. It has no vote until it has caught up",

@@ -82,7 +82,7 @@ void Node::renew_identity() {
     record.promised = {};
     record.promised_to = {};
     record.promised_incarnation = {};
-    record.promises = {ViewNumber{}};
+    record.promises = {view::Promise{}};
     record.accepted.reset();
     record.must_relearn = record.cluster.value != 0;
     record.machine.clear();

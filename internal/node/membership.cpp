@@ -271,6 +271,7 @@ void Node::on_chosen(const view::View& view) {
     const bool told = serving_ && !serving_->multicast && serving_->members.size() > 1;
     const bool shrank = serving_ && serving_->members.size() > 1;
     serving_ = view;
+    core_.store.raise_format(view.version);
     ring_ = ring::HashRing(view.ids());
     no_quorum_.clear();
     no_quorum_said_.forget();

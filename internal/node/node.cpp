@@ -163,13 +163,15 @@ void Node::start() {
                               settings_.address.port,
                               settings_.http_port,
                               std::min<std::uint64_t>(settings_.window_bytes, limits.receive_buffer_bytes / 2),
-                              static_cast<std::uint32_t>(limits.max_datagram_bytes)};
+                              static_cast<std::uint32_t>(limits.max_datagram_bytes),
+                              settings_.protocol_version};
     look_where_it_woke();
     // With the incarnation that the view names, the others take it for the member that it was.
     bool goes_on = protocol::planted(protocol::Bug::kRestartedOwner) && core_.record.accepted &&
                    core_.record.chosen == core_.record.accepted &&
                    core_.record.promised == core_.record.accepted_number();
     if (goes_on) core_.self.incarnation = core_.record.accepted->find(core_.record.node)->incarnation;
+    streams_.recall(core_.record.cluster);
     topics_.reader().start();
     groups_.start();
     links_.introduce_as(view::to_proto(core_.self));
@@ -355,7 +357,7 @@ void Node::tick() {
     if (!refusal() && groups_owner != nullptr && groups_owner->id == core_.self.id && groups_.ready()) groups_.tick();
     if (now - last_watermarks_ >= kWatermarksInterval) {
         last_watermarks_ = now;
-        core_.store.save_watermarks(streams_.watermarks());
+        core_.store.save_watermarks(core_.record.cluster, streams_.watermarks());
     }
     clocks_.compare_with(serving() ? std::optional(serving_->members.size() - 1) : std::nullopt);
     clocks_.tick();
@@ -426,7 +428,7 @@ void Node::finish_leaving() {
         core_.env.log().error("STORE is not closed in time: the next start takes this for a crash, and loses nothing");
         end();
     });
-    core_.store.save_watermarks(streams_.watermarks());
+    core_.store.save_watermarks(core_.record.cluster, streams_.watermarks());
     core_.persist([this, end] {
         core_.store.close([this, end](Result<void> closed) {
             if (!closed) core_.env.log().error("STORE close failed: {}", closed.error().message);

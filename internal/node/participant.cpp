@@ -14,10 +14,12 @@ constexpr Duration kDiskPatience = std::chrono::milliseconds(250);  // less than
 constexpr Duration kFlushPatience = std::chrono::seconds(8);        // less than a coordinator waits for a slow disk
 }  // namespace
 
-Participant::~Participant() {
+Participant::~Participant() { stop_timers(); }
+
+void Participant::stop_timers() {
     if (!promise_) return;
-    core_.env.cancel_timer(promise_->patience);
-    core_.env.cancel_timer(promise_->flush_patience);
+    for (env::TimerId* timer : {&promise_->patience, &promise_->flush_patience})
+        core_.env.cancel_timer(std::exchange(*timer, {}));
 }
 
 void Participant::stop_installing() {
@@ -93,9 +95,8 @@ void Participant::on_exchange(const proto::StateExchange& request, ExchangeReply
 }
 
 void Participant::begin_promise(ViewNumber number, ExchangeReply reply) {
+    stop_timers();
     if (promise_) {
-        core_.env.cancel_timer(promise_->patience);
-        core_.env.cancel_timer(promise_->flush_patience);
         for (const ExchangeReply& waiting : std::exchange(promise_->waiting, {}))
             refuse(promise_->number, ErrorCode::kRefused, fmt::format("number {} is promised", number), waiting);
     }
@@ -125,9 +126,7 @@ void Participant::flush_and_answer(std::uint64_t promise) {
     if (promise != promises_) return;
     const auto answer = [this, promise] {
         if (promise != promises_ || std::exchange(promise_->kept, true)) return;
-        core_.env.cancel_timer(promise_->patience);
-        core_.env.cancel_timer(promise_->flush_patience);
-        promise_->patience = promise_->flush_patience = {};
+        stop_timers();
         for (const ExchangeReply& waiting : std::exchange(promise_->waiting, {}))
             answer_exchange(promise_->number, waiting);
     };
@@ -153,7 +152,7 @@ void Participant::answer_exchange(ViewNumber number, const ExchangeReply& reply)
     for (NodeId id : events_.multicast_heard()) out.add_multicast_heard(id.value);
     out.set_leaving(events_.leaving());
     out.set_acknowledges_unflushed(core_.settings.loses_unflushed);
-    for (ViewNumber promise : core_.record.promises) out.add_promises(promise.value);
+    view::put_promises(core_.record.promises, out);
     reply(out);
 }
 

@@ -59,6 +59,7 @@ private:
     bool is_member_of_mine(NodeId node) const;
     void begin_promise(ViewNumber number, ExchangeReply reply);
     void await_promise(ExchangeReply reply);
+    void stop_timers();  // of the promise
     void flush_and_answer(std::uint64_t promise);
     void answer_exchange(ViewNumber number, const ExchangeReply& reply);
     void put_views(proto::StateExchangeResponse& out) const;

@@ -8,6 +8,7 @@
 #include "internal/env/endpoint.h"
 #include "internal/failure/phi_detector.h"
 #include "internal/protocol/time.h"
+#include "internal/protocol/version.h"
 #include "logstream.pb.h"
 
 namespace logstream::node {
@@ -28,6 +29,7 @@ enum class TimestampPolicy : std::uint8_t {
 };
 
 struct Settings {
+    std::uint32_t protocol_version = protocol::kProtocolVersion;  // the greatest that it speaks
     std::string cluster = "logstream";
     std::string name;
     env::Endpoint address;        // TCP and the node's own UDP socket

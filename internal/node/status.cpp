@@ -35,6 +35,7 @@ json Node::members_json() const {
                        {"name", member.name},
                        {"address", env::to_string(address_of(member))},
                        {"http_port", member.http_port},
+                       {"protocol", member.version},
                        {"role", role},
                        {"phi", watched ? watch_.phi(member.id) : 0.0},
                        {"failed", watched && watch_.failed(member.id)},
@@ -63,6 +64,7 @@ std::string Node::status_json() const {
     out["node"] = hex(core_.self.id.value);
     out["name"] = settings_.name;
     out["view"] = core_.record.chosen_number().value;
+    out["protocol"] = serving_ ? serving_->version : settings_.protocol_version;
     out["promised"] = core_.record.promised.value;
     out["leader"] = serving_ && !outside() ? json(hex(serving_->coordinator.value)) : json(nullptr);
     out["quorum"] = !refused.has_value();

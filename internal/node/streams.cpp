@@ -9,8 +9,13 @@ namespace logstream::node {
 Streams::Streams(storage::Store& store) : store_(store) {
     for (StreamId id : store_.streams()) {
         storage::StreamLog* log = store_.find(id);
-        streams_.emplace(id, Stream{id, log, std::max(log->log_start(), store_.watermark(id))});
+        streams_.emplace(id, Stream{id, log, log->log_start()});
     }
+}
+
+void Streams::recall(protocol::ClusterId lineage) {
+    for (auto& [id, stream] : streams_)
+        stream.high_watermark = std::max(stream.high_watermark, store_.watermark(lineage, id));
 }
 
 Stream* Streams::find(StreamId id) {

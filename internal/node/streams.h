@@ -16,7 +16,7 @@ using protocol::StreamId;
 struct Stream {
     StreamId id;
     storage::StreamLog* log{};
-    // Below it all is committed and readable. Never falls while the process runs; begins where it was saved last.
+    // Below it all is committed and readable. Never falls while the process runs.
     Offset high_watermark;
 };
 
@@ -26,6 +26,8 @@ public:
     using AdvancedHandler = std::function<void(Stream&)>;
 
     explicit Streams(storage::Store& store);
+    // Once, before anything else: what a run in this lineage saved of the high watermarks.
+    void recall(protocol::ClusterId lineage);
     void on_advanced(AdvancedHandler handler) { advanced_.push_back(std::move(handler)); }
 
     Stream* find(StreamId id);

@@ -92,7 +92,7 @@ std::array<std::byte, kFrameHeaderBytes> encode_frame_header(const FrameHeader& 
                                                              std::span<const std::byte> second) {
     std::array<std::byte, kFrameHeaderBytes> out{};
     store(&out[0], kFrameMagic);
-    store(&out[4], kProtocolVersion);
+    store(&out[4], kHeaderVersion);
     store(&out[5], static_cast<std::uint8_t>(header.type));
     store(&out[6], header.flags);
     store(&out[7], static_cast<std::uint8_t>(kFrameHeaderBytes / 4));
@@ -121,9 +121,9 @@ Result<DecodedFrame> decode_frame(std::span<const std::byte> datagram) {
         return fail(ErrorCode::kInvalid, "datagram of {} bytes is too short", datagram.size());
     const std::byte* at = datagram.data();
     if (load<std::uint32_t>(at) != kFrameMagic) return fail(ErrorCode::kInvalid, "datagram without LogStream's magic");
-    if (load<std::uint8_t>(at + 4) != kProtocolVersion)
+    if (load<std::uint8_t>(at + 4) != kHeaderVersion)
         return fail(ErrorCode::kInvalid, "datagram of protocol version {}, this is {}", load<std::uint8_t>(at + 4),
-                    kProtocolVersion);
+                    kHeaderVersion);
     const std::size_t header_bytes = std::size_t{load<std::uint8_t>(at + 7)} * 4;
     if (header_bytes < kLeastFrameHeaderBytes || header_bytes > datagram.size())
         return fail(ErrorCode::kInvalid, "datagram with a header of {} bytes", header_bytes);

@@ -36,7 +36,7 @@ namespace logstream::protocol {
 
 inline constexpr std::uint32_t kFrameMagic = 0x4744534c;    // "LSDG"
 inline constexpr std::uint32_t kMessageMagic = 0x4d54534c;  // "LSTM"
-inline constexpr std::uint8_t kProtocolVersion = 1;
+inline constexpr std::uint8_t kHeaderVersion = 1;
 inline constexpr std::size_t kFrameHeaderBytes = 48;
 inline constexpr std::size_t kLeastFrameHeaderBytes = 40;  // of what is read
 inline constexpr std::size_t kMessageHeaderBytes = 32;

@@ -39,8 +39,8 @@ struct Id {
 using NodeId = Id<struct NodeIdTag, std::uint64_t>;
 // A lineage: 64 random bits, made when a cluster is bootstrapped. 0 means "none yet".
 using ClusterId = Id<struct ClusterIdTag, std::uint64_t>;
-// A view's number; rises for ever within a lineage. 0 means "no view". It is written into record batches as
-// Kafka's int32 leader epoch, so it stays below 2^31.
+// A view's number; rises for ever within a lineage. 0 means "no view". Record batches carry it as Kafka's leader epoch
+// (leader_epoch.h).
 using ViewNumber = Id<struct ViewNumberTag, std::uint64_t>;
 // What a view's number stands for: 64 random bits, drawn when the view is proposed. Two views of one number come to be
 // only where a broker forgot what it had promised (a folder restored from a backup); their ids tell them apart. 0: of a

@@ -31,7 +31,7 @@ Bytes encode_message_head(const OutMessage& message, ClusterTag cluster) {
     Bytes out = Bytes::allocate(kMessageHeaderBytes + message.header.size());
     std::byte* at = out.mutable_data();
     store(at, kMessageMagic);
-    store(at + 4, kProtocolVersion);
+    store(at + 4, kHeaderVersion);
     store(at + 5, static_cast<std::uint8_t>(message.type));
     store(at + 6, message.flags);
     store(at + 7, static_cast<std::uint8_t>(kMessageHeaderBytes / 4));
@@ -71,9 +71,9 @@ Result<void> MessageDecoder::check_fixed(std::span<const std::byte> so_far) cons
     if (so_far.size() >= 4 && load<std::uint32_t>(at) != kMessageMagic)
         return fail(ErrorCode::kInvalid, "the peer does not speak LogStream's protocol");
     if (so_far.size() < kMessageHeaderBytes) return {};
-    if (load<std::uint8_t>(at + 4) != kProtocolVersion)
+    if (load<std::uint8_t>(at + 4) != kHeaderVersion)
         return fail(ErrorCode::kInvalid, "the peer speaks protocol version {}, this is {}", load<std::uint8_t>(at + 4),
-                    kProtocolVersion);
+                    kHeaderVersion);
     if (const std::size_t bytes = std::size_t{load<std::uint8_t>(at + 7)} * 4; bytes < kMessageHeaderBytes)
         return fail(ErrorCode::kInvalid, "a message header of {} bytes", bytes);
     if (!compatible(ClusterTag{load<std::uint32_t>(at + 8)}, cluster_))

@@ -23,7 +23,7 @@ std::optional<std::uint64_t> parse_number(std::string_view text, int base) {
 BatchFields fields_of(const BatchView& batch) {
     BatchFields fields;
     fields.base_offset = batch.base_offset();
-    fields.leader_epoch = static_cast<std::int32_t>(batch.leader_epoch().value);
+    fields.leader_epoch = leader_epoch_of(batch.leader_epoch());
     fields.attributes = batch.attributes();
     fields.last_offset_delta = static_cast<std::int32_t>(batch.last_offset() - batch.base_offset());
     fields.base_timestamp_ms = batch.base_timestamp_ms();

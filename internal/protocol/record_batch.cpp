@@ -105,8 +105,7 @@ Offset BatchView::next_offset() const { return last_offset() + 1; }
 std::int32_t BatchView::record_count() const { return load_be<std::int32_t>(bytes_.data() + kRecordCountAt); }
 
 ViewNumber BatchView::leader_epoch() const {
-    const auto epoch = load_be<std::int32_t>(bytes_.data() + kLeaderEpochAt);
-    return ViewNumber{epoch < 0 ? 0 : static_cast<std::uint64_t>(epoch)};
+    return view_of(LeaderEpoch{load_be<std::int32_t>(bytes_.data() + kLeaderEpochAt)});
 }
 
 std::uint16_t BatchView::attributes() const { return load_be<std::uint16_t>(bytes_.data() + kAttributesAt); }
@@ -181,9 +180,9 @@ std::int32_t advance_sequence(std::int32_t sequence, std::int32_t distance) {
 }
 
 void assign(Bytes& batch, Offset base_offset, ViewNumber view) {
-    LS_ASSERT(batch.size() >= kBatchHeaderBytes && base_offset.value >= 0 && view <= kMaxViewNumber);
+    LS_ASSERT(batch.size() >= kBatchHeaderBytes && base_offset.value >= 0);
     store_be(batch.mutable_data() + kBaseOffsetAt, base_offset.value);
-    store_be(batch.mutable_data() + kLeaderEpochAt, static_cast<std::int32_t>(view.value));
+    store_be(batch.mutable_data() + kLeaderEpochAt, leader_epoch_of(view).value);
 }
 
 void restamp_producer(Bytes& batch, ProducerId id, std::int16_t epoch, std::int32_t base_sequence) {

@@ -44,7 +44,7 @@
 #include "internal/protocol/bytes.h"
 #include "internal/protocol/compression.h"
 #include "internal/protocol/error.h"
-#include "internal/protocol/ids.h"
+#include "internal/protocol/leader_epoch.h"
 #include "internal/protocol/record_buffer.h"
 
 namespace logstream::protocol {

@@ -178,7 +178,7 @@ Result<Bytes> encode_batch(const BatchFields& fields, Codec codec, RecordBuffer&
     std::byte* at = batch.mutable_data();
     store_be(at + kBaseOffsetAt, fields.base_offset.value);
     store_be(at + kBatchLengthAt, static_cast<std::int32_t>(batch.size() - kBatchLengthEnd));
-    store_be(at + kLeaderEpochAt, fields.leader_epoch);
+    store_be(at + kLeaderEpochAt, fields.leader_epoch.value);
     store_be(at + kMagicAt, kBatchMagic);
     const auto codec_bits = static_cast<std::uint16_t>(codec);
     store_be(at + kAttributesAt, static_cast<std::uint16_t>((fields.attributes & ~kCodecMask) | codec_bits));

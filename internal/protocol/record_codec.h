@@ -80,7 +80,7 @@ void append_with_header(RecordBuffer& out, const RawRecord& record, const Header
 // The header fields of a batch but for those that follow from its bytes.
 struct BatchFields {
     Offset base_offset;
-    std::int32_t leader_epoch{-1};
+    LeaderEpoch leader_epoch{kNoLeaderEpoch};
     std::uint16_t attributes{};  // but for the codec
     std::int32_t last_offset_delta{};
     std::int64_t base_timestamp_ms{};

@@ -19,11 +19,6 @@ constexpr std::size_t kMaxMergedBytes = 1u << 20;
 constexpr std::int64_t kMaxMergedOffsets = std::int64_t{1} << 30;
 constexpr std::uint16_t kLeftAlone = protocol::kOrphanBit | protocol::kTransactionalBit | protocol::kAppendTimeBit;
 
-// Stands for records that are all superseded. A broker's control batch, a producer's fence, has no sequence.
-bool is_stub(const BatchView& batch) {
-    return batch.is_control() && (batch.producer_id() == protocol::kNoProducer || batch.base_sequence() >= 0);
-}
-
 bool mergeable(const BatchView& batch) {
     return (batch.attributes() & kLeftAlone) == 0 && (!batch.is_control() || is_stub(batch));
 }
@@ -32,7 +27,7 @@ bool mergeable(const BatchView& batch) {
 protocol::BatchFields fields_from(const BatchView& batch, Offset base) {
     protocol::BatchFields fields;
     fields.base_offset = base;
-    fields.leader_epoch = static_cast<std::int32_t>(batch.leader_epoch().value);
+    fields.leader_epoch = protocol::leader_epoch_of(batch.leader_epoch());
     fields.attributes = static_cast<std::uint16_t>(batch.attributes() & ~protocol::kCodecMask & ~protocol::kControlBit);
     fields.last_offset_delta = static_cast<std::int32_t>(batch.last_offset() - base);
     fields.base_timestamp_ms = batch.base_timestamp_ms();
@@ -159,6 +154,10 @@ private:
 };
 
 }  // namespace
+
+bool is_stub(const BatchView& batch) {
+    return batch.is_control() && (batch.producer_id() == protocol::kNoProducer || batch.base_sequence() >= 0);
+}
 
 KeyHash hash_key(std::string_view key) {
     const XXH128_hash_t hash = XXH3_128bits(key.data(), key.size());

@@ -53,6 +53,9 @@ struct StoredBatch {
 Result<std::optional<std::vector<StoredBatch>>> compact_batches(const std::vector<StoredBatch>& batches,
                                                                 const LastOffsets& last);
 
+// Stands for records that are all superseded. A broker's control batch, a producer's fence, has no sequence.
+bool is_stub(const protocol::BatchView& batch);
+
 // What a reader at `from` gets of a batch that was merged and begins before it: a batch of the records from there on,
 // with `from` as its base offset. A replica whose log ends within what its peers have merged since goes on with that.
 // Any other batch comes back as it is.

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "internal/storage/byte_codec.h"
+#include "internal/storage/format_file.h"
 #include "internal/storage/orphan_file.h"
 #include "internal/storage/recovery.h"
 #include "internal/storage/state_file.h"
@@ -77,11 +78,13 @@ Result<LastRun> read_last_run(Disk& disk, const std::string& dir, bool has_strea
 struct StoreParts {
     StoreParts(Disk& disk, StoreOptions options, spdlog::logger& log)
         : context(disk, std::move(options), log),
+          format(disk, context.commit, context.options.dir),
           state(disk, context.commit, context.options.dir),
           watermarks(disk, context.commit, context.options.dir),
           orphans(context) {}
 
     StoreContext context;
+    FormatFile format;
     StateFile state;
     WatermarkFile watermarks;
     OrphanFiles orphans;
@@ -105,6 +108,7 @@ Result<void> StoreParts::open() {
     Disk& disk = context.disk;
     const std::string& dir = context.options.dir;
     if (auto ok = disk.lock(dir); !ok) return ok;
+    if (auto ok = format.load(context.options.known_format); !ok) return ok;
     const GroupResult made =
         disk.run_now({MakeDirOp{streams_dir(dir)}, MakeDirOp{dir + "/orphans"}, SyncOp{{}, {dir}}});
     if (!made.status) return made.status;
@@ -277,10 +281,14 @@ void Store::save_state(Bytes state, FlushCallback callback) {
     });
 }
 
-Offset Store::watermark(StreamId stream) const {
-    return options().fsync == FsyncPolicy::kGroup ? parts_->watermarks.of(stream) : Offset{};
+void Store::raise_format(std::uint32_t version) { parts_->format.raise(version); }
+
+Offset Store::watermark(protocol::ClusterId lineage, StreamId stream) const {
+    return options().fsync == FsyncPolicy::kGroup ? parts_->watermarks.of(lineage, stream) : Offset{};
 }
-void Store::save_watermarks(std::map<StreamId, Offset> watermarks) { parts_->watermarks.save(std::move(watermarks)); }
+void Store::save_watermarks(protocol::ClusterId lineage, std::map<StreamId, Offset> watermarks) {
+    parts_->watermarks.save({lineage, std::move(watermarks)});
+}
 
 LastStop Store::last_stop() const { return parts_->last_run.stop; }
 bool Store::may_lack_acknowledged() const {

@@ -86,11 +86,16 @@ public:
     // saves that wait together share one write and all call back after it. kDiskFull: the old state stands, try again.
     void save_state(Bytes state, FlushCallback callback);
 
-    // A lower bound of the stream's high watermark: what was saved last, at most the log's end. 0 when none is known:
+    // From now on no program that knows only older versions of the files may open the directory. Called before the
+    // first write of what they would not understand; an older version changes nothing.
+    void raise_format(std::uint32_t version);
+
+    // A lower bound of the stream's high watermark in this lineage: what was saved last, at most the log's end. 0 when
+    // none is known: what was saved may be of another lineage, in which the stream of that name held other records; and
     // where records are acknowledged before they are flushed, all brokers may have lost some that were committed.
-    Offset watermark(StreamId stream) const;
+    Offset watermark(protocol::ClusterId lineage, StreamId stream) const;
     // Saves the streams' high watermarks beside the groups of records; none may be above its log's durable end.
-    void save_watermarks(std::map<StreamId, Offset> watermarks);
+    void save_watermarks(protocol::ClusterId lineage, std::map<StreamId, Offset> watermarks);
 
     // kMachine stays until a state is saved, also for a next start: what follows from it is then in that state.
     LastStop last_stop() const;

@@ -8,6 +8,7 @@
 
 #include "internal/protocol/record_batch.h"
 #include "internal/protocol/time.h"
+#include "internal/protocol/version.h"
 
 namespace logstream::storage {
 
@@ -27,6 +28,8 @@ enum class LastStop : std::uint8_t {
 
 struct StoreOptions {
     std::string dir;
+    // The greatest version of the files that this program knows; see Store::raise_format.
+    std::uint32_t known_format{protocol::kProtocolVersion};
     FsyncPolicy fsync{FsyncPolicy::kGroup};
     protocol::Duration fsync_interval{std::chrono::seconds(1)};
     // A segment is closed when it has reached this size; the last batch may go over.

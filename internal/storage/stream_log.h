@@ -66,6 +66,8 @@ public:
     Offset durable_end() const;
     // Views and their first offsets, up to log_end. Reaches back before log_start.
     const EpochTable& epochs() const { return history_.current().epochs; }
+    // Else damage has hidden batches from the tables, which are made again once it is repaired.
+    bool tables_are_whole() const { return !tables_incomplete_; }
     const ProducerTable& producers() const { return history_.current().producers; }
     // Whether a re-appended orphan with this key stands in the log.
     bool has_orphan(const OrphanKey& key) const { return history_.current().orphans.contains(key); }

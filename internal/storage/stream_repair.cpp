@@ -164,7 +164,8 @@ void StreamLog::end_change_after_flush(FlushCallback callback) {
                                 });
 }
 
-// Reads the whole log from its first segment on: rare, and the log takes no appends meanwhile.
+// Reads the whole log from its first segment on: rare, and the log takes no appends meanwhile. Damage that it meets is
+// known afterwards, and the tables stay as they are until it is repaired.
 void StreamLog::rebuild_tables(FlushCallback callback) {
     changing_ = true;
     struct Rebuild : std::enable_shared_from_this<Rebuild> {
@@ -173,6 +174,18 @@ void StreamLog::rebuild_tables(FlushCallback callback) {
         std::size_t at{0};
         FlushCallback callback;
         std::vector<DiskOp> ops;
+
+        // Nobody had read it before. Tables without what stands there would lie: those that lack something stay.
+        void met_damage(StreamLog& log, Offset base) {
+            log.inspect(base, [me = shared_from_this()](bool) {
+                const auto l = me->self.lock();
+                if (!l) return;
+                l->end_change(std::move(me->callback),
+                              l->damage() ? Result<void>{}
+                                          : protocol::fail(ErrorCode::kDisk, "stream {} cannot be read as a whole",
+                                                           to_string(l->id_)));
+            });
+        }
 
         void next() {
             const auto log = self.lock();
@@ -198,8 +211,9 @@ void StreamLog::rebuild_tables(FlushCallback callback) {
                     me->ops.emplace_back(WriteOp{path, 0, {encode_snapshot(snapshot)}});
                 }
                 const EntryBounds bounds{.least_view = me->tables.epochs.last_view(), .limit = l->end_of(me->at)};
-                for (const ScannedEntry& entry : scan_segment(*data, 0, s.base, l->seed_, bounds).entries)
-                    me->tables.apply(entry.info);
+                const SegmentScan scan = scan_segment(*data, 0, s.base, l->seed_, bounds);
+                if (!scan.gaps.empty() || scan.end != l->end_of(me->at)) return me->met_damage(*l, s.base);
+                for (const ScannedEntry& entry : scan.entries) me->tables.apply(entry.info);
                 ++me->at;
                 me->next();
             });

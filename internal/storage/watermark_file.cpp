@@ -6,7 +6,7 @@
 namespace logstream::storage {
 namespace {
 
-constexpr std::uint32_t kMagic = 0x5753534c;  // "LSSW"
+constexpr std::uint32_t kMagic = 0x3257534c;  // "LSW2"
 constexpr std::size_t kMaxBytes = 64u << 20;
 constexpr std::size_t kEntryBytes = 20;
 
@@ -18,30 +18,33 @@ Result<void> WatermarkFile::load() {
     const auto content = unseal(kMagic, *file, path_);
     if (!content) return {};
     ByteReader in(content->span());
+    if (in.rest().size() < sizeof(std::uint64_t)) return {};
+    saved_.lineage.value = in.get<std::uint64_t>();
     while (in.rest().size() >= kEntryBytes) {
         protocol::StreamId stream;
         stream.topic.value = in.get<std::uint64_t>();
         stream.partition = in.get<std::uint32_t>();
-        saved_[stream] = Offset{in.get<std::int64_t>()};
+        saved_.of[stream] = Offset{in.get<std::int64_t>()};
     }
     return {};
 }
 
-Offset WatermarkFile::of(protocol::StreamId stream) const {
-    const auto found = saved_.find(stream);
-    return found == saved_.end() ? Offset{} : found->second;
+Offset WatermarkFile::of(protocol::ClusterId lineage, protocol::StreamId stream) const {
+    const auto found = saved_.of.find(stream);
+    return found == saved_.of.end() || saved_.lineage != lineage ? Offset{} : found->second;
 }
 
 bool WatermarkFile::lower(protocol::StreamId stream, Offset end) {
-    const auto found = saved_.find(stream);
-    if (found == saved_.end() || found->second <= end) return false;
+    const auto found = saved_.of.find(stream);
+    if (found == saved_.of.end() || found->second <= end) return false;
     found->second = end;
     return true;
 }
 
 DiskOp WatermarkFile::replace(const Watermarks& watermarks) const {
     ByteWriter out;
-    for (const auto& [stream, offset] : watermarks) {
+    out.put(watermarks.lineage.value);
+    for (const auto& [stream, offset] : watermarks.of) {
         out.put(stream.topic.value);
         out.put(stream.partition);
         out.put(offset.value);

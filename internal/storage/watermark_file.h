@@ -12,15 +12,19 @@ namespace logstream::storage {
 
 class WatermarkFile {
 public:
-    using Watermarks = std::map<protocol::StreamId, Offset>;
+    struct Watermarks {
+        protocol::ClusterId lineage;
+        std::map<protocol::StreamId, Offset> of{};
+        friend bool operator==(const Watermarks&, const Watermarks&) = default;
+    };
 
     WatermarkFile(Disk& disk, GroupCommit& commit, const std::string& dir)
         : disk_(disk), commit_(commit), path_(dir + "/watermarks") {}
 
     // Start-up only. A damaged file tells nothing; a disk that fails to read is an error.
     Result<void> load();
-    // The one that was saved last; 0 when there is none.
-    Offset of(protocol::StreamId stream) const;
+    // The one that was saved last in this lineage; 0 when there is none.
+    Offset of(protocol::ClusterId lineage, protocol::StreamId stream) const;
     // Start-up only: the log has lost what stood behind `end` (a power cut under a policy that acknowledges before it
     // flushes), and other records may take that place. True if the file said otherwise.
     bool lower(protocol::StreamId stream, Offset end);

@@ -154,7 +154,7 @@ bool Change::has_forgotten(const Answer& answer) const {
     if (options_.lineage == Lineage::kRecovered) return false;
     const auto forgot = [&](const Base& base) {
         return base.number > accepted_number(answer) && std::ranges::binary_search(base.members, answer.member.id) &&
-               !remembers_promise(answer.promises, base.number);
+               !remembers_promise(answer.promises, base);
     };
     const auto counts_on_it = [&](const View& view) {
         return forgot(view.base()) || std::ranges::any_of(view.bases, forgot);
@@ -434,6 +434,7 @@ const Plan& Change::plan() {
     view.multicast = multicast_works(view.members);
     view.window_bytes = std::ranges::min(view.members, {}, &Member::window_bytes).window_bytes;
     view.frame_bytes = std::ranges::min(view.members, {}, &Member::frame_bytes).frame_bytes;
+    view.version = std::ranges::min(view.members, {}, &Member::version).version;
     for (const auto& [id, answer] : answers_) plan.holders.push_back(answer.member);
     plan_ = std::move(plan);
     return *plan_;

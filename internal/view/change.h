@@ -46,7 +46,7 @@ struct Answer {
     bool no_vote{};                       // may have lost acknowledged bytes
     bool leaving{};                       // gives what it holds, does not want to be a member
     bool acknowledges_unflushed{};        // so it may have lost records though its disk is well
-    std::vector<ViewNumber> promises;     // that it remembers, rising; the oldest may be left out
+    std::vector<Promise> promises;        // that it remembers, rising; the oldest may be left out
 };
 
 // The base log of one stream in the new view: all of it is committed once the view is chosen.
@@ -111,7 +111,7 @@ public:
     // kConflict: what it holds is of another history, in which one of the views is another one than here or at those
     // who answered before; it counts as unreachable. (Survivors that a person names may differ.)
     protocol::Result<void> on_answer(Answer answer);
-    // A member that a view counts on, and that does not remember to have promised it: its disk is of an older moment,
+    // A member that a view counts on, and that does not remember to have promised it (to its coordinator): its disk is of an older moment,
     // and what it acknowledged since may be missing on it. It has no vote until it has accepted a newer view.
     std::optional<Member> forgetful() const;
     // Refused: a greater number is promised; beat it in the next attempt.

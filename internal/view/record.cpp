@@ -10,18 +10,20 @@ namespace {
 constexpr std::size_t kMostPromises = 1024;
 }
 
-bool remembers_promise(std::span<const ViewNumber> promises, ViewNumber number) {
-    return promises.empty() || number < promises.front() || std::ranges::binary_search(promises, number);
+bool remembers_promise(std::span<const Promise> promises, const Base& view) {
+    if (promises.empty() || view.number < promises.front().number) return true;
+    const auto found = std::ranges::lower_bound(promises, view.number, {}, &Promise::number);
+    return found != promises.end() && found->number == view.number && found->to == view.coordinator;
 }
 
 Record Record::made_for(NodeId node) {
     Record out;
     out.node = node;
-    out.promises = {ViewNumber{}};  // none is forgotten
+    out.promises = {Promise{}};  // none is forgotten
     return out;
 }
 
-bool Record::remembers_promise(ViewNumber number) const { return view::remembers_promise(promises, number); }
+bool Record::remembers_promise(const Base& view) const { return view::remembers_promise(promises, view); }
 
 bool Record::may_promise(ViewNumber number, NodeId coordinator, Incarnation incarnation) const {
     if (number > promised) return number <= greatest_promisable();
@@ -36,8 +38,8 @@ void Record::promise(ViewNumber number, NodeId coordinator, Incarnation incarnat
     promised = number;
     promised_to = coordinator;
     promised_incarnation = incarnation;
-    while (!promises.empty() && promises.back() >= number) promises.pop_back();
-    promises.push_back(number);
+    while (!promises.empty() && promises.back().number >= number) promises.pop_back();
+    promises.push_back({number, coordinator});
     if (promises.size() > kMostPromises) promises.erase(promises.begin());
 }
 
@@ -89,7 +91,7 @@ std::string encode(const Record& record) {
     if (record.chosen) *out.mutable_chosen() = to_proto(*record.chosen);
     out.set_must_relearn(record.must_relearn);
     put_names(record.views.newest(ViewNames::kMost), out);
-    for (ViewNumber number : record.promises) out.add_promises(number.value);
+    put_promises(record.promises, out);
     out.set_verdict(record.verdict);
     put_ancestors(record.ancestors, out);
     out.set_recovered_from(record.recovered_from.value);
@@ -119,11 +121,12 @@ protocol::Result<Record> decode_record(std::string_view bytes) {
     }
     out.must_relearn = in.must_relearn();
     out.views.note(take_names(in));
-    for (std::uint64_t number : in.promises()) out.promises.push_back(ViewNumber{number});
-    if (!std::ranges::is_sorted(out.promises))
+    auto promises = take_promises(in);
+    if (!promises)
         return protocol::fail(protocol::ErrorCode::kCorrupt, "the promises of the node record are not in order");
+    out.promises = *std::move(promises);
     // Written by a version that kept the last one only.
-    if (out.promises.empty()) out.promises.push_back(out.promised);
+    if (out.promises.empty()) out.promises.push_back({out.promised, out.promised_to});
     out.verdict = in.verdict();
     out.ancestors = take_ancestors(in);
     out.recovered_from = ClusterId{in.recovered_from()};

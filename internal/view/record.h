@@ -1,6 +1,7 @@
 // What a node has promised, accepted and knows to be chosen: the memory that must not forget.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,6 +17,13 @@ struct Ancestor {
     friend bool operator==(const Ancestor&, const Ancestor&) = default;
 };
 inline constexpr std::size_t kMaxAncestors = 64;
+
+// A number that was promised, and the one coordinator whom it was promised to.
+struct Promise {
+    ViewNumber number;
+    NodeId to;
+    friend bool operator==(const Promise&, const Promise&) = default;
+};
 // More than views are made in the life of a cluster, and half of what there is.
 inline constexpr ViewNumber kLastOrdinaryNumber{1u << 30};
 inline constexpr std::uint64_t kNumbersBeyondChosen = 1u << 20;
@@ -34,7 +42,7 @@ struct Record {
     std::string machine;               // where it was last a voter; empty: not known
     bool must_relearn{};               // may have lost acknowledged bytes: no vote until it has caught up
     ViewNames views;                   // that it accepted, knows to be chosen, or holds records of
-    std::vector<ViewNumber> promises;  // the newest numbers that it promised, rising; the last one is `promised`
+    std::vector<Promise> promises;     // the newest that it made, rising; the last one is of `promised`
     std::vector<Ancestor> ancestors;   // of its lineage, the oldest first
     ClusterId recovered_from;          // a lineage that a recovery ended, until the new one has its first view; 0: none
     // Why this broker must not go on by itself (committed records of its own contradict the cluster's, another history
@@ -48,8 +56,8 @@ struct Record {
     // coordinator only, and never goes back.
     bool may_promise(ViewNumber number, NodeId coordinator, Incarnation incarnation) const;
     void promise(ViewNumber number, NodeId coordinator, Incarnation incarnation);
-    // False: a view of this number that counts on this node proves that the node has forgotten.
-    bool remembers_promise(ViewNumber number) const;
+    // False: this view, if it counts on this node, proves that the node has forgotten.
+    bool remembers_promise(const Base& view) const;
     // Nothing has come since this number was promised: no greater promise, no newer view that is chosen.
     bool is_latest(ViewNumber number) const { return promised == number && chosen_number() <= number; }
     // Only the view that was promised last is accepted. Accepting the same view again is fine.
@@ -72,9 +80,9 @@ struct Record {
     ViewNumber greatest_promisable() const;
 };
 
-// Whether a node that remembers these promises, rising, made that of `number`. What is older than the first one, it may
-// have forgotten in order.
-bool remembers_promise(std::span<const ViewNumber> promises, ViewNumber number);
+// Whether a node that remembers these promises, rising, promised the number of `view` to its coordinator: a number is
+// promised to another one only by who has forgotten. What is older than the first one, it may have forgotten in order.
+bool remembers_promise(std::span<const Promise> promises, const Base& view);
 
 std::string encode(const Record& record);
 // The field `ancestors` of a message.
@@ -92,6 +100,24 @@ std::vector<Ancestor> take_ancestors(const Proto& in) {
     for (const proto::Ancestor& ancestor : in.ancestors())
         if (out.size() < kMaxAncestors)
             out.push_back({ClusterId{ancestor.cluster_id()}, ViewNumber{ancestor.first_view()}});
+    return out;
+}
+// The field `promises` of a message.
+template <class Proto>
+void put_promises(const std::vector<Promise>& promises, Proto& out) {
+    for (const Promise& promise : promises) {
+        proto::Promise& added = *out.add_promises();
+        added.set_number(promise.number.value);
+        added.set_to(promise.to.value);
+    }
+}
+// nullopt when they are not in order.
+template <class Proto>
+std::optional<std::vector<Promise>> take_promises(const Proto& in) {
+    std::vector<Promise> out;
+    for (const proto::Promise& promise : in.promises())
+        out.push_back({ViewNumber{promise.number()}, NodeId{promise.to()}});
+    if (!std::ranges::is_sorted(out, {}, &Promise::number)) return std::nullopt;
     return out;
 }
 protocol::Result<Record> decode_record(std::string_view bytes);

@@ -21,6 +21,14 @@ std::vector<NodeId> View::ids() const {
     return out;
 }
 
+namespace {
+// A broker of the first version knows no such field and passes nothing on: what it would lose is left out.
+template <class Proto>
+void put_version(std::uint32_t version, Proto& out) {
+    if (version > 1) out.set_version(version);
+}
+}  // namespace
+
 proto::Member to_proto(const Member& member) {
     proto::Member out;
     out.set_id(member.id.value);
@@ -31,6 +39,7 @@ proto::Member to_proto(const Member& member) {
     out.set_http_port(member.http_port);
     out.set_window_bytes(member.window_bytes);
     out.set_frame_bytes(member.frame_bytes);
+    put_version(member.version, out);
     return out;
 }
 
@@ -42,7 +51,8 @@ Member from_proto(const proto::Member& in) {
                   static_cast<std::uint16_t>(in.port()),
                   static_cast<std::uint16_t>(in.http_port()),
                   in.window_bytes(),
-                  in.frame_bytes()};
+                  in.frame_bytes(),
+                  std::max(1u, in.version())};
 }
 
 proto::View to_proto(const View& view) {
@@ -62,6 +72,7 @@ proto::View to_proto(const View& view) {
     out.set_window_bytes(view.window_bytes);
     out.set_frame_bytes(view.frame_bytes);
     out.set_id(view.id.value);
+    put_version(view.version, out);
     return out;
 }
 
@@ -105,6 +116,7 @@ protocol::Result<View> from_proto(const proto::View& in) {
     out.window_bytes = in.window_bytes();
     out.frame_bytes = in.frame_bytes();
     out.id = ViewId{in.id()};
+    out.version = std::max(1u, in.version());
     if (auto ok = check(out.base()); !ok) return std::unexpected(ok.error());
     return out;
 }

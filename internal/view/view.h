@@ -34,6 +34,7 @@ struct Member {
     std::uint16_t http_port{};     // 0: no HTTP
     std::uint64_t window_bytes{};  // what the kernel really gave its multicast socket
     std::uint32_t frame_bytes{};   // largest datagram of its interface
+    std::uint32_t version{1};      // the greatest of the protocol that it speaks
     friend bool operator==(const Member&, const Member&) = default;
 };
 
@@ -58,6 +59,7 @@ struct View {
     std::uint64_t window_bytes{};
     std::uint32_t frame_bytes{};
     ViewId id{};
+    std::uint32_t version{1};  // of the protocol that all members speak
 
     bool has(NodeId id) const { return find(id) != nullptr; }
     const Member* find(NodeId id) const;

@@ -19,6 +19,7 @@ class Broker:
         self.name = place.name
         self.address = f"{place.ip}:{place.port}"
         self.data = os.path.join(cluster.run.folder, cluster.name, self.name)
+        self.program = "logstream"
         self.environment = {}  # more of it than the tests' own
         self.process = None
         self.id = None  # once it said so
@@ -39,7 +40,7 @@ class Broker:
         } | network.broker_flags
         words = [word for flag, value in given.items() if flag not in flags for word in (flag, value)]
         words += [word for key, value in cluster.settings.items() for word in ("--set", f"{key}={value}")]
-        return [cluster.run.program("logstream"), *map(str, words), *map(str, flags)]
+        return [cluster.run.program(self.program), *map(str, words), *map(str, flags)]
 
     def start(self, *flags):
         check(not self.running, f"{self.name} runs already")

@@ -48,7 +48,7 @@ def parse_arguments():
   tests/integration/run.py --mode loopback          those that need no hosts of their own; needs no root
   tests/integration/run.py --long split-start       50 starts in place of 7""",
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="scenarios; without one all but chaos and steady")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="scenarios; without one all but chaos, steady and upgrade-from")
     parser.add_argument("--list", action="store_true", help="print the names and exit")
     parser.add_argument(
         "--mode",
@@ -69,6 +69,7 @@ def parse_arguments():
         help="the log whose lines are sent (default $LOGSTREAM_TEST_LOG, else one that is found)",
     )
     parser.add_argument("--long", action="store_true", help="loads of 32 s under each fault, many rounds")
+    parser.add_argument("--release", metavar="DIR", help="with upgrade-from: the programs of an earlier release")
     parser.add_argument("--minutes", type=float, help="how long chaos and steady take")
     parser.add_argument("--rounds", type=int, help="how often split-start starts a cluster (default 7; 50 with --long)")
     parser.add_argument("--seed", type=int, help="of the random moments and choices; a failure names it")
@@ -76,6 +77,7 @@ def parse_arguments():
     options = parser.parse_args()
     options.project = PROJECT
     options.programs = os.path.join(os.path.abspath(options.build), "bin")
+    options.release = options.release and os.path.abspath(options.release)
     options.rounds = options.rounds or (50 if options.long else 7)
     for name in options.names:
         if name not in SCENARIOS:

@@ -40,6 +40,7 @@ class Run:
         self.programs = ""  # the folder of programs that are taken in place of the mode's
         self.long, self.rounds = options.long, options.rounds
         self._minutes = options.minutes
+        self.release = options.release  # the folder of an earlier release's programs, if one was named
         self.random = random  # seeded by the runner, which names the seed when the scenario fails
         self._log = log  # lines of a real log
         self._stack = contextlib.ExitStack()

@@ -243,6 +243,38 @@ TEST_F(ClientReading, FollowingIsNotFooledByANewTopicThatNobodySawMissing) {
     EXPECT_EQ(env.said("was deleted and made anew"), 1U);
 }
 
+TEST_F(ClientReading, APartitionThatTheNewTopicLacksIsAnError) {
+    open(4);
+    ConsumerOptions options;
+    options.partition = 3;
+    options.follow = true;
+    start(options);
+    env.run_for(1s);
+    cluster->delete_topic();
+    cluster->create_topic(2);
+    ASSERT_TRUE(finish(3s));
+    ASSERT_FALSE(*finished);
+    EXPECT_THAT(finished->error().message, HasSubstr("topic 't' has the partitions 0 to 1, not 3"));
+}
+
+TEST_F(ClientReading, AnOffsetBeyondTheEndIsNamed) {
+    open();
+    fill(0, 9);
+    read({StartAt::Kind::kOffset, 10});
+    ASSERT_TRUE(finish(1s));
+    EXPECT_EQ(env.said("ends at offset"), 0U) << "that is where the next record comes";
+    finished.reset();
+    read({StartAt::Kind::kOffset, 12});
+    ASSERT_TRUE(finish(1s));
+    EXPECT_EQ(env.said("t/0 ends at offset 10, before 12: there is nothing to read"), 1U);
+    follow({StartAt::Kind::kOffset, 12});
+    env.run_for(1s);
+    EXPECT_EQ(env.said("t/0 ends at offset 10, before 12: nothing is read until it has grown so far"), 1U);
+    fill(10, 13);
+    ASSERT_TRUE(has_read(2, 2s));
+    EXPECT_EQ(values, numbers(12, 13));
+}
+
 TEST_F(ClientReading, PartitionsThatAreAddedAreFollowedFromTheirBeginning) {
     open();
     fill(0, 9);

@@ -31,6 +31,31 @@ TEST_P(Lineages, TwoClustersWithoutRecordsBecomeOne) {
     EXPECT_EQ(cluster[0].node().core().record.cluster, cluster[2].node().core().record.cluster);
 }
 
+// It saved how much of its logs was committed there. Of the new lineage's logs, which are shorter, that says nothing.
+TEST_P(Lineages, WhatWasCommittedInALineageThatWasLeftIsForgotten) {
+    Cluster cluster(GetParam(), 3);
+    cluster.isolate(0);
+    cluster.start_all();
+    const auto serving = [&](std::size_t i) { return cluster[i].running() && cluster[i].node().serving(); };
+    ASSERT_TRUE(cluster.world().run_until([&] { return serving(0) && serving(1) && serving(2); }, 5s));
+    cluster.look_at({0});
+    for (int i = 0; i < 20; ++i) cluster.make_topic("left " + std::to_string(i));
+    cluster.look_at({1, 2});
+    ASSERT_TRUE(cluster.append_soon(cluster.make_topic("t"), "a record"));
+    cluster.world().run_for(8s);
+    const auto lineage = cluster[1].node().core().record.cluster;
+    cluster.world().heal();
+    ASSERT_TRUE(cluster.world().run_until(
+        [&] { return cluster[0].node().core().record.cluster == lineage && serving(0); }, 30s));
+    cluster[0].crash(FakeDisk::Crash::kProcess);
+    cluster[0].start();
+    const node::Stream* metadata = cluster[0].node().core().streams.find(protocol::kMetadataStream);
+    ASSERT_NE(metadata, nullptr);
+    EXPECT_EQ(metadata->high_watermark, metadata->log->log_start());
+    cluster.look_at({0, 1, 2});
+    EXPECT_TRUE(cluster.wait_for_one_view());
+}
+
 // A broker that has lost the rest of its cluster is about; a new one must not take that cluster for the one whose
 // member asks for its vote.
 TEST_P(Lineages, ANewBrokerHelpsTheClusterThatAskedIt) {

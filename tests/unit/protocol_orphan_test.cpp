@@ -78,7 +78,7 @@ TEST(Orphan, ProducersOwnHeaderOfThatNameMeansNothing) {
 
 TEST(Orphan, GapsOfACompactedBatchStay) {
     BatchFields fields;
-    fields.leader_epoch = 3;
+    fields.leader_epoch = LeaderEpoch{3};
     fields.base_offset = Offset{100};
     fields.last_offset_delta = 9;
     fields.record_count = 2;

@@ -273,6 +273,44 @@ TEST_F(StorageDamageTest, TruncateBehindMendedDamageMakesTheTablesWhole) {
     EXPECT_EQ(log().log_end(), Offset(9));
 }
 
+// The end is mended, and the tables are made again: only that reads the beginning, which has rotted, too.
+TEST_F(StorageDamageTest, DamageThatIsMetWhileTablesAreMadeIsNotLeftOutOfThem) {
+    options_.segment_bytes = 600;
+    open();
+    append(log(), 2, ViewNumber(3));
+    append(log(), 2, ViewNumber(4));
+    append(log(), 6, ViewNumber(5));
+    ASSERT_TRUE(flush());
+    originals_ = *read_all(log());
+    const auto segment_of = [this](Offset at) {
+        std::string found;
+        for (const std::string& file : disk_.files())
+            if (file.starts_with(kDir) && file.ends_with(".log") &&
+                file <= fmt::format("{}/{:020}.log", kDir, at.value))
+                found = file;
+        return found;
+    };
+    close();
+    const std::string last = segment_of(Offset(9));
+    ASSERT_NE(last, kSegment);
+    std::vector<std::byte> content = disk_.content(last);
+    content[content.size() - entry_bytes(9) - 5] ^= std::byte{1};
+    disk_.put(last, content);
+    disk_.resize(kSegment, position(1));
+    for (const char* slot : {"/tail.0", "/tail.1"}) disk_.remove(kDir + slot);
+    open();
+    ASSERT_EQ(log().damage(), (DamageRange{Offset(8), Offset(9)}));
+    EXPECT_FALSE(log().tables_are_whole());
+    ASSERT_TRUE(repair(log(), originals_[8]));
+    ASSERT_TRUE(log().damage());
+    EXPECT_EQ(log().damage()->from, Offset(1));
+    while (const auto damage = log().damage())
+        ASSERT_TRUE(repair(log(), originals_[static_cast<std::size_t>(damage->from.value)]));
+    EXPECT_TRUE(log().tables_are_whole());
+    EXPECT_EQ(log().epochs().view_at(Offset(1)), ViewNumber(3));
+    EXPECT_EQ(log().epochs().view_at(Offset(3)), ViewNumber(4));
+}
+
 TEST_F(StorageDamageTest, ALostFileIsDamage) {
     options_.segment_bytes = 300;
     open();

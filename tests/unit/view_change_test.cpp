@@ -339,14 +339,19 @@ TEST(ViewTransport, MulticastOnlyWhenEveryMemberHearsEveryOther) {
     EXPECT_TRUE(change(1, "A", {answer('A')}).plan().view.multicast);
 }
 
-TEST(ViewTransport, LeastWindowAndFrameOfTheMembers) {
+TEST(ViewTransport, LeastWindowFrameAndVersionOfTheMembers) {
+    Answer a = answer('A');
+    a.member.version = 3;
     Answer b = answer('B');
     b.member.window_bytes = 4096;
+    b.member.version = 2;
     Answer c = answer('C');
     c.member.frame_bytes = 576;
-    Change first = change(1, "ABC", {answer('A'), b, c});
+    c.member.version = 3;
+    Change first = change(1, "ABC", {a, b, c});
     EXPECT_EQ(first.plan().view.window_bytes, 4096u);
     EXPECT_EQ(first.plan().view.frame_bytes, 576u);
+    EXPECT_EQ(first.plan().view.version, 2u);
 }
 
 TEST(ViewInstall, NeedsAMajorityOfItsOwnMembers) {

@@ -53,17 +53,23 @@ TEST(ViewNames, TravelAndLastWithTheRecord) {
     EXPECT_EQ(decoded->verdict, record.verdict);
 }
 
+// The first letter of `members` is the coordinator.
+bool remembers(const Record& record, std::uint64_t number, std::string_view members) {
+    return record.remembers_promise(view_of(number, members).base());
+}
+
 TEST(ViewNames, ARecordRemembersEachPromise) {
     Record record = Record::made_for(node('B'));
     record.promise(ViewNumber{3}, node('A'), run_of('A'));
     record.promise(ViewNumber{7}, node('C'), run_of('C'));
-    EXPECT_TRUE(record.remembers_promise(ViewNumber{3}));
-    EXPECT_TRUE(record.remembers_promise(ViewNumber{7}));
-    EXPECT_FALSE(record.remembers_promise(ViewNumber{2})) << "it never promised that";
-    EXPECT_FALSE(record.remembers_promise(ViewNumber{5}));
+    EXPECT_TRUE(remembers(record, 3, "AB"));
+    EXPECT_TRUE(remembers(record, 7, "CB"));
+    EXPECT_FALSE(remembers(record, 7, "AB")) << "it promised that number to another coordinator";
+    EXPECT_FALSE(remembers(record, 2, "AB")) << "it never promised that";
+    EXPECT_FALSE(remembers(record, 5, "AB"));
     for (std::uint64_t i = 8; i < 3000; ++i) record.promise(ViewNumber{i}, node('A'), run_of('A'));
     EXPECT_LE(record.promises.size(), 1024u);
-    EXPECT_TRUE(record.remembers_promise(ViewNumber{5})) << "so old that it may have been forgotten in order";
+    EXPECT_TRUE(remembers(record, 5, "AB")) << "so old that it may have been forgotten in order";
 }
 
 // What an older version wrote names the last promise only.
@@ -71,15 +77,17 @@ TEST(ViewNames, ARecordWithoutPromisesTrustsItself) {
     Record record;
     record.node = node('B');
     record.promised = ViewNumber{9};
+    record.promised_to = node('A');
     const auto decoded = decode_record(encode(record));
     ASSERT_TRUE(decoded);
-    EXPECT_TRUE(decoded->remembers_promise(ViewNumber{4}));
-    EXPECT_TRUE(decoded->remembers_promise(ViewNumber{9}));
-    EXPECT_FALSE(decoded->remembers_promise(ViewNumber{10}));
+    EXPECT_TRUE(remembers(*decoded, 4, "AB"));
+    EXPECT_TRUE(remembers(*decoded, 9, "AB"));
+    EXPECT_FALSE(remembers(*decoded, 10, "AB"));
 }
 
-Answer remembering(Answer answer, std::initializer_list<std::uint64_t> promises) {
-    for (std::uint64_t number : promises) answer.promises.push_back(ViewNumber{number});
+Answer remembering(Answer answer, std::initializer_list<std::pair<std::uint64_t, char>> promises) {
+    answer.promises.push_back({});
+    for (const auto& [number, to] : promises) answer.promises.push_back({ViewNumber{number}, node(to)});
     return answer;
 }
 
@@ -118,22 +126,37 @@ TEST(ViewNames, SurvivorsThatAPersonNamesMayDiffer) {
 TEST(ViewNames, WhoForgotThePromiseOfAViewThatCountsOnItHasNoVote) {
     const View one = view_of(1, "ABC");
     const View two = view_of(2, "ABC", {one});
-    Change next = change(
-        3, "CB", {remembering(answer('C', two, one), {0, 1, 2, 3}), remembering(answer('B', one, one), {0, 1, 3})});
+    Change next = change(3, "CB",
+                         {remembering(answer('C', two, one), {{1, 'A'}, {2, 'A'}, {3, 'C'}}),
+                          remembering(answer('B', one, one), {{1, 'A'}, {3, 'C'}})});
     EXPECT_FALSE(next.has_quorum());
     EXPECT_EQ(next.forgetful()->id, node('B'));
-    next.on_answer(remembering(answer('A', two, two), {0, 1, 2, 3}));
+    next.on_answer(remembering(answer('A', two, two), {{1, 'A'}, {2, 'A'}, {3, 'C'}}));
     EXPECT_FALSE(next.has_quorum()) << "it was not invited";
 
-    Change whole = change(
-        3, "CB", {remembering(answer('C', two, one), {0, 1, 2, 3}), remembering(answer('B', one, one), {0, 1, 2, 3})});
+    Change whole = change(3, "CB",
+                          {remembering(answer('C', two, one), {{1, 'A'}, {2, 'A'}, {3, 'C'}}),
+                           remembering(answer('B', one, one), {{1, 'A'}, {2, 'A'}, {3, 'C'}})});
     EXPECT_TRUE(whole.has_quorum());
     EXPECT_FALSE(whole.forgetful());
 
-    Change since = change(4, "CB",
-                          {remembering(answer('C', view_of(3, "ABC", {two}), two), {0, 1, 2, 3, 4}),
-                           remembering(answer('B', view_of(3, "ABC", {two}), two), {0, 1, 3, 4})});
+    Change since =
+        change(4, "CB",
+               {remembering(answer('C', view_of(3, "ABC", {two}), two), {{1, 'A'}, {2, 'A'}, {3, 'A'}, {4, 'C'}}),
+                remembering(answer('B', view_of(3, "ABC", {two}), two), {{1, 'A'}, {3, 'A'}, {4, 'C'}})});
     EXPECT_TRUE(since.has_quorum()) << "it accepted a newer view, so it holds all that was committed before";
+}
+
+// B, on its older disk, was asked for number 2 once more, by C, and promised it.
+TEST(ViewNames, SoHasWhoPromisedTheSameNumberToAnother) {
+    const View one = view_of(1, "ABC");
+    const View two = view_of(2, "ABC", {one});
+    Change next = change(3, "CB",
+                         {remembering(answer('C', two, one), {{1, 'A'}, {2, 'A'}, {3, 'C'}}),
+                          remembering(answer('B', one, one), {{1, 'A'}, {2, 'C'}, {3, 'C'}})});
+    EXPECT_FALSE(next.has_quorum());
+    ASSERT_TRUE(next.forgetful());
+    EXPECT_EQ(next.forgetful()->id, node('B'));
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 """Every broker is restarted in order, one after the other, and no client notices."""
 
+import os
+
 from checks import check, check_equal
 from client import Load
 from scenario import scenario
@@ -29,3 +31,69 @@ def rolling(run):
     cluster.verify()
     late = "" if under_load else " (the last of them after the load)"
     return f"write gap {gap:.0f} ms over three restarts{late}, nothing on stderr"
+
+
+def _protocols(cluster):
+    """The version of the protocol that the view uses, as each broker says."""
+    cluster.wait_for_view(cluster.brokers)
+    return {broker.status().get("protocol", 1) for broker in cluster.brokers}
+
+
+def _restart_as(cluster, broker, program):
+    broker.stop()
+    cluster.wait_for_view([other for other in cluster.brokers if other is not broker])
+    broker.program = program
+    broker.start()
+
+
+@scenario("upgrade")
+def upgrade(run):
+    """Brokers of this version and of the next one are one cluster; each can go back until all have been upgraded."""
+    cluster = run.cluster(3).start()
+    load = Load(cluster, cluster.create_topic("upgraded"), seconds=max(10, run.load_seconds()))
+    load.reach(0.1)
+    first, *others = cluster.brokers
+    check_equal(_protocols(cluster), {1}, "version of the protocol at the start")
+    for broker, program in ((first, "logstream-next"), (first, "logstream"), (first, "logstream-next")):
+        _restart_as(cluster, broker, program)
+        check_equal(_protocols(cluster), {1}, f"version with {broker} as {program}")
+    for broker in others:
+        check_equal(_protocols(cluster), {1}, f"version before {broker} is upgraded")
+        _restart_as(cluster, broker, "logstream-next")
+    check_equal(_protocols(cluster), {2}, "version when all are upgraded")
+    gap = load.finish()
+    check(gap < LONGEST_GAP_MS, f"a record waited {gap:.0f} ms for its acknowledgement")
+    check_equal(load.consumer.errors(), "", "what the consumer says on stderr")
+    first.stop()
+    first.program = "logstream"
+    first.start()
+    check_equal(first.end_by_itself(20), 1, "exit code of an older program on a newer folder")
+    check("data folder is of version 2" in first.log(), f"what it says: {first.process.last_words()}")
+    first.program = "logstream-next"
+    first.start()
+    cluster.wait_for_view(cluster.brokers)
+    cluster.verify()
+    return f"write gap {gap:.0f} ms over five restarts, one of them back to the version before"
+
+
+@scenario("upgrade-from", default=False)
+def upgrade_from(run):
+    """A cluster of an earlier release, --release, becomes one of this version, broker by broker, and goes on."""
+    check(run.release, "name the folder of the earlier release's programs by --release")
+    cluster = run.cluster(3)
+    for broker in cluster.brokers:
+        broker.program = os.path.join(run.release, "logstream")
+    cluster.start()
+    load = Load(cluster, cluster.create_topic("upgraded"), seconds=max(10, run.load_seconds()))
+    load.reach(0.1)
+    first, *others = cluster.brokers
+    for broker, program in ((first, "logstream"), (first, first.program), (first, "logstream")):
+        _restart_as(cluster, broker, program)
+        cluster.wait_for_view(cluster.brokers)
+    for broker in others:
+        _restart_as(cluster, broker, "logstream")
+        cluster.wait_for_view(cluster.brokers)
+    gap = load.finish()
+    check(gap < LONGEST_GAP_MS, f"a record waited {gap:.0f} ms for its acknowledgement")
+    cluster.verify()
+    return f"write gap {gap:.0f} ms over five restarts, one of them back to the release"

@@ -104,6 +104,8 @@ def _failed_file(run, cluster, broker):
         compare_lines(file.read().split(b"\n")[:-1], lines, "what an earlier run had written")
     cluster.producer("retry", "--message", "x", "--failed", earlier).succeed(20)
     check_equal(os.path.getsize(earlier), 0, "bytes of --failed when all was acknowledged")
+    with open(earlier + "~", "rb") as file:
+        compare_lines(file.read().split(b"\n")[:-1], lines, "what an earlier run had written, set aside")
 
 
 def _bytes_that_are_no_text(run, cluster, broker):
