@@ -9,14 +9,14 @@ usage() {
     cat <<'TEXT'
 Usage: tests/run.sh [KIND [ARGUMENTS]]
 
-  (no kind)                                    unit, sim, fuzz and integration
+  (no kind)                                    unit, sim, fuzz, kubernetes and integration
   unit [NAME…]                                 unit tests; NAME is part of a test's name
   sim [ARGUMENTS of logstream-sim]             the cluster in a simulated world, one seed a run
   soak [--minutes N] [--from SEED]             the same with new seeds until the time is over (10 minutes)
   integration [NAME…] [--mode MODE]            scenarios on real processes; MODE is netns (the default), loopback or docker
-  upgrade [COMMIT]                             a cluster of an earlier release becomes one of this version (the last v* tag)
   kubernetes                                   manifests against the schemas of Kubernetes
   docker                                       image, compose and health checks, end to end
+  upgrade [COMMIT]                             a cluster of an earlier release becomes one of this version (the last v* tag)
   chaos [--minutes N]                          random faults on real brokers under a judged load (10 minutes)
   sanitizers [asan|tsan]                       the tests in builds that report bad memory accesses and data races
   fuzz [--seconds N] [TARGET…]                 the decoders against random bytes
@@ -27,8 +27,8 @@ Examples:
   tests/run.sh unit QuorumRule
   tests/run.sh integration trio stream-failover
   tests/run.sh integration --mode loopback single
-  tests/run.sh upgrade v0.1.0
   tests/run.sh integration --mode docker
+  tests/run.sh upgrade v0.1.0
 TEXT
 }
 
@@ -169,6 +169,11 @@ sanitizers() {
 }
 
 # Builds the earlier release once; its programs stay in build/releases.
+kubernetes() {
+    heading kubernetes
+    run_logged build/kubernetes-tests.log tests/kubernetes/run.sh
+}
+
 upgrade() {
     local release=${1:-$(git describe --tags --abbrev=0 --match 'v*' 2>/dev/null || true)}
     [[ -n $release ]] || wrong_usage "there is no release yet (no tag v*): name a commit, tests/run.sh upgrade COMMIT"
@@ -221,7 +226,7 @@ kind=${1:-all}
 (($# > 0)) && shift
 case $kind in
     -h | --help) usage; exit 0 ;;
-    all | unit | sim | soak | integration | upgrade | docker | kubernetes | chaos | sanitizers | fuzz | bench) ;;
+    all | unit | sim | soak | integration | docker | kubernetes | upgrade | chaos | sanitizers | fuzz | bench) ;;
     *) usage >&2; wrong_usage "unknown kind '$kind'" ;;
 esac
 if [[ $kind == integration ]]; then
@@ -247,14 +252,15 @@ case $kind in
         unit
         sim
         fuzz
+        kubernetes
         integration
         ;;
     unit) unit "$@" ;;
     sim) sim "$@" ;;
     soak) soak "$@" ;;
     integration) integration "$@" ;;
-    upgrade) upgrade "$@" ;;
     docker) integration --mode docker docker-compose ;;
+    upgrade) upgrade "$@" ;;
     chaos) chaos "$@" ;;
     fuzz) exec tests/fuzz/run.sh "$@" ;;
     bench) exec tests/bench/run.sh "$@" ;;

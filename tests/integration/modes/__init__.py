@@ -44,6 +44,7 @@ class Need(enum.Enum):
     NAMESPACES = "hosts that are network namespaces of this machine"
     SCRIPTS = "the hosts that deploy/netns makes"
     LOOPBACK = "brokers on this machine's loopback"
+    OWN_FILES = "to put files of a broker's own over those of its host"
     DOCKER = "a Docker daemon"
 
 

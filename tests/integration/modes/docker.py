@@ -28,6 +28,7 @@ TO_CONTAINER = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 class Mode(LocalMode):
     lacks = {
         Need.SCRIPTS: "its hosts are containers: --mode netns",
+        Need.OWN_FILES: "the files of a broker's container are Docker's to give: --mode netns",
         Need.LOOPBACK: "containers have hosts of their own: --mode loopback, or netns",
     }
 
@@ -140,15 +141,20 @@ class ContainerPlace(Place):
         words = ["docker", "run", "--rm", "--name", container, "--network", f"container:{self.namespace}"]
         words += ["--log-driver", "none", *self.folders]
         words += [f"--env={key}={value}" for key, value in (environment or {}).items()]
-        return ContainerProcess(self.daemon, container, [*words, IMAGE, *argv[1:]], name, folder)
+        program = os.path.basename(argv[0])
+        if argv[0] == f"{PROGRAMS}/logstream":
+            words += [IMAGE, *argv[1:]]
+        else:
+            words += ["--entrypoint", "tini", IMAGE, "--", *argv]
+        return ContainerProcess(self.daemon, container, program, words, name, folder)
 
 
 class ContainerProcess(Process):
     """A broker that is a container: the command that stands for it ends with it, and tells what it says."""
 
-    def __init__(self, daemon, container, argv, name, folder):
+    def __init__(self, daemon, container, program, argv, name, folder):
         super().__init__(argv, name, folder, env=daemon.environment)
-        self._daemon, self._container = daemon, container
+        self._daemon, self._container, self._program = daemon, container, program
         self._first, self._broker = 0, 0  # process 1 of the container, and the broker
 
     @property
@@ -170,7 +176,7 @@ class ContainerProcess(Process):
             check=False,
         )
         self._first = int(asked.stdout or 0)
-        self._broker = _only_child(self._first, "logstream") if self._first else 0
+        self._broker = _only_child(self._first, self._program) if self._first else 0
         return self._broker
 
     def send_signal(self, number):

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tempfile
 
 from process import run
 
@@ -31,6 +32,11 @@ def _give_compiled_objects(daemon):
         return
     base = BASES["BUILD_BASE"]
     container = daemon.docker("create", base, "true").strip()
-    daemon.docker("cp", f"{cache}/.", f"{container}:/root/.cache/ccache", seconds=600)
-    daemon.docker("commit", container, base, seconds=600)
+    with tempfile.TemporaryFile() as packed:
+        place = ["--transform", "s,^\\.,root/.cache/ccache,"]
+        subprocess.run(["tar", "--directory", cache, *place, "--create", "."], stdout=packed, check=True)
+        packed.seek(0)
+        words = ["docker", "cp", "-", f"{container}:/"]
+        subprocess.run(words, stdin=packed, env=daemon.environment, check=True)
+    daemon.docker("commit", container, base, seconds=BUILD_SECONDS)
     daemon.docker("rm", container)

@@ -17,7 +17,7 @@ _serial = itertools.count()
 
 class Mode(LocalMode):
     lacks = LocalMode.lacks | dict.fromkeys(
-        (Need.HOSTS, Need.PACKETS, Need.NAMESPACES, Need.SCRIPTS), "all brokers share 127.0.0.1: --mode netns"
+        (Need.HOSTS, Need.PACKETS, Need.NAMESPACES, Need.SCRIPTS, Need.OWN_FILES), "all brokers share 127.0.0.1: --mode netns"
     )
 
     def network(self, size):

@@ -1,8 +1,9 @@
-"""What deploy/kubernetes counts on: no broadcast and no multicast, names that resolve late, and brokers that come back with
-another address, on the volume that they had."""
+"""What deploy/kubernetes counts on: no broadcast and no multicast, names that resolve late, and brokers that come back on
+another machine with another address, and the volume that they had."""
 
 import os
 import textwrap
+import uuid
 from dataclasses import replace
 
 from checks import Stopwatch, check, check_equal
@@ -10,11 +11,11 @@ from client import Load, compare_lines
 from scenario import Need, scenario
 
 NAMES = ["logstream-0.logstream", "logstream-1.logstream", "logstream-2.logstream"]
-# The program sees its own file in place of /etc/hosts.
-OWN_HOSTS = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"']
+# The program sees its own files in place of these two.
+OWN_FILES = 'mount --bind "$0/hosts" /etc/hosts && mount --bind "$0/machine-id" /etc/machine-id && exec "$@"'
 
 
-@scenario("kubernetes", Need.HOSTS, Need.NAMESPACES)
+@scenario("kubernetes", Need.HOSTS, Need.OWN_FILES)
 def kubernetes(run):
     network = run.network(3)
     for host in range(1, network.client + 1):
@@ -44,9 +45,9 @@ def kubernetes(run):
     compare_lines(cluster.read(topic), load.lines, "read after all had changed their addresses")
     cluster.verify()
     return (
-        f"one view by TCP {late:.1f} s after the names were there; the owner came back with another address, the same "
-        f"identity and its data after {moved:.1f} s, write gap {gap:.0f} ms; all three with each other's addresses after "
-        f"{all_moved:.1f} s"
+        f"one view by TCP {late:.1f} s after the names were there; the owner came back on another machine and address with "
+        f"its identity and its data after {moved:.1f} s, write gap {gap:.0f} ms; all three, with each other's addresses, "
+        f"after {all_moved:.1f} s"
     )
 
 
@@ -60,22 +61,33 @@ def _shipped_settings(run):
 
 
 class Names:
-    """What each broker's host can look up."""
+    """What each broker's machine can look up, and which machine it is."""
 
     def __init__(self, run, cluster):
         self._names = dict(zip(cluster.brokers, NAMES))
-        self._files = {}
+        self._folders = {}
         for broker in cluster.brokers:
-            self._files[broker] = run.write(f"{broker.name}.hosts", [])
-            broker.place = replace(broker.place, prefix=broker.place.prefix + OWN_HOSTS + [self._files[broker]])
+            folder = self._folders[broker] = os.path.join(run.folder, f"{broker.name}-etc")
+            os.makedirs(folder)
+            self.move(broker)
+            own = ["unshare", "--mount", "sh", "-c", OWN_FILES, folder]
+            broker.place = replace(broker.place, prefix=broker.place.prefix + own)
+
+    def move(self, broker):
+        """Its next start is on another machine."""
+        self._write(broker, "machine-id", [uuid.uuid4().hex])
 
     def tell(self, broker, known):
-        with open(self._files[broker], "w", encoding="ascii") as file:
-            file.writelines(f"{each.place.ip} {self._names[each]}\n" for each in known)
+        self._write(broker, "hosts", [f"{each.place.ip} {self._names[each]}" for each in known])
 
     def tell_all(self):
-        for broker in self._files:
-            self.tell(broker, self._files)
+        for broker in self._folders:
+            self.tell(broker, self._folders)
+
+    def _write(self, broker, name, lines):
+        # The file itself stays: it is mounted.
+        with open(os.path.join(self._folders[broker], name), "w", encoding="ascii") as file:
+            file.writelines(f"{line}\n" for line in lines)
 
 
 def _start_late(cluster, names):
@@ -92,9 +104,12 @@ def _start_late(cluster, names):
 
 
 def _come_back(cluster, names, settings, addresses, ids):
-    """Starts brokers at other addresses; how long it took until all are one view of the members that there were."""
+    """Starts brokers on other machines, at other addresses; how long it took until all are one view of the members that there were."""
     for broker, ip in addresses.items():
         _give_address(broker, ip)
+        names.move(broker)
+    for place in (cluster.client_place, *(broker.place for broker in cluster.brokers)):
+        place.run(["ip", "neigh", "flush", "dev", "eth0"])  # who had these addresses before
     names.tell_all()
     watch = Stopwatch()
     for broker in addresses:
@@ -108,7 +123,7 @@ def _come_back(cluster, names, settings, addresses, ids):
 def _give_address(broker, ip):
     old, port = broker.place.ip, broker.place.port
     host = broker.place
-    # Without any address the interface would lose its routes.
-    host.run(["ip", "address", "add", f"{ip}/24", "broadcast", "10.77.0.255", "dev", "eth0"])
     host.run(["ip", "address", "delete", f"{old}/24", "dev", "eth0"])
+    host.run(["ip", "address", "add", f"{ip}/24", "broadcast", "10.77.0.255", "dev", "eth0"])
+    host.run(["ip", "route", "replace", "224.0.0.0/4", "dev", "eth0"])  # it went with the last address
     broker.place, broker.address = replace(host, ip=ip), f"{ip}:{port}"
