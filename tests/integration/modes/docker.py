@@ -20,7 +20,6 @@ from place import Place
 from process import Process, run
 
 _serial = itertools.count()
-GATEWAY = "10.77.0.254"
 # These are for process 1 of the container, which passes them on; the others it could not, or would not.
 TO_CONTAINER = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -60,8 +59,11 @@ class ContainerNetwork(BridgedNetwork):
     """A bridge network of Docker's."""
 
     def __init__(self, size, daemon, folders):
-        super().__init__(f"ls{os.getpid()}x{next(_serial)}", size)
+        number = next(number for number in range(256) if number not in daemon.networks)
+        super().__init__(f"ls{os.getpid()}x{next(_serial)}", size, number)
         self.bridge = daemon.namespace
+        self._number = number
+        daemon.networks.add(number)
         self._daemon, self._folders = daemon, folders
         self._ports = {}
         self._pids = {}
@@ -72,8 +74,8 @@ class ContainerNetwork(BridgedNetwork):
             raise
 
     def _make(self):
-        bridge = ["--opt", "com.docker.network.bridge.name=br0"]
-        subnet = ["--subnet", "10.77.0.0/24", "--gateway", GATEWAY]
+        bridge = ["--opt", f"com.docker.network.bridge.name={self.bridge_interface}"]
+        subnet = ["--subnet", f"{self.subnet}.0/24", "--gateway", f"{self.subnet}.254"]
         self._daemon.docker("network", "create", *bridge, *subnet, self.name)
         hosts = range(1, self.client + 1)
         starting = [self._start_host(host) for host in hosts]
@@ -126,6 +128,7 @@ class ContainerNetwork(BridgedNetwork):
             self._daemon.docker("rm", "--force", "--volumes", *known)
         if self._daemon.docker("network", "ls", "--quiet", "--filter", f"name=^{self.name}$"):
             self._daemon.docker("network", "rm", self.name)
+        self._daemon.networks.discard(self._number)
 
 
 @dataclass

@@ -28,6 +28,7 @@ class Daemon:
         self.folder = tempfile.mkdtemp(prefix=f"logstream-docker-{os.getpid()}-")
         self.log = os.path.join(self.folder, "dockerd.log")
         self.environment = os.environ | {"DOCKER_HOST": f"unix://{self.folder}/socket"}
+        self.networks = set()  # the numbers of those that there are
         self._process = None
         try:
             self._start()
