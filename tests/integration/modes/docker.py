@@ -42,8 +42,9 @@ class Mode(LocalMode):
         except BaseException:
             self.close()
             raise
-        # The tests' own programs are not in the image.
-        self._folders = [f"--volume={folder}:{folder}", f"--volume={self._programs}:{self._programs}:ro"]
+        # The tests' own programs are not in the image, nor is what documents the settings.
+        self._folders = [f"--volume={folder}:{folder}"]
+        self._folders += [f"--volume={each}:{each}:ro" for each in {self._programs, os.path.join(self.project, "deploy")}]
 
     def program(self, name):
         return os.path.join(PROGRAMS if name in self._in_image else self._programs, name)
