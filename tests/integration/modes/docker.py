@@ -92,7 +92,7 @@ class ContainerNetwork(BridgedNetwork):
                 run(["ip", "netns", "exec", namespace, "ethtool", "-K", interface, *words])
 
     def _start_host(self, host):
-        words = ["docker", "run", "--detach", "--init", "--name", self.namespace(host), "--hostname", f"n{host}"]
+        words = ["docker", "run", "--detach", "--init", "--no-healthcheck", "--name", self.namespace(host), "--hostname", f"n{host}"]
         words += ["--network", self.name, "--ip", self.ip(host), "--entrypoint", "sleep", *self._folders]
         return subprocess.Popen(
             [*words, IMAGE, "infinity"], env=self._daemon.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
@@ -142,7 +142,7 @@ class ContainerPlace(Place):
 
     def start_broker(self, argv, name, folder, environment=None):
         container = f"{self.namespace}-{next(_serial)}"
-        words = ["docker", "run", "--rm", "--name", container, "--network", f"container:{self.namespace}"]
+        words = ["docker", "run", "--rm", "--no-healthcheck", "--name", container, "--network", f"container:{self.namespace}"]
         words += ["--log-driver", "none", *self.folders]
         words += [f"--env={key}={value}" for key, value in (environment or {}).items()]
         program = os.path.basename(argv[0])
