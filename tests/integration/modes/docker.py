@@ -5,6 +5,7 @@ own in the network of that one, and ends with the broker. Clients run in the hos
 at the same path.
 """
 
+import contextlib
 import itertools
 import os
 import signal
@@ -186,7 +187,9 @@ class ContainerProcess(Process):
     def send_signal(self, number):
         self._find()
         if self.running:
-            os.kill(self._first if number in TO_CONTAINER else self._broker, number)
+            # It may have ended a moment before the command that stands for it.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._first if number in TO_CONTAINER else self._broker, number)
 
     def kill(self):
         if self.running:
