@@ -39,7 +39,7 @@ TEST_P(Lineages, WhatWasCommittedInALineageThatWasLeftIsForgotten) {
     const auto serving = [&](std::size_t i) { return cluster[i].running() && cluster[i].node().serving(); };
     ASSERT_TRUE(cluster.world().run_until([&] { return serving(0) && serving(1) && serving(2); }, 5s));
     cluster.look_at({0});
-    for (int i = 0; i < 20; ++i) cluster.make_topic("left " + std::to_string(i));
+    for (int i = 0; i < 20; ++i) cluster.make_topic("left-" + std::to_string(i));
     cluster.look_at({1, 2});
     ASSERT_TRUE(cluster.append_soon(cluster.make_topic("t"), "a record"));
     cluster.world().run_for(8s);

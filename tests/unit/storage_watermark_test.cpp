@@ -93,6 +93,7 @@ TEST_F(FormatTest, ADirectoryIsRefusedToOlderPrograms) {
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code, ErrorCode::kConfig);
     EXPECT_THAT(refused.error().message, testing::HasSubstr("version 2"));
+    disk_.crash(FakeDisk::Crash::kProcess);
     options_.known_format = 2;
     open();
     EXPECT_EQ(log().log_end(), Offset(10));
