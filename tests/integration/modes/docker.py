@@ -10,6 +10,7 @@ import itertools
 import os
 import signal
 import subprocess
+import threading
 from dataclasses import dataclass
 
 from checks import Failure, wait_until
@@ -21,6 +22,7 @@ from place import Place
 from process import Process, run
 
 _serial = itertools.count()
+START_SECONDS = 60  # of a container
 # These are for process 1 of the container, which passes them on; the others it could not, or would not.
 TO_CONTAINER = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -29,6 +31,7 @@ class Mode(LocalMode):
     lacks = {
         Need.SCRIPTS: "its hosts are containers: --mode netns",
         Need.OWN_FILES: "the files of a broker's container are Docker's to give: --mode netns",
+        Need.ANY_BYTES: "what Docker is told is JSON: --mode netns",
         Need.LOOPBACK: "containers have hosts of their own: --mode loopback, or netns",
     }
 
@@ -161,40 +164,41 @@ class ContainerProcess(Process):
         super().__init__(argv, name, folder, env=daemon.environment)
         self._daemon, self._container, self._program = daemon, container, program
         self._first, self._broker = 0, 0  # process 1 of the container, and the broker
+        # Whoever kills three brokers at once can't wait to be told their pids one by one.
+        self._search = threading.Thread(target=self._find, daemon=True)
+        self._search.start()
 
     @property
     def pid(self):
-        self._find()
+        self._search.join()
         return self._broker
 
     def _find(self):
-        if not self._broker and self.running:
-            wait_until(self._look, 20, f"{self._container} runs")
+        wait_until(lambda: self._look() or not self.running, START_SECONDS, f"{self._container} runs")
 
     def _look(self):
-        if not self.running:
-            return True
         asked = subprocess.run(
             ["docker", "inspect", "--format", "{{.State.Pid}}", self._container],
             env=self._daemon.environment,
             capture_output=True,
             check=False,
         )
-        self._first = int(asked.stdout or 0)
+        self._first = int(asked.stdout.strip() or 0)
         self._broker = _only_child(self._first, self._program) if self._first else 0
         return self._broker
 
     def send_signal(self, number):
-        self._find()
-        if self.running:
+        self._search.join()
+        if self.running and self._broker:
             # It may have ended a moment before the command that stands for it.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._first if number in TO_CONTAINER else self._broker, number)
 
     def kill(self):
-        if self.running:
-            self.send_signal(signal.SIGCONT)
-            self.send_signal(signal.SIGKILL)
+        self.send_signal(signal.SIGCONT)
+        self.send_signal(signal.SIGKILL)
+        if not self._broker:
+            self.popen.kill()
         self.popen.wait()
 
 
