@@ -89,7 +89,7 @@ def _give_weight(name):
     with contextlib.suppress(OSError):
         os.mkdir(place)
         with open(os.path.join(place, "cpu.weight" if unified else "cpu.shares"), "w", encoding="ascii") as file:
-            file.write("3200\n" if unified else "32768\n")
+            file.write("400\n" if unified else "4096\n")
 
 
 def _cgroups(name):

@@ -111,7 +111,8 @@ class Started:
     def sockets(self):
         """Protocol, ip and port of each socket on which its host listens."""
         rows = self.place.run(["ss", "-H", "-l", "-n", "-t", "-u"]).splitlines()
-        return {" ".join((row.split()[0], re.sub("%[^:]*", "", row.split()[4]))) for row in rows}
+        found = {" ".join((row.split()[0], re.sub("%[^:]*", "", row.split()[4]))) for row in rows}
+        return {each for each in found if " 127.0.0.11:" not in each}  # in a container: Docker's name service
 
     def groups(self):
         """Interface and address of the multicast groups that its host joined, but the one that every host is in."""
