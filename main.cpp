@@ -25,6 +25,7 @@
 #include "internal/node/node.h"
 #include "internal/process/log_file.h"
 #include "internal/process/standard_streams.h"
+#include "internal/process/supervisor.h"
 #include "internal/storage/posix_disk.h"
 #include "internal/storage/store.h"
 
@@ -218,6 +219,14 @@ std::string ask_loop(net::Loop& loop, std::function<std::string()> make) {
     return answer.wait_for(std::chrono::seconds(1)) == std::future_status::ready ? answer.get() : std::string();
 }
 
+// One line for `systemctl status`.
+std::string state_of(const node::Node& node) {
+    if (const auto refused = node.refusal()) return refused->message;
+    return fmt::format("view {}: {}, {} of {} members in reach", node.current_view()->number,
+                       node.is_leader() ? "leader" : "follower", node.watch().in_reach(),
+                       node.current_view()->members.size());
+}
+
 // What the seeds' names stand for, at the start and as it changes: one that stands for something is enough.
 class Seeds {
 public:
@@ -333,11 +342,19 @@ int run(config::Config config, const config::Declared& declared, const std::vect
         http = *std::move(started);
     }
 
-    const auto leave = [&](int) { node.leave([&loop] { loop.stop(); }); };
+    process::Supervisor supervisor;
+    const auto leave = [&](int) {
+        supervisor.stopping();
+        node.leave([&loop] { loop.stop(); });
+    };
     loop.on_signal(SIGTERM, leave);
     loop.on_signal(SIGINT, leave);
     node.start();
     (*env)->set_self(node.id());
+    // The listeners are open. A broker may have to wait for others, for as long as it takes: that is a state, and no
+    // start that hangs.
+    supervisor.ready();
+    supervisor.watch(**env, [&node] { return state_of(node); });
     loop.run();
     http.reset();
     return exit_code;

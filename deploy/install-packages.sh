@@ -1,28 +1,29 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that building LogStream needs, and with --tests, --bench or --docker those that its tests, its
-# benchmarks, or containers need.
+# Installs the Debian packages that building LogStream needs, and with --tests, --bench, --docker or --packages those
+# that its tests, its benchmarks, containers, or making packages of it need.
 # Asks for nothing and touches nothing when all are there.
 set -euo pipefail
 
 usage() {
     cat <<'TEXT'
-Usage: deploy/install-packages.sh [--tests] [--bench] [--docker] [--list]
+Usage: deploy/install-packages.sh [--tests] [--bench] [--docker] [--packages] [--list]
 
-  --tests   also what the tests need
-  --bench   also what the benchmarks need: the brokers that are measured beside LogStream too, none of which is started
-  --docker  also Docker, and what its images can be made with where no registry is reached; no daemon is started
-  --list    print the packages, install nothing
+  --tests     also what the tests need
+  --bench     also what the benchmarks need: the brokers that are measured beside LogStream too, none of which is started
+  --docker    also Docker, and what its images can be made with where no registry is reached; no daemon is started
+  --packages  also what making Debian packages and trying them needs
+  --list      print the packages, install nothing
 TEXT
 }
 
 build=(
     g++ cmake ninja-build ccache pkg-config
     protobuf-compiler libprotobuf-dev libuv1-dev libspdlog-dev libfmt-dev libyaml-cpp-dev libcli11-dev nlohmann-json3-dev
-    libisal-dev libxxhash-dev liblz4-dev libzstd-dev libsnappy-dev zlib1g-dev libcpp-httplib-dev
+    libisal-dev libxxhash-dev liblz4-dev libzstd-dev libsnappy-dev zlib1g-dev libcpp-httplib-dev libsystemd-dev
 )
 tests=(
     libgtest-dev libgmock-dev python3 python3-protobuf python3-kafka python3-lz4 python3-snappy python3-zstandard
-    iproute2 nftables tcpdump strace ethtool procps util-linux python3-venv
+    iproute2 nftables tcpdump strace ethtool procps util-linux python3-venv man-db
     clang-19 clang-format-19 libclang-rt-19-dev llvm-19
 )
 bench=(
@@ -33,6 +34,10 @@ bench=(
     default-jdk-headless maven
 )
 docker=(docker.io docker-compose debootstrap iproute2)
+packages=(
+    dpkg-dev file python3 lintian man-db systemd zsh fish
+    debootstrap systemd-container iproute2 util-linux
+)
 
 wanted=("${build[@]}")
 list=false
@@ -41,6 +46,7 @@ while (($# > 0)); do
         --tests) wanted+=("${tests[@]}") ;;
         --bench) wanted+=("${bench[@]}") ;;
         --docker) wanted+=("${docker[@]}") ;;
+        --packages) wanted+=("${packages[@]}") ;;
         --list) list=true ;;
         -h | --help) usage; exit 0 ;;
         *) echo "install-packages.sh: unknown argument '$1'" >&2; usage >&2; exit 2 ;;

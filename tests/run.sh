@@ -20,6 +20,7 @@ Usage: tests/run.sh [KIND [ARGUMENTS]]
   chaos [--minutes N]                          random faults on real brokers under a judged load (10 minutes)
   sanitizers [asan|tsan]                       the tests in builds that report bad memory accesses and data races
   fuzz [--seconds N] [TARGET…]                 the decoders against random bytes
+  packages                                     the Debian packages: made, installed into a fresh Debian, upgraded, purged
   bench [ARGUMENTS]                            figures: tests/bench/run.sh
 
 Examples:
@@ -206,6 +207,14 @@ fuzz() {
     run_logged build/fuzz-tests.log tests/fuzz/run.sh
 }
 
+packages() {
+    heading packages
+    deploy/install-packages.sh --packages
+    local as_root=()
+    ((EUID == 0)) || as_root=(sudo)
+    run_logged build/package-tests.log "${as_root[@]}" /usr/bin/python3 tests/packages/run.py
+}
+
 # Where the scenarios run: the mode that the arguments name.
 mode=netns
 read_mode() {
@@ -226,7 +235,7 @@ kind=${1:-all}
 (($# > 0)) && shift
 case $kind in
     -h | --help) usage; exit 0 ;;
-    all | unit | sim | soak | integration | docker | kubernetes | upgrade | chaos | sanitizers | fuzz | bench) ;;
+    all | unit | sim | soak | integration | docker | kubernetes | upgrade | chaos | sanitizers | fuzz | packages | bench) ;;
     *) usage >&2; wrong_usage "unknown kind '$kind'" ;;
 esac
 if [[ $kind == integration ]]; then
@@ -263,6 +272,7 @@ case $kind in
     upgrade) upgrade "$@" ;;
     chaos) chaos "$@" ;;
     fuzz) exec tests/fuzz/run.sh "$@" ;;
+    packages) packages ;;
     bench) exec tests/bench/run.sh "$@" ;;
 esac
 echo

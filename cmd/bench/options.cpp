@@ -54,10 +54,9 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
                        runtime::size_between(8, 1 << 20))
         ->type_name("BYTES")
         ->default_str("100");
-    runtime::add_value(app, "--acks", options.producer.acks, "none, owner, quorum or all; Kafka's 0, 1 and -1",
-                       runtime::one_of(runtime::kAcks))
-        ->type_name("WHO")
-        ->default_str("quorum");
+    auto* acks = runtime::add_value(app, "--acks", options.producer.acks,
+                                    "none, owner, quorum or all; Kafka's 0, 1 and -1", runtime::one_of(runtime::kAcks));
+    manual::set_words(acks, {"none", "owner", "quorum", "all"})->type_name("WHO")->default_str("quorum");
     runtime::add_value(app, "--in-flight", options.producer.max_in_flight,
                        "Batches under way per partition and producer, up to 5", runtime::count_from<std::size_t>(1, 5))
         ->default_str(std::to_string(options.producer.max_in_flight));
@@ -73,10 +72,7 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
                        runtime::wait_in(kMillisecond))
         ->type_name("MS")
         ->default_str("1");
-    app.add_option("--compression", options.compression, "none, lz4, zstd, snappy or gzip")
-        ->check(CLI::IsMember({"none", "lz4", "zstd", "snappy", "gzip"}).description(""))
-        ->type_name("CODEC")
-        ->capture_default_str();
+    runtime::add_compression(app, options.compression);
     runtime::add_value(app, "--rate", options.rate,
                        "Records per second of all producers together; 0: as fast as it goes", runtime::rate(0))
         ->default_str("0");

@@ -56,12 +56,12 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
     runtime::add_value(app, "--partition", options.partition,
                        "Partition to append to, in place of one by key or in turn",
                        runtime::count_from<std::uint32_t>(0));
-    runtime::add_value(
+    auto* acks = runtime::add_value(
         app, "--acks", options.producer.acks,
         "Who must have a record before it counts: none, owner, quorum, all (quorum); Kafka's 0, 1 and -1 "
         "are none, owner and quorum",
-        runtime::one_of(runtime::kAcks))
-        ->type_name("WHO");
+        runtime::one_of(runtime::kAcks));
+    manual::set_words(acks, {"none", "owner", "quorum", "all"})->type_name("WHO");
     runtime::add_value(app, "--batch-bytes", options.producer.batch_bytes,
                        "Close a batch at this size, e.g. 64KiB (256KiB)", runtime::size_between(1, 1u << 30))
         ->type_name("BYTES");
@@ -71,10 +71,7 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
         ->type_name("MS")
         ->default_str("5");
     std::string compression = "none";
-    app.add_option("--compression", compression, "none, lz4, zstd, snappy or gzip")
-        ->check(CLI::IsMember({"none", "lz4", "zstd", "snappy", "gzip"}).description(""))
-        ->type_name("CODEC")
-        ->capture_default_str();
+    runtime::add_compression(app, compression);
     options.producer.timeout = 120'000 * kMillisecond;
     runtime::add_value(app, "--timeout", options.producer.timeout,
                        "Retry a record for so long; 0: one try, then say why not", runtime::wait_in(kMillisecond))

@@ -5,6 +5,7 @@
 
 #include "cmd/runtime/values.h"
 #include "internal/config/arguments.h"
+#include "internal/manual/forms.h"
 #include "internal/net/resolve.h"
 
 namespace logstream::runtime {
@@ -39,6 +40,10 @@ std::optional<int> parse(CLI::App& app, int argc, char** argv, std::initializer_
     app.set_version_flag("--version", fmt::format("{} {}", app.get_name(), LOGSTREAM_VERSION),
                          "Print the version and exit");
     app.get_formatter()->column_width(34);
+    if (const auto manual = manual::asked_for(app, argc, argv, LOGSTREAM_VERSION)) {
+        std::fputs(manual->c_str(), stdout);
+        return kDone;
+    }
     try {  // CLI11's way to report; nothing of ours throws
         app.parse(config::arguments_for_parser(argc, argv));
     } catch (const CLI::ParseError& error) {

@@ -11,6 +11,7 @@
 #include "internal/config/nearest.h"
 #include "internal/config/setting.h"
 #include "internal/config/sources.h"
+#include "internal/manual/forms.h"
 
 namespace logstream::config {
 
@@ -44,7 +45,7 @@ struct Given {
 // The flags, made from the table.
 class Flags {
 public:
-    explicit Flags(std::string_view version) {
+    explicit Flags(std::string_view version) : version_(version) {
         app_.get_formatter()->column_width(30);
         app_.footer(kExamples);
         app_.set_help_flag("-h,--help", "print this and exit");
@@ -58,6 +59,7 @@ public:
         set_option_ =
             repeatable(app_.add_option(kSetFlag, "any setting by its key in the file; may be given several times"));
         set_option_->type_name("KEY=VALUE");
+        manual::set_words(set_option_, keys());
         app_.add_flag("--moved", declared_.moved,
                       "for one start: the data folder came from another machine, which runs it no more");
         app_.add_flag("--new-identity", declared_.new_identity,
@@ -66,6 +68,8 @@ public:
 
     // What --help and --version print comes back as a Stop, too.
     std::expected<void, Stop> parse(int argc, const char* const* argv) {
+        if (auto manual = manual::asked_for(app_, argc, argv, version_))
+            return std::unexpected(Stop{0, *std::move(manual)});
         try {
             app_.parse(arguments_for_parser(argc, argv));
         } catch (const CLI::CallForHelp&) {
@@ -128,7 +132,15 @@ private:
         const auto description = fmt::format("{} [{}] (${})", help, shown, setting.environment);
         // The address may stand alone: `logstream 8002`.
         const auto names = fmt::format("{}{}", setting.flag, setting.key == "node.address" ? ",address" : "");
-        return repeatable(app_.add_option(names, description))->type_name(std::string(setting.placeholder));
+        auto* option = repeatable(app_.add_option(names, description))->type_name(std::string(setting.placeholder));
+        return setting.words.empty() ? option : manual::set_words(option, setting.words);
+    }
+
+    // What --set takes, up to the value.
+    static std::vector<std::string> keys() {
+        std::vector<std::string> out;
+        for (const auto& setting : settings()) out.push_back(fmt::format("{}=", setting.key));
+        return out;
     }
 
     Stop unknown_argument(const std::string& argument) const {
@@ -140,6 +152,7 @@ private:
     }
 
     CLI::App app_{kSummary, "logstream"};
+    std::string version_;
     std::string config_file_;
     Declared declared_;
     std::vector<Bound> options_;

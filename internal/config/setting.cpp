@@ -28,6 +28,7 @@ template <class T>
 struct Kind {
     std::function<Parsed<T>(std::string_view)> parse;
     std::function<std::string(const T&)> show;
+    std::vector<std::string> words{};  // NOLINT(readability-redundant-member-init): else every use has to name it
 };
 
 Kind<Duration> duration_between(Duration least, Duration most) {
@@ -59,6 +60,8 @@ struct Word {
 
 template <class T, std::size_t N>
 Kind<T> one_of(std::array<Word<T>, N> words) {
+    std::vector<std::string> all;
+    for (const auto& word : words) all.emplace_back(word.text);
     return {[=](std::string_view text) -> Parsed<T> {
                 std::vector<std::string_view> known;
                 for (const auto& word : words) {
@@ -70,7 +73,8 @@ Kind<T> one_of(std::array<Word<T>, N> words) {
             [=](const T& value) {
                 const auto found = std::ranges::find(words, value, &Word<T>::value);
                 return std::string(found == words.end() ? "" : found->text);
-            }};
+            },
+            std::move(all)};
 }
 
 // A word for "no value", else what `inner` reads.
@@ -172,6 +176,7 @@ Setting setting(const Names& names, Field field, const Kind<T>& kind) {
             .help = names.help,
             .default_text = names.default_text,
             .list = names.list,
+            .words = kind.words,
             .parse = [=](Config& config, std::string_view text) -> std::expected<void, std::string> {
                 auto value = kind.parse(text);
                 if (!value) return std::unexpected(std::move(value.error()));

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "internal/config/config.h"
 
@@ -19,7 +20,8 @@ struct Setting {
     std::string_view help;         // one line
     // What --help shows for a default that depends on the machine; empty: `show` of a fresh Config.
     std::string_view default_text;
-    bool list{};  // the file may give a sequence
+    bool list{};                     // the file may give a sequence
+    std::vector<std::string> words;  // what the value is chosen from; empty: it is no such choice
 
     // Puts the value that `text` stands for into the config. The error completes "expected …"; the config is unchanged.
     std::function<std::expected<void, std::string>(Config&, std::string_view text)> parse;

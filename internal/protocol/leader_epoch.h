@@ -1,6 +1,6 @@
-// A view's number as Kafka's record batches carry it: 32 bits, signed. Everywhere else views are counted in 64 bits, and
-// only these two conversions know of the narrower field. It holds a view change a second for 68 years; numbers beyond
-// it are never promised (view/record.h), so a conversion cannot lose anything.
+// A view's number as Kafka's record batches carry it: 32 bits, signed. Everywhere else views are counted in 64 bits,
+// and only these two conversions know of the narrower field. It holds a view change a second for 68 years; numbers
+// beyond it are never promised (view/record.h), so a conversion cannot lose anything.
 #pragma once
 
 #include "internal/protocol/error.h"

@@ -111,8 +111,8 @@ public:
     // kConflict: what it holds is of another history, in which one of the views is another one than here or at those
     // who answered before; it counts as unreachable. (Survivors that a person names may differ.)
     protocol::Result<void> on_answer(Answer answer);
-    // A member that a view counts on, and that does not remember to have promised it (to its coordinator): its disk is of an older moment,
-    // and what it acknowledged since may be missing on it. It has no vote until it has accepted a newer view.
+    // A member that a view counts on, and that does not remember its promise to that view's coordinator: its disk is of
+    // an older moment, and may lack what it acknowledged since. It has no vote until it has accepted a newer view.
     std::optional<Member> forgetful() const;
     // Refused: a greater number is promised; beat it in the next attempt.
     // `known` are the views that it has accepted or knows to be chosen: it gives no promise, but what it knows of the

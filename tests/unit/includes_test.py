@@ -65,7 +65,7 @@ class Layout:
 
     def broker(self):
         text = without_comments((self.root / "CMakeLists.txt").read_text(), "#")
-        return rooms_in(re.search(r"target_link_libraries\(logstream PRIVATE([^)]*)\)", text).group(1))
+        return rooms_in(re.search(r"target_link_libraries\(\$\{name\} PRIVATE([^)]*)\)", text).group(1))
 
 
 def rooms_in(words):

@@ -82,7 +82,8 @@ TEST_F(Files, OfFailedRecordsStayAsTheyAreUntilTheEnd) {
     (*file)->write("new\n");
     ASSERT_TRUE((*file)->finish());
     EXPECT_EQ(content("failed"), "new\n");
-    EXPECT_EQ(count(), 1u);
+    EXPECT_EQ(content("failed~"), "of an earlier run\n");
+    EXPECT_EQ(count(), 2u);
 }
 
 TEST_F(Files, OfFailedRecordsKeepTheirLinkAndMode) {
