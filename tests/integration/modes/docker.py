@@ -47,7 +47,7 @@ class Mode(LocalMode):
             self.close()
             raise
         # The tests' own programs are not in the image, nor is what documents the settings.
-        self._folders = [f"--volume={folder}:{folder}", "--volume=/run/netns:/run/netns:rslave"]
+        self._folders = [f"--volume={folder}:{folder}"]
         self._folders += [f"--volume={each}:{each}:ro" for each in {self._programs, os.path.join(self.project, "deploy")}]
 
     def program(self, name):
