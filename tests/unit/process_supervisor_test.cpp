@@ -117,7 +117,7 @@ TEST_F(SupervisorTest, ThatWatchesAnotherProcessIsToldNothingOfThisOnesLoop) {
     Supervisor supervisor;
     supervisor.watch(*env_, [] { return std::string("here"); });
     ASSERT_TRUE(eventually([this] { return count("STATUS=here") == 1; }));
-    EXPECT_THAT(heard(), Not(Contains("WATCHDOG=1")));
+    EXPECT_THAT(heard(), ::testing::Not(Contains("WATCHDOG=1")));
 }
 
 TEST_F(SupervisorTest, IsNotThereForAProcessStartedByHand) {
