@@ -43,7 +43,9 @@ class Broker:
         return [cluster.run.program(self.program), *map(str, words), *map(str, flags)]
 
     def start(self, *flags):
-        check(not self.running, f"{self.name} runs already")
+        check(self._down or not self.running, f"{self.name} runs already")
+        if self.process:
+            self.process.wait(10)  # nobody has waited for one that was killed
         name = f"{self.cluster.name}-{self.name}"
         self.process = self.cluster.run.start_broker(self.place, self.command(*flags), name, self.environment)
         self._down = False

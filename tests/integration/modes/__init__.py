@@ -45,6 +45,7 @@ class Need(enum.Enum):
     SCRIPTS = "the hosts that deploy/netns makes"
     LOOPBACK = "brokers on this machine's loopback"
     OWN_FILES = "to put files of a broker's own over those of its host"
+    ANY_BYTES = "to give a program words that are no UTF-8"
     DOCKER = "a Docker daemon"
 
 

@@ -14,12 +14,15 @@ class BridgedNetwork:
     """
 
     broadcast_port, multicast, broker_flags = 8888, "239.0.0.1:9999", {}
-    broadcast_address = "10.77.0.255"
-    bridge = ""  # the namespace of the bridge br0
+    bridge = ""  # the namespace of the bridge
 
-    def __init__(self, name, size):
+    def __init__(self, name, size, number=0):
+        """Networks whose bridges are in one namespace differ in their number."""
         self.name = name
         self.size = size
+        self.bridge_interface = f"br{number}"
+        self.subnet = f"10.77.{number}"
+        self.broadcast_address = f"{self.subnet}.255"
         self.client = size + 1
         self._cuts = set()
         self._duplicating = set()  # hosts whose packets are doubled
@@ -34,7 +37,7 @@ class BridgedNetwork:
         return f"h{host}"
 
     def ip(self, host):
-        return f"10.77.0.{host}"
+        return f"{self.subnet}.{host}"
 
     def cut(self, host, others=None):
         """No packet passes between `host` and `others` (None: all), clients included."""
@@ -79,17 +82,17 @@ class BridgedNetwork:
     def _apply(self):
         """All rules at once, in the bridge."""
         rules = [
-            "add table bridge faults",
-            "delete table bridge faults",
-            "add table bridge faults",
-            "add chain bridge faults forward { type filter hook forward priority 0; }",
+            f"add table bridge {self.name}",
+            f"delete table bridge {self.name}",
+            f"add table bridge {self.name}",
+            f"add chain bridge {self.name} forward {{ type filter hook forward priority 0; }}",
         ]
         rules += [
-            f'add rule bridge faults forward iifname "{self.port(a)}" oifname "{self.port(b)}" drop'
+            f'add rule bridge {self.name} forward iifname "{self.port(a)}" oifname "{self.port(b)}" drop'
             for a, b in sorted(self._cuts)
         ]
         rules += [
-            f'add rule bridge faults forward oifname "{self.port(host)}" {expression} drop'
+            f'add rule bridge {self.name} forward oifname "{self.port(host)}" {expression} drop'
             for host, expression in self._losses.items()
         ]
         self._nft(self.bridge, *rules)
@@ -109,7 +112,7 @@ class BridgedNetwork:
 
     def tap(self, host=None):
         """Where the packets of a host (None: of all) can be seen: a place for tools, and an interface."""
-        namespace, interface = (self.namespace(host), "eth0") if host else (self.bridge, "br0")
+        namespace, interface = (self.namespace(host), "eth0") if host else (self.bridge, self.bridge_interface)
         return Place("tap", "", 0, ["ip", "netns", "exec", namespace], namespace), interface
 
     def bytes_sent(self, host):

@@ -5,10 +5,12 @@ own in the network of that one, and ends with the broker. Clients run in the hos
 at the same path.
 """
 
+import contextlib
 import itertools
 import os
 import signal
 import subprocess
+import threading
 from dataclasses import dataclass
 
 from checks import Failure, wait_until
@@ -20,7 +22,7 @@ from place import Place
 from process import Process, run
 
 _serial = itertools.count()
-GATEWAY = "10.77.0.254"
+START_SECONDS = 60  # of a container
 # These are for process 1 of the container, which passes them on; the others it could not, or would not.
 TO_CONTAINER = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -29,6 +31,7 @@ class Mode(LocalMode):
     lacks = {
         Need.SCRIPTS: "its hosts are containers: --mode netns",
         Need.OWN_FILES: "the files of a broker's container are Docker's to give: --mode netns",
+        Need.ANY_BYTES: "what Docker is told is JSON: --mode netns",
         Need.LOOPBACK: "containers have hosts of their own: --mode loopback, or netns",
     }
 
@@ -43,8 +46,9 @@ class Mode(LocalMode):
         except BaseException:
             self.close()
             raise
-        # The tests' own programs are not in the image.
-        self._folders = [f"--volume={folder}:{folder}", f"--volume={self._programs}:{self._programs}:ro"]
+        # The tests' own programs are not in the image, nor is what documents the settings.
+        self._folders = [f"--volume={folder}:{folder}"]
+        self._folders += [f"--volume={each}:{each}:ro" for each in {self._programs, os.path.join(self.project, "deploy")}]
 
     def program(self, name):
         return os.path.join(PROGRAMS if name in self._in_image else self._programs, name)
@@ -60,8 +64,11 @@ class ContainerNetwork(BridgedNetwork):
     """A bridge network of Docker's."""
 
     def __init__(self, size, daemon, folders):
-        super().__init__(f"ls{os.getpid()}x{next(_serial)}", size)
+        number = next(number for number in range(256) if number not in daemon.networks)
+        super().__init__(f"ls{os.getpid()}x{next(_serial)}", size, number)
         self.bridge = daemon.namespace
+        self._number = number
+        daemon.networks.add(number)
         self._daemon, self._folders = daemon, folders
         self._ports = {}
         self._pids = {}
@@ -72,8 +79,8 @@ class ContainerNetwork(BridgedNetwork):
             raise
 
     def _make(self):
-        bridge = ["--opt", "com.docker.network.bridge.name=br0"]
-        subnet = ["--subnet", "10.77.0.0/24", "--gateway", GATEWAY]
+        bridge = ["--opt", f"com.docker.network.bridge.name={self.bridge_interface}"]
+        subnet = ["--subnet", f"{self.subnet}.0/24", "--gateway", f"{self.subnet}.254"]
         self._daemon.docker("network", "create", *bridge, *subnet, self.name)
         hosts = range(1, self.client + 1)
         starting = [self._start_host(host) for host in hosts]
@@ -89,7 +96,7 @@ class ContainerNetwork(BridgedNetwork):
                 run(["ip", "netns", "exec", namespace, "ethtool", "-K", interface, *words])
 
     def _start_host(self, host):
-        words = ["docker", "run", "--detach", "--init", "--name", self.namespace(host), "--hostname", f"n{host}"]
+        words = ["docker", "run", "--detach", "--init", "--no-healthcheck", "--name", self.namespace(host), "--hostname", f"n{host}"]
         words += ["--network", self.name, "--ip", self.ip(host), "--entrypoint", "sleep", *self._folders]
         return subprocess.Popen(
             [*words, IMAGE, "infinity"], env=self._daemon.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
@@ -126,6 +133,7 @@ class ContainerNetwork(BridgedNetwork):
             self._daemon.docker("rm", "--force", "--volumes", *known)
         if self._daemon.docker("network", "ls", "--quiet", "--filter", f"name=^{self.name}$"):
             self._daemon.docker("network", "rm", self.name)
+        self._daemon.networks.discard(self._number)
 
 
 @dataclass
@@ -138,7 +146,7 @@ class ContainerPlace(Place):
 
     def start_broker(self, argv, name, folder, environment=None):
         container = f"{self.namespace}-{next(_serial)}"
-        words = ["docker", "run", "--rm", "--name", container, "--network", f"container:{self.namespace}"]
+        words = ["docker", "run", "--rm", "--no-healthcheck", "--name", container, "--network", f"container:{self.namespace}"]
         words += ["--log-driver", "none", *self.folders]
         words += [f"--env={key}={value}" for key, value in (environment or {}).items()]
         program = os.path.basename(argv[0])
@@ -156,38 +164,41 @@ class ContainerProcess(Process):
         super().__init__(argv, name, folder, env=daemon.environment)
         self._daemon, self._container, self._program = daemon, container, program
         self._first, self._broker = 0, 0  # process 1 of the container, and the broker
+        # Whoever kills three brokers at once can't wait to be told their pids one by one.
+        self._search = threading.Thread(target=self._find, daemon=True)
+        self._search.start()
 
     @property
     def pid(self):
-        self._find()
+        self._search.join()
         return self._broker
 
     def _find(self):
-        if not self._broker and self.running:
-            wait_until(self._look, 20, f"{self._container} runs")
+        wait_until(lambda: self._look() or not self.running, START_SECONDS, f"{self._container} runs")
 
     def _look(self):
-        if not self.running:
-            return True
         asked = subprocess.run(
             ["docker", "inspect", "--format", "{{.State.Pid}}", self._container],
             env=self._daemon.environment,
             capture_output=True,
             check=False,
         )
-        self._first = int(asked.stdout or 0)
+        self._first = int(asked.stdout.strip() or 0)
         self._broker = _only_child(self._first, self._program) if self._first else 0
         return self._broker
 
     def send_signal(self, number):
-        self._find()
-        if self.running:
-            os.kill(self._first if number in TO_CONTAINER else self._broker, number)
+        self._search.join()
+        if self.running and self._broker:
+            # It may have ended a moment before the command that stands for it.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._first if number in TO_CONTAINER else self._broker, number)
 
     def kill(self):
-        if self.running:
-            self.send_signal(signal.SIGCONT)
-            self.send_signal(signal.SIGKILL)
+        self.send_signal(signal.SIGCONT)
+        self.send_signal(signal.SIGKILL)
+        if not self._broker:
+            self.popen.kill()
         self.popen.wait()
 
 

@@ -28,6 +28,7 @@ class Daemon:
         self.folder = tempfile.mkdtemp(prefix=f"logstream-docker-{os.getpid()}-")
         self.log = os.path.join(self.folder, "dockerd.log")
         self.environment = os.environ | {"DOCKER_HOST": f"unix://{self.folder}/socket"}
+        self.networks = set()  # the numbers of those that there are
         self._process = None
         try:
             self._start()
@@ -42,6 +43,7 @@ class Daemon:
         command = ["nsenter", f"--net=/run/netns/{self.namespace}", "dockerd"]
         command += ["--data-root", f"{self.folder}/data", "--exec-root", f"{self.folder}/run"]
         command += ["--pidfile", f"{self.folder}/pid", "--host", f"unix://{self.folder}/socket"]
+        _give_weight(self.name)
         # Whatever the machine's own manager of services is, it is not asked.
         command += ["--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent", f"/{self.name}"]
         with open(self.log, "wb") as log:
@@ -78,6 +80,16 @@ class Daemon:
         for path in _cgroups(self.name):
             with contextlib.suppress(OSError):
                 os.rmdir(path)
+
+
+def _give_weight(name):
+    """To the scheduler a control group is one process, however many it has: on a busy machine containers would starve."""
+    unified = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
+    place = os.path.join("/sys/fs/cgroup", "" if unified else "cpu", name)
+    with contextlib.suppress(OSError):
+        os.mkdir(place)
+        with open(os.path.join(place, "cpu.weight" if unified else "cpu.shares"), "w", encoding="ascii") as file:
+            file.write("400\n" if unified else "4096\n")
 
 
 def _cgroups(name):

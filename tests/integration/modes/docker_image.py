@@ -38,5 +38,8 @@ def _give_compiled_objects(daemon):
         packed.seek(0)
         words = ["docker", "cp", "-", f"{container}:/"]
         subprocess.run(words, stdin=packed, env=daemon.environment, check=True)
-    daemon.docker("commit", container, base, seconds=BUILD_SECONDS)
+    # To ccache another language is another compiler.
+    known = {name: os.environ[name] for name in ("LANG", "LC_ALL", "LC_CTYPE", "LC_MESSAGES") if name in os.environ}
+    changes = [f"--change=ENV {name}={value}" for name, value in known.items()]
+    daemon.docker("commit", *changes, container, base, seconds=BUILD_SECONDS)
     daemon.docker("rm", container)

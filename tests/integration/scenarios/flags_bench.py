@@ -144,7 +144,7 @@ def check_flag_topics_and_active(cluster):
     check_equal({name for name in names if cluster.read(name)}, {"several-0", "several-1"}, "topics with records")
 
 
-def check_flag_limits_network_dir(cluster):
+def check_flag_limits_network_dir_of_netns(cluster):
     """What this machine could do, between the hosts of this network; nothing stays on the disk."""
     place = os.path.join(cluster.run.folder, "limits")
     os.mkdir(place)

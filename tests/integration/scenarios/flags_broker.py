@@ -30,6 +30,7 @@ NAMES = [
 ]
 DEFAULT_NAME = f"{re.sub('[^A-Za-z0-9._-]', '-', socket.gethostname())}-8001"
 FRAMES = "udp dport 9999 @th,104,8 4"  # of replication
+LAST = 1_000_000  # an interface's number
 NO_BROADCAST = "ether type ip pkttype { broadcast, multicast }"
 
 
@@ -47,7 +48,9 @@ class Ground:
         self.run, self.network, self._brokers = run, run.network(4), []
         for host in (1, 3):
             ours, theirs = self.network.namespace(host), self.network.namespace(host + 1)
-            run_command(["ip", "link", "add", "eth1", "netns", ours, "type", "veth", "peer", "eth1", "netns", theirs])
+            # Whatever the number of eth0 is, eth1 comes after it.
+            ends = [["eth1", "index", LAST + number, "netns", at] for number, at in ((host, ours), (host + 1, theirs))]
+            run_command(["ip", "link", "add", *ends[0], "type", "veth", "peer", *ends[1]])
             for number, namespace in ((host, ours), (host + 1, theirs)):
                 address = [f"10.78.{host}.{number}/24", "broadcast", f"10.78.{host}.255"]
                 run_command(["ip", "-n", namespace, "address", "add", *address, "dev", "eth1"])
@@ -108,7 +111,8 @@ class Started:
     def sockets(self):
         """Protocol, ip and port of each socket on which its host listens."""
         rows = self.place.run(["ss", "-H", "-l", "-n", "-t", "-u"]).splitlines()
-        return {" ".join((row.split()[0], re.sub("%[^:]*", "", row.split()[4]))) for row in rows}
+        found = {" ".join((row.split()[0], re.sub("%[^:]*", "", row.split()[4]))) for row in rows}
+        return {each for each in found if " 127.0.0.11:" not in each}  # in a container: Docker's name service
 
     def groups(self):
         """Interface and address of the multicast groups that its host joined, but the one that every host is in."""

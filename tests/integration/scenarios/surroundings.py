@@ -14,7 +14,7 @@ from client import check_refused, compare_lines
 from scenario import Need, scenario
 
 
-@scenario("surroundings", Need.FILES)
+@scenario("surroundings", Need.FILES, Need.ANY_BYTES)
 def surroundings(run):
     cluster = run.cluster(1)
     broker = cluster.brokers[0]
