@@ -55,7 +55,7 @@ inside() {
 
 packages=(
     systemd-sysv udev dbus openssh-server sudo ca-certificates rsync
-    iproute2 nftables procps initramfs-tools zstd
+    iproute2 nftables ethtool procps initramfs-tools zstd
 )
 # No service may start in the chroot, and no initrd is made before it is known what goes into it.
 echo "Debian 12 from $mirror" >&2
@@ -82,6 +82,9 @@ install -d -m 700 "$system/home/vagrant/.ssh"
 vagrant_public_key >"$system/home/vagrant/.ssh/authorized_keys"
 inside chown -R vagrant:vagrant /home/vagrant/.ssh
 printf 'UseDNS no\n' >"$system/etc/ssh/sshd_config.d/vagrant.conf"
+# An emulated machine on a busy host takes its time.
+install -d "$system/etc/systemd/system.conf.d"
+printf '[Manager]\nDefaultTimeoutStartSec=15min\nDefaultDeviceTimeoutSec=15min\n' >"$system/etc/systemd/system.conf.d/slow.conf"
 
 echo debian12 >"$system/etc/hostname"
 printf '127.0.0.1 localhost\n' >"$system/etc/hosts"
@@ -105,12 +108,13 @@ Vagrant.configure("2") do |config|
   config.vm.provider :libvirt do |libvirt|
     libvirt.kernel = File.expand_path("vmlinuz", __dir__)
     libvirt.initrd = File.expand_path("initrd.img", __dir__)
-    libvirt.cmd_line = "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off"
+    libvirt.cmd_line = "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off quiet"
   end
 end
 RUBY
 tar -C "$work/box" -cf "$work/done" metadata.json Vagrantfile vmlinuz initrd.img box.img
 mv "$work/done" "$output"
+cp "$work/box/vmlinuz" "$build/vmlinuz"
 echo "Box: $output, $(du -h "$output" | cut -f1)"
 if $add; then
     vagrant box add --force --provider libvirt --name logstream/debian12 "$output" >>"$log" 2>&1

@@ -12,6 +12,7 @@ Usage: deploy/vagrant/start-cluster.sh [flags]
   --machines N       n1, n2, … (default 3)
   --provider NAME    libvirt or virtualbox (default libvirt)
   --box NAME         (default generic/debian12, or logstream/debian12 if make-box.sh --add has added it)
+  --make-box         if no box is named and Vagrant has none of these two, make one here first (root)
   --driver NAME      of libvirt: kvm, or qemu, which emulates (default kvm if a guest starts with it)
   --memory MB        of each machine (default 512)
   --subnet A.B.C     machine I has the address A.B.C.(10 + I) (default 192.168.60)
@@ -24,7 +25,7 @@ Where no libvirtd answers, root has one started: deploy/vagrant/libvirtd.sh.
 TEXT
 }
 
-cluster=logstream bare=false wait_seconds=120
+cluster=logstream bare=false make_box=false wait_seconds=120
 while (($# > 0)); do
     case $1 in
         --machines | --provider | --box | --driver | --memory | --subnet | --deb)
@@ -33,6 +34,7 @@ while (($# > 0)); do
             ;;
         --name) cluster=$(flag_value "$@"); shift ;;
         --bare) bare=true ;;
+        --make-box) make_box=true ;;
         --wait) wait_seconds=$(flag_value "$@"); shift ;;
         -h | --help) usage; exit 0 ;;
         *) usage >&2; die "unknown argument '$1'" 2 ;;
@@ -60,13 +62,18 @@ elif [[ ${choices[provider]} != virtualbox ]]; then
     die "--provider expects libvirt or virtualbox, got '${choices[provider]}'" 2
 fi
 find_libvirt
-if [[ -z ${choices[box]:-} ]] && in_vagrant box list 2>/dev/null | grep -q "^$local_box "; then choose box "$local_box"; fi
-choose box generic/debian12
 if $bare; then
     choices[deb]=
 elif [[ -z ${choices[deb]:-} ]]; then
     [[ -n $(newest_deb) ]] || "$root/deploy/build.sh" package
     choices[deb]=$(newest_deb)
+fi
+has_box() { in_vagrant box list 2>/dev/null | grep -q "^$1 .*(${choices[provider]}"; }
+if [[ -z ${choices[box]:-} ]]; then
+    if $make_box && ! has_box "$local_box" && ! has_box generic/debian12; then
+        "$here/make-box.sh" --add ${choices[deb]:+--deb "${choices[deb]}"}
+    fi
+    if has_box "$local_box"; then choose box "$local_box"; else choose box generic/debian12; fi
 fi
 keep_choices
 

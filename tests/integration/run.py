@@ -159,8 +159,9 @@ def run_all(options, mode, root, log, results):
     for name in options.names or [name for name, scenario in SCENARIOS.items() if scenario.default]:
         scenario, folder = SCENARIOS[name], os.path.join(root, name)
         missing = next((need for need in scenario.needs if need in mode.lacks), None)
-        if missing:
-            print(f"SKIP {name}: it needs {missing.value}; {mode.lacks[missing]}", flush=True)
+        reason = f"it needs {missing.value}; {mode.lacks[missing]}" if missing else None
+        if reason or (not options.names and (reason := mode.skips(name))):
+            print(f"SKIP {name}: {reason}", flush=True)
             skipped += 1
             continue
         passed = run_one(scenario, folder, options, mode, log, seed)

@@ -3,6 +3,7 @@
 A mode is a module of this package whose class Mode has
 
     lacks                {Need: why}: what no scenario can have there; those that need it are listed as skipped
+    skips(name)          why a scenario, unless it is asked for by its name, is skipped all the same; None: it is not
     Mode(options, folder)  takes what the whole run needs; Failure says what is missing and what to do
     program(name)        the path of one of the project's programs, as a place of the mode sees it
     network(size)        places for `size` brokers and their clients, for one scenario
@@ -32,7 +33,7 @@ import enum
 import importlib
 import os
 
-NAMES = ("netns", "loopback", "docker")
+NAMES = ("netns", "loopback", "docker", "vagrant")
 
 
 class Need(enum.Enum):
@@ -55,6 +56,9 @@ class LocalMode:
 
     def __init__(self, options, folder):
         self.project, self._programs = options.project, options.programs
+
+    def skips(self, name):
+        return None
 
     def program(self, name):
         return os.path.join(self._programs, name)
