@@ -1,9 +1,13 @@
 #!/bin/sh
 # Run by Vagrant in a machine, as root: installs the package and starts its service.
-# Usage: provision.sh FILE.deb ADDRESS MACHINES
+# Usage: provision.sh FILE.deb NAME ADDRESS MACHINES
 set -eu
 
-package=$1 address=$2 machines=$3
+package=$1 name=$2 address=$3 machines=$4
+
+echo "$name" >/etc/hostname
+hostname "$name"
+grep -q "127.0.1.1 $name" /etc/hosts || echo "127.0.1.1 $name" >>/etc/hosts
 
 # Which of its addresses the broker takes, and that a new cluster waits for all machines: they start one after the other.
 mkdir -p /etc/systemd/system/logstream.service.d

@@ -77,8 +77,11 @@ if [[ -z ${choices[box]:-} ]]; then
 fi
 keep_choices
 
-# One after the other: the networks and the copy of the box, which the first one makes, the others find.
-in_vagrant up --provider "${choices[provider]}" --no-parallel || die "Vagrant could not start the machines; see above"
+# The first one makes the networks and the copy of the box that the others find; those may start side by side.
+for machine in n1 ''; do
+    # shellcheck disable=SC2086
+    in_vagrant up $machine --provider "${choices[provider]}" || die "Vagrant could not start the machines; see above"
+done
 ssh_config
 $bare && exit 0
 

@@ -32,7 +32,7 @@ sys.dont_write_bytecode = True
 import modes  # noqa: E402
 import scenarios  # noqa: E402,F401  (registers them)
 import wire  # noqa: E402
-from checks import Failure, Stopwatch  # noqa: E402
+from checks import Failure, Stopwatch, set_patience  # noqa: E402
 from leftovers import remove_leftovers  # noqa: E402
 from scenario import SCENARIOS, Run  # noqa: E402
 
@@ -187,6 +187,7 @@ def main():
         with tempfile.TemporaryDirectory(prefix="logstream-protos-") as protos:
             wire.compile_protos(PROJECT, protos)
         with contextlib.closing(modes.load(options.mode)(options, root)) as mode:
+            set_patience(mode.patience)
             run_all(options, mode, root, log, results)
     except Failure as failure:
         sys.exit(f"run.py: --mode {options.mode}: {failure}")

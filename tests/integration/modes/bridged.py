@@ -15,6 +15,7 @@ class BridgedNetwork:
 
     broadcast_port, multicast, broker_flags = 8888, "239.0.0.1:9999", {}
     broadcast_address = "10.77.0.255"
+    repeats = 0  # the share of datagrams that a host has to send more than once
     bridge = ""  # the namespace of the bridge br0
 
     def __init__(self, name, size):

@@ -9,7 +9,7 @@ import subprocess
 import threading
 from dataclasses import dataclass
 
-from checks import Failure, wait_until
+from checks import Failure, patient, wait_until
 from place import Place, inside
 from process import Process, die_with_parent
 
@@ -127,7 +127,7 @@ class MachinePlace(Place):
     def connect(self, address, seconds):
         """From the runner's own end of the network, whose packets no fault touches."""
         with inside(self.machine.namespace):
-            return socket.create_connection(address, seconds)
+            return socket.create_connection(address, patient(seconds))
 
     def _bind(self):
         with inside(self.machine.namespace):

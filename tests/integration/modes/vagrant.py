@@ -15,11 +15,14 @@ from modes.machine import Machine, MachinePlace
 from process import run
 
 NAME = "tests"
-MACHINES = 4
+MACHINES = 3
 SUBNET = "192.168.61"
 # What is sent by one machine to the others: late, now and then lost, doubled, or before what was sent earlier.
 NETEM = "delay 20ms 2ms loss 5% duplicate 1% reorder 2%"
 START_SECONDS = 3600
+BROKERS_SECONDS = 600
+# How many times as long as elsewhere things may take: lost packets are sent again, and an emulated processor is slow.
+UNDER_NETEM, EMULATED = 2, 10
 INSTALLED = {"producer": "logstream-producer", "consumer": "logstream-consumer"}
 HELD = (
     "single", "trio", "sequence", "producer-consumer", "election-automatic", "stream-failover", "view-sync",
@@ -68,7 +71,10 @@ class Mode(LocalMode):
     def _start(self):
         if not self._keep:
             self._script("cleanup.sh")
-        self._script("start-cluster.sh", "--make-box", "--machines", MACHINES, "--subnet", SUBNET)
+        words = ["--make-box", "--machines", MACHINES, "--subnet", SUBNET, "--deb", self._package()]
+        self._script("start-cluster.sh", *words, "--wait", BROKERS_SECONDS)
+        with open(os.path.join(self._state, "choices"), encoding="utf-8") as file:
+            self.patience = EMULATED if "driver=qemu" in file.read().split() else UNDER_NETEM
         self._enter_network()
         for number in range(1, MACHINES + 1):
             ip = f"{SUBNET}.{10 + number}"
@@ -76,6 +82,14 @@ class Mode(LocalMode):
             self.machines[number] = machine
             machine.prepare()
             disturb(machine)
+
+    def _package(self):
+        """The package to install: what $LOGSTREAM_TEST_DEB names, or one made of these sources now."""
+        named = os.environ.get("LOGSTREAM_TEST_DEB")
+        if named:
+            return os.path.abspath(named)
+        made = run([os.path.join(self.project, "deploy", "package.sh")], seconds=START_SECONDS).splitlines()
+        return next(path for path in made if os.path.basename(path).startswith("logstream_"))
 
     def _enter_network(self):
         """Gives the network of the project's own libvirtd, if that is where the machines are, a name."""
@@ -91,8 +105,6 @@ class Mode(LocalMode):
         return f"/usr/bin/{INSTALLED.get(name, name)}"
 
     def network(self, size):
-        if size > MACHINES:
-            raise Failure(f"there are {MACHINES} machines, and it needs {size}")
         return MachineNetwork(size, self.machines, self._folder)
 
     def close(self):
@@ -117,41 +129,47 @@ def disturb(machine):
 
 
 class MachineNetwork:
-    """Machines 1…size for brokers, and the next one, if there is one left, for clients. Faults are nftables' in the
-    machine that receives."""
+    """Hosts are machines, and beyond these one more broker of each, at the next port. Clients have the next place, and share
+    its machine. Faults are nftables' in the machine that receives, and hit all that is on it."""
 
     broadcast_port, multicast, broker_flags = 8888, "239.0.0.1:9999", {}
     broadcast_address = f"{SUBNET}.255"
+    repeats = 0.1  # netem's duplicates, and what is asked for again though it only came late
 
     def __init__(self, size, machines, folder):
-        self.size, self.client = size, min(size + 1, MACHINES)
+        self.size, self.client = size, size + 1
         self._machines, self._folder = machines, folder
         self._cuts, self._losses, self._duplicating = set(), {}, {}
         self._faulty = set()  # machines that have rules now
 
+    @staticmethod
+    def _number(host):
+        return (host - 1) % MACHINES + 1
+
     def place(self, host):
-        machine = self._machines[host]
-        return MachinePlace(f"n{host}", machine.ip, 8001, machine.ssh, machine.namespace, machine)
+        machine, port = self._machines[self._number(host)], 8001 + (host - 1) // MACHINES
+        return MachinePlace(f"n{host}", machine.ip, port, machine.ssh, machine.namespace, machine)
 
     def cut(self, host, others=None):
         """No packet passes between `host` and `others` (None: all), clients included."""
-        peers = self._machines if others is None else others
-        self._cuts |= {pair for peer in peers if peer != host for pair in ((host, peer), (peer, host))}
+        one = self._number(host)
+        peers = self._machines if others is None else map(self._number, others)
+        self._cuts |= {pair for peer in peers if peer != one for pair in ((one, peer), (peer, one))}
         self._apply()
 
     def cut_one_way(self, sender, receiver):
         """Nothing that `sender` sends reaches `receiver`; what `receiver` sends does reach `sender`."""
-        self._cuts.add((sender, receiver))
+        self._cuts.add((self._number(sender), self._number(receiver)))
         self._apply()
 
     def lose(self, host, expression):
         """Packets to `host` that match are dropped; an nft expression, as in 'udp dport 9999 numgen random mod 100 < 5'."""
-        self._losses[host] = expression
+        self._losses[self._number(host)] = expression
         self._apply()
 
     def duplicate(self, host, percent):
         """So many of the UDP packets that `host` sends arrive twice."""
-        self._duplicating[host] = percent
+        self._duplicating[self._number(host)] = percent
         self._apply()
 
     def mend_cuts(self):
@@ -194,7 +212,7 @@ class MachineNetwork:
         return self._count(host, "rx_bytes")
 
     def _count(self, host, counter):
-        machine = self._machines[host]
+        machine = self._machines[self._number(host)]
         return int(machine.do(f"cat /sys/class/net/{machine.interface}/statistics/{counter}"))
 
     def remove(self):
