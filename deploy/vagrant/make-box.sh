@@ -12,7 +12,7 @@ Usage: deploy/vagrant/make-box.sh [flags]     (root: debootstrap makes device fi
 
   --output FILE    (default build/vagrant/debian12.box)
   --deb FILE       this package's dependencies are installed in the box, so that its machines need no network to install
-                   it (default: the newest build/logstream*.deb, if there is one)
+                   it (default: the newest in build/packages, if there is one)
   --mirror URL     of Debian (default http://deb.debian.org/debian)
   --add            also give it to Vagrant under the name logstream/debian12, in place of an older one
 
@@ -89,7 +89,7 @@ install -d "$system/etc/systemd/system.conf.d"
 printf '[Manager]\nDefaultTimeoutStartSec=15min\nDefaultDeviceTimeoutSec=15min\n' >"$system/etc/systemd/system.conf.d/slow.conf"
 
 echo debian12 >"$system/etc/hostname"
-printf '127.0.0.1 localhost\n' >"$system/etc/hosts"
+printf '%s\n' '127.0.0.1 localhost' '127.0.1.1 debian12' >"$system/etc/hosts"
 echo '/dev/vda / ext4 errors=remount-ro 0 1' >"$system/etc/fstab"
 : >"$system/etc/machine-id"
 printf '[Match]\nName=eth0\n[Network]\nDHCP=yes\n[DHCPv4]\nClientIdentifier=mac\n' >"$system/etc/systemd/network/10-eth0.network"

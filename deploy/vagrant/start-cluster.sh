@@ -65,7 +65,7 @@ find_libvirt
 if $bare; then
     choices[deb]=
 elif [[ -z ${choices[deb]:-} ]]; then
-    [[ -n $(newest_deb) ]] || "$root/deploy/build.sh" package
+    [[ -n $(newest_deb) ]] || "$root/deploy/package.sh" >/dev/null
     choices[deb]=$(newest_deb)
 fi
 has_box() { in_vagrant box list 2>/dev/null | grep -q "^$1 .*(${choices[provider]}"; }

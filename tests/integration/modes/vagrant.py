@@ -34,6 +34,7 @@ class Mode(LocalMode):
     lacks = {
         Need.PACKETS: "tcpdump runs on this machine: --mode netns",
         Need.FILES: "they are those of another machine: --mode netns",
+        Need.OWN_FILES: "the broker's files are another machine's: --mode netns",
         Need.NAMESPACES: "its hosts are virtual machines: --mode netns",
         Need.SCRIPTS: "its hosts are virtual machines: --mode netns",
         Need.LOOPBACK: "its hosts are virtual machines: --mode loopback",
