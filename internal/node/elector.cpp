@@ -86,7 +86,7 @@ void Elector::found(const proto::ProbeResponse& response) {
         twins_.emplace_back(member, known->second);
         return;
     }
-    found_.changing = found_.changing || response.coordinates();
+    if (response.coordinates()) found_.changing = std::max(found_.changing, ViewNumber{response.promised()});
     if (response.outside()) outside_.insert(member.id);
 }
 

@@ -20,7 +20,7 @@ using protocol::ViewNumber;
 struct Reachable {
     std::map<NodeId, view::Member> members;  // that answered, this node included
     std::optional<view::Member> leader;      // of a view that somebody serves and nobody found dead
-    bool changing{};                         // one of the others is coordinating a view change
+    ViewNumber changing;                     // one of the others is coordinating this view change; 0: nobody is
     protocol::ClusterId lineage;             // theirs; 0 if nobody has one yet
 };
 

@@ -69,7 +69,10 @@ bool Node::may_elect(const Reachable& found) {
         say_no_quorum(*why);
         return false;
     }
-    if ((is_leader() && settled()) || found.changing) return false;
+    if (is_leader() && settled()) return false;
+    // A view change that this broker can take part in is waited for. One of an older number than it has promised may
+    // go on for long, of a coordinator that has not heard so.
+    if (found.changing.value != 0 && found.changing >= core_.record.promised) return false;
     view::NodeSet reachable;
     for (const auto& [id, member] : found.members) reachable.insert(id);
     if (!survivors_.empty())
