@@ -20,7 +20,7 @@ def deb(machine, newer=False):
 
 
 def install_package(machine, path):
-    return machine.run("apt-get", "install", "--yes", "--no-download", "--no-install-recommends", path)
+    return machine.run("apt-get", "install", "--yes", "--no-install-recommends", path)
 
 
 def records(machine):
