@@ -44,7 +44,8 @@ class Machine:
         command(["chroot", self.root, "apt-get", "update"])
         for path in packages:
             shutil.copy(path, self.root / "packages")
-            command(["chroot", self.root, "apt-get", "install", "--yes", "--download-only", f"/packages/{path.name}"])
+            command(["chroot", self.root, "apt-get", "install", "--yes", "--no-install-recommends",
+                     "--download-only", f"/packages/{path.name}"])
 
     def __enter__(self):
         ip = ["ip", "-n", self._namespace]

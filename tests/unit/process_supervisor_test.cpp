@@ -22,6 +22,7 @@ namespace {
 using namespace std::chrono_literals;
 using ::testing::Contains;
 using ::testing::ElementsAre;
+using ::testing::Not;
 
 constexpr protocol::Duration kDeadline = 20s;
 
