@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that building LogStream needs, and with --tests, --bench, --docker or --packages those
-# that its tests, its benchmarks, containers, or making packages of it need.
+# Installs the Debian packages that building LogStream needs, and with --tests, --bench, --docker, --packages or --vagrant
+# those that its tests, its benchmarks, containers, making packages of it, or virtual machines need.
 # Asks for nothing and touches nothing when all are there.
 set -euo pipefail
 
 usage() {
     cat <<'TEXT'
-Usage: deploy/install-packages.sh [--tests] [--bench] [--docker] [--packages] [--list]
+Usage: deploy/install-packages.sh [--tests] [--bench] [--docker] [--packages] [--vagrant] [--list]
 
   --tests     also what the tests need
   --bench     also what the benchmarks need: the brokers that are measured beside LogStream too, none of which is started
   --docker    also Docker, and what its images can be made with where no registry is reached; no daemon is started
   --packages  also what making Debian packages and trying them needs
+  --vagrant   also Vagrant with libvirt and QEMU, and what a box can be made with; no daemon is started
   --list      print the packages, install nothing
 TEXT
 }
@@ -38,6 +39,10 @@ packages=(
     dpkg-dev file python3 lintian man-db systemd zsh fish
     debootstrap systemd-container iproute2 util-linux
 )
+vagrant=(
+    vagrant vagrant-libvirt libvirt-daemon-system libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 qemu-utils
+    dnsmasq-base iptables openssh-client debootstrap e2fsprogs iproute2
+)
 
 wanted=("${build[@]}")
 list=false
@@ -47,6 +52,7 @@ while (($# > 0)); do
         --bench) wanted+=("${bench[@]}") ;;
         --docker) wanted+=("${docker[@]}") ;;
         --packages) wanted+=("${packages[@]}") ;;
+        --vagrant) wanted+=("${vagrant[@]}") ;;
         --list) list=true ;;
         -h | --help) usage; exit 0 ;;
         *) echo "install-packages.sh: unknown argument '$1'" >&2; usage >&2; exit 2 ;;
@@ -98,7 +104,7 @@ run() {
         exit 1
     fi
 }
-if [[ " ${missing[*]} " =~ \ (nats-server|redis-server|corosync|docker\.io)\  && ! -e $policy ]]; then
+if [[ " ${missing[*]} " =~ \ (nats-server|redis-server|corosync|docker\.io|libvirt-daemon-system)\  && ! -e $policy ]]; then
     # Debian starts a server as it is installed, unless this says that nothing may be started.
     made_policy=true
     printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null

@@ -13,7 +13,8 @@ Usage: tests/run.sh [KIND [ARGUMENTS]]
   unit [NAME…]                                 unit tests; NAME is part of a test's name
   sim [ARGUMENTS of logstream-sim]             the cluster in a simulated world, one seed a run
   soak [--minutes N] [--from SEED]             the same with new seeds until the time is over (10 minutes)
-  integration [NAME…] [--mode MODE]            scenarios on real processes; MODE is netns (the default), loopback or docker
+  integration [NAME…] [--mode MODE]            scenarios on real processes; MODE is netns (the default), loopback,
+                                               docker or vagrant
   kubernetes                                   manifests against the schemas of Kubernetes
   docker                                       image, compose and health checks, end to end
   upgrade [COMMIT]                             a cluster of an earlier release becomes one of this version (the last v* tag)
@@ -51,7 +52,7 @@ heading() { printf '\n== %s\n' "$1"; }
 prepare() {
     heading build
     local packages=(--tests)
-    [[ $mode == docker ]] && packages+=(--docker)
+    [[ $mode == docker || $mode == vagrant ]] && packages+=("--$mode")
     if ! deploy/install-packages.sh "${packages[@]}" || ! deploy/build.sh --tests; then
         echo "tests/run.sh: nothing was tested: packages or build failed, see above"
         failed=$((failed + 1))
@@ -224,10 +225,10 @@ read_mode() {
         [[ $argument == --mode=* ]] && mode=${argument#--mode=}
         previous=$argument
     done
-    [[ $previous != --mode ]] || wrong_usage "--mode expects netns, loopback or docker"
+    [[ $previous != --mode ]] || wrong_usage "--mode expects netns, loopback, docker or vagrant"
     case $mode in
-        netns | loopback | docker) ;;
-        *) wrong_usage "there is no mode '$mode'; there are netns, loopback and docker" ;;
+        netns | loopback | docker | vagrant) ;;
+        *) wrong_usage "there is no mode '$mode'; there are netns, loopback, docker and vagrant" ;;
     esac
 }
 

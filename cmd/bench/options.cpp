@@ -2,6 +2,7 @@
 
 #include <random>
 
+#include "cmd/runtime/choices.h"
 #include "cmd/runtime/values.h"
 
 namespace logstream::bench {
@@ -54,9 +55,8 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
                        runtime::size_between(8, 1 << 20))
         ->type_name("BYTES")
         ->default_str("100");
-    auto* acks = runtime::add_value(app, "--acks", options.producer.acks,
-                                    "none, owner, quorum or all; Kafka's 0, 1 and -1", runtime::one_of(runtime::kAcks));
-    manual::set_words(acks, {"none", "owner", "quorum", "all"})->type_name("WHO")->default_str("quorum");
+    runtime::add_acks(app, options.producer.acks, "none, owner, quorum or all; Kafka's 0, 1 and -1")
+        ->default_str("quorum");
     runtime::add_value(app, "--in-flight", options.producer.max_in_flight,
                        "Batches under way per partition and producer, up to 5", runtime::count_from<std::size_t>(1, 5))
         ->default_str(std::to_string(options.producer.max_in_flight));

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "cmd/producer/failed_file.h"
+#include "cmd/runtime/choices.h"
 #include "cmd/runtime/values.h"
 
 namespace logstream::producer {
@@ -56,12 +57,9 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
     runtime::add_value(app, "--partition", options.partition,
                        "Partition to append to, in place of one by key or in turn",
                        runtime::count_from<std::uint32_t>(0));
-    auto* acks = runtime::add_value(
-        app, "--acks", options.producer.acks,
-        "Who must have a record before it counts: none, owner, quorum, all (quorum); Kafka's 0, 1 and -1 "
-        "are none, owner and quorum",
-        runtime::one_of(runtime::kAcks));
-    manual::set_words(acks, {"none", "owner", "quorum", "all"})->type_name("WHO");
+    runtime::add_acks(app, options.producer.acks,
+                      "Who must have a record before it counts: none, owner, quorum, all (quorum); Kafka's 0, 1 and -1 "
+                      "are none, owner and quorum");
     runtime::add_value(app, "--batch-bytes", options.producer.batch_bytes,
                        "Close a batch at this size, e.g. 64KiB (256KiB)", runtime::size_between(1, 1u << 30))
         ->type_name("BYTES");

@@ -42,13 +42,6 @@ CLI::Option* add_host_ports(CLI::App& app, const std::string& names, std::vector
         ->allow_extra_args(false);
 }
 
-CLI::Option* add_compression(CLI::App& app, std::string& target) {
-    const std::vector<std::string> codecs{"none", "lz4", "zstd", "snappy", "gzip"};
-    auto* option = app.add_option("--compression", target, "none, lz4, zstd, snappy or gzip")
-                       ->check(CLI::IsMember(codecs).description(""));
-    return manual::set_words(option, codecs)->type_name("CODEC")->capture_default_str();
-}
-
 std::string_view to_string(proto::Acks acks) { return std::ranges::find(kAcks, acks, &Word<proto::Acks>::value)->text; }
 
 }  // namespace logstream::runtime

@@ -14,7 +14,6 @@
 #include <vector>
 
 #include "internal/config/value.h"
-#include "internal/manual/program.h"
 #include "logstream.pb.h"
 
 namespace logstream::runtime {
@@ -84,8 +83,5 @@ inline constexpr std::array kAcks{Word{"none", proto::NONE}, Word{"owner", proto
                                   Word{"all", proto::ALL},   Word{"0", proto::NONE},      Word{"1", proto::OWNER},
                                   Word{"-1", proto::QUORUM}};
 std::string_view to_string(proto::Acks acks);
-
-// --compression, of a batch's records.
-CLI::Option* add_compression(CLI::App& app, std::string& target);
 
 }  // namespace logstream::runtime

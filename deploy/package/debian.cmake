@@ -22,27 +22,27 @@ set(CPACK_DEBIAN_BROKER_PACKAGE_DEPENDS
 set(CPACK_DEBIAN_BROKER_PACKAGE_CONTROL_EXTRA
     "${debian}/postinst;${debian}/prerm;${debian}/postrm;${debian}/conffiles")
 set(CPACK_COMPONENT_BROKER_DESCRIPTION "log streaming broker that needs no configuration
- Brokers on one network find each other, elect a leader, and keep every topic on
- all of them; what was acknowledged is still there, in the same order, whichever
- machine fails. A record is sent once, by UDP multicast, however many replicas
- there are.
- .
- This package has the broker with its systemd service, and the tools:
- logstream-producer, logstream-consumer, logstreamctl, netdiag and
- logstream-bench.")
+Brokers on one network find each other, elect a leader, and keep every
+topic on all of them; what was acknowledged is still there, in the same
+order, whichever machine fails. A record is sent once, by UDP multicast,
+however many replicas there are.
+
+This package has the broker with its systemd service, and the tools:
+logstream-producer, logstream-consumer, logstreamctl, netdiag and
+logstream-bench.")
 
 set(CPACK_DEBIAN_CLIENT_PACKAGE_NAME liblogstream-dev)
 set(CPACK_DEBIAN_CLIENT_PACKAGE_SECTION libdevel)
 set(CPACK_DEBIAN_CLIENT_PACKAGE_DEPENDS
     "libprotobuf-dev, libuv1-dev, libspdlog-dev, libfmt-dev, libisal-dev, libxxhash-dev, liblz4-dev, libzstd-dev, \
-libsnappy-dev, zlib1g-dev, libc6-dev, libstdc++-dev")
+libsnappy-dev, zlib1g-dev, libc6-dev, libstdc++-12-dev | libstdc++-dev")
 set(CPACK_DEBIAN_CLIENT_PACKAGE_SHLIBDEPS OFF)
 set(CPACK_COMPONENT_CLIENT_DESCRIPTION "log streaming broker (client library)
- Static libraries and headers of LogStream's producer and consumer, for programs
- in C++23 that find them by CMake's find_package(logstream).
- .
- The interfaces are those that LogStream's own tools use, and may change with
- every version.")
+Static libraries and headers of LogStream's producer and consumer, for
+programs in C++23 that find them by CMake's find_package(logstream).
+
+The interfaces are those that LogStream's own tools use, and may change
+with every version.")
 
 # Each package has its copyright and its changelog.
 add_custom_command(

@@ -19,8 +19,9 @@ constexpr std::string_view kComplete = R"bash(
     {function}_at ''
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${{COMP_WORDS[i]}}
-        if [[ $word && ${{takes[$word]-}} && ${{COMP_WORDS[i + 1]-}} != = ]]; then
-            ((i++))
+        if [[ $word && ${{takes[$word]-}} ]]; then
+            i=$((i + 1))
+            [[ ${{COMP_WORDS[i]}} != = ]] || i=$((i + 1))
         elif [[ " $commands " == *" $word "* ]]; then
             command+=${{command:+ }}$word
             {function}_at "$command"

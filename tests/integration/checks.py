@@ -17,6 +17,18 @@ def check_equal(found, expected, what):
 
 
 POLL_SECONDS = 0.02
+_patience = 1
+
+
+def set_patience(factor):
+    """Every deadline is so many times as long: for hosts that are so much slower than this machine."""
+    global _patience
+    _patience = factor
+
+
+def patient(duration):
+    """A deadline, or a longest time, for hosts of this mode."""
+    return duration * _patience
 
 
 def wait_until(condition, seconds, what):
@@ -24,6 +36,7 @@ def wait_until(condition, seconds, what):
 
     A condition may return (value, text): the text of the last try says what was found in place of it.
     """
+    seconds = patient(seconds)
     end = time.monotonic() + seconds
     while True:
         found, text = condition(), ""

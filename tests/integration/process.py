@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 
-from checks import Failure, wait_until
+from checks import Failure, patient, wait_until
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
@@ -57,6 +57,7 @@ class Process:
 
     def wait(self, seconds):
         """The exit code; fails when the process still runs after so long."""
+        seconds = patient(seconds)
         try:
             return self.popen.wait(seconds)
         except subprocess.TimeoutExpired:

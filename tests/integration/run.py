@@ -32,7 +32,7 @@ sys.dont_write_bytecode = True
 import modes  # noqa: E402
 import scenarios  # noqa: E402,F401  (registers them)
 import wire  # noqa: E402
-from checks import Failure, Stopwatch  # noqa: E402
+from checks import Failure, Stopwatch, set_patience  # noqa: E402
 from leftovers import remove_leftovers  # noqa: E402
 from scenario import SCENARIOS, Run  # noqa: E402
 
@@ -159,8 +159,9 @@ def run_all(options, mode, root, log, results):
     for name in options.names or [name for name, scenario in SCENARIOS.items() if scenario.default]:
         scenario, folder = SCENARIOS[name], os.path.join(root, name)
         missing = next((need for need in scenario.needs if need in mode.lacks), None)
-        if missing:
-            print(f"SKIP {name}: it needs {missing.value}; {mode.lacks[missing]}", flush=True)
+        reason = f"it needs {missing.value}; {mode.lacks[missing]}" if missing else None
+        if reason or (not options.names and (reason := mode.skips(name))):
+            print(f"SKIP {name}: {reason}", flush=True)
             skipped += 1
             continue
         passed = run_one(scenario, folder, options, mode, log, seed)
@@ -186,6 +187,7 @@ def main():
         with tempfile.TemporaryDirectory(prefix="logstream-protos-") as protos:
             wire.compile_protos(PROJECT, protos)
         with contextlib.closing(modes.load(options.mode)(options, root)) as mode:
+            set_patience(mode.patience)
             run_all(options, mode, root, log, results)
     except Failure as failure:
         sys.exit(f"run.py: --mode {options.mode}: {failure}")

@@ -14,7 +14,7 @@ def command(argv, both=False, **options):
     done = subprocess.run([str(word) for word in argv], text=True, errors="replace", stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT if both else subprocess.PIPE, stdin=subprocess.DEVNULL, **options)
     if done.returncode != 0:
-        said = ((done.stderr or "") + done.stdout).strip().splitlines()[-8:]
+        said = (done.stdout + (done.stderr or "")).strip().splitlines()[-8:]
         raise Failure(f"{' '.join(map(str, argv))} ended with {done.returncode}: {' | '.join(said)}")
     return done.stdout
 

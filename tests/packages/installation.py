@@ -16,8 +16,7 @@ def expect(condition, what):
 
 def deb(machine, newer=False):
     """The path inside of the package, or of that which it is upgraded to."""
-    found = sorted(path.name for path in machine.path("/packages").glob("logstream_*.deb"))
-    return f"/packages/{found[1 if newer else 0]}"
+    return f"/packages/{machine.packages[1 if newer else 0].name}"
 
 
 def install_package(machine, path):

@@ -24,6 +24,7 @@ class Machine:
 
     def __init__(self, root, packages):
         self.root = root
+        self.packages = packages
         self.booted, self.why_not_booted = False, "the fresh Debian did not boot"
         self._namespace = f"logstream-packages-{os.getpid()}"
         self._nspawn = None

@@ -3,7 +3,9 @@
 A mode is a module of this package whose class Mode has
 
     lacks                {Need: why}: what no scenario can have there; those that need it are listed as skipped
+    skips(name)          why a scenario, unless it is asked for by its name, is skipped all the same; None: it is not
     Mode(options, folder)  takes what the whole run needs; Failure says what is missing and what to do
+    patience             how many times as long as for this machine's own processes a deadline is
     program(name)        the path of one of the project's programs, as a place of the mode sees it
     network(size)        places for `size` brokers and their clients, for one scenario
     close()              gives everything back
@@ -21,6 +23,7 @@ and, unless the mode lacks Need.HOSTS,
     narrow(host, rate), widen(host), mend_cuts(), heal()   faults of links, as modes/bridged.py describes them
     bytes_sent(host), bytes_received(host)                 what its interface has counted
     broadcast_address
+    repeats                                                the share of datagrams that have to be sent more than once
 
 and, unless it lacks Need.PACKETS, tap(host=None): where packets can be seen.
 
@@ -32,7 +35,7 @@ import enum
 import importlib
 import os
 
-NAMES = ("netns", "loopback", "docker")
+NAMES = ("netns", "loopback", "docker", "vagrant")
 
 
 class Need(enum.Enum):
@@ -54,8 +57,13 @@ class LocalMode:
 
     lacks = {Need.DOCKER: "--mode docker"}
 
+    patience = 1
+
     def __init__(self, options, folder):
         self.project, self._programs = options.project, options.programs
+
+    def skips(self, name):
+        return None
 
     def program(self, name):
         return os.path.join(self._programs, name)

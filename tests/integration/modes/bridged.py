@@ -14,6 +14,7 @@ class BridgedNetwork:
     """
 
     broadcast_port, multicast, broker_flags = 8888, "239.0.0.1:9999", {}
+    repeats = 0  # the share of datagrams that a host has to send more than once
     bridge = ""  # the namespace of the bridge
 
     def __init__(self, name, size, number=0):

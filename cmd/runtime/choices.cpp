@@ -1,0 +1,23 @@
+#include "cmd/runtime/choices.h"
+
+#include <vector>
+
+#include "cmd/runtime/values.h"
+#include "internal/manual/program.h"
+
+namespace logstream::runtime {
+
+CLI::Option* add_acks(CLI::App& app, proto::Acks& target, const std::string& help) {
+    // Kafka's numbers are taken, too, by those who know them.
+    return manual::set_words(add_value(app, "--acks", target, help, one_of(kAcks)), {"none", "owner", "quorum", "all"})
+        ->type_name("WHO");
+}
+
+CLI::Option* add_compression(CLI::App& app, std::string& target) {
+    const std::vector<std::string> codecs{"none", "lz4", "zstd", "snappy", "gzip"};
+    auto* option = app.add_option("--compression", target, "none, lz4, zstd, snappy or gzip")
+                       ->check(CLI::IsMember(codecs).description(""));
+    return manual::set_words(option, codecs)->type_name("CODEC")->capture_default_str();
+}
+
+}  // namespace logstream::runtime
