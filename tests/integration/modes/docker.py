@@ -47,8 +47,8 @@ class Mode(LocalMode):
             self.close()
             raise
         # The tests' own programs are not in the image, nor is what documents the settings.
-        self._folders = [f"--volume={folder}:{folder}"]
-        self._folders += [f"--volume={each}:{each}:ro" for each in {self._programs, os.path.join(self.project, "deploy")}]
+        readable = {self._programs, os.path.join(self.project, "deploy")}
+        self._folders = [f"--volume={folder}:{folder}", *(f"--volume={each}:{each}:ro" for each in readable)]
 
     def program(self, name):
         return os.path.join(PROGRAMS if name in self._in_image else self._programs, name)
@@ -96,8 +96,8 @@ class ContainerNetwork(BridgedNetwork):
                 run(["ip", "netns", "exec", namespace, "ethtool", "-K", interface, *words])
 
     def _start_host(self, host):
-        words = ["docker", "run", "--detach", "--init", "--no-healthcheck", "--name", self.namespace(host), "--hostname", f"n{host}"]
-        words += ["--network", self.name, "--ip", self.ip(host), "--entrypoint", "sleep", *self._folders]
+        words = ["docker", "run", "--detach", "--init", "--no-healthcheck", "--entrypoint", "sleep", *self._folders]
+        words += ["--name", self.namespace(host), "--hostname", f"n{host}", "--network", self.name, "--ip", self.ip(host)]
         return subprocess.Popen(
             [*words, IMAGE, "infinity"], env=self._daemon.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
@@ -146,8 +146,8 @@ class ContainerPlace(Place):
 
     def start_broker(self, argv, name, folder, environment=None):
         container = f"{self.namespace}-{next(_serial)}"
-        words = ["docker", "run", "--rm", "--no-healthcheck", "--name", container, "--network", f"container:{self.namespace}"]
-        words += ["--log-driver", "none", *self.folders]
+        words = ["docker", "run", "--rm", "--no-healthcheck", "--log-driver", "none", *self.folders]
+        words += ["--name", container, "--network", f"container:{self.namespace}"]
         words += [f"--env={key}={value}" for key, value in (environment or {}).items()]
         program = os.path.basename(argv[0])
         if argv[0] == f"{PROGRAMS}/logstream":

@@ -52,8 +52,8 @@ def recover_merge(run):
     topic = cluster.create_topic("history", partitions=2)
     cluster.producer(topic, "--file", run.write("shared.in", shared)).succeed(30)
     lost, left = cluster.brokers[:2], cluster.brokers[2:]
-    for broker in lost:
-        broker.kill()
+    for broker in lost:  # at once: one after the other they would be a view of two, then of one
+        broker.signal_kill()
     cluster.wait_until(lambda: not left[0].status()["quorum"], 20, "the one that is left lacks a quorum")
     cluster.ctl("recover", left[0].address, "--yes")
     cluster.wait_for_view(left)
