@@ -1,5 +1,6 @@
 """A virtual machine that Vagrant started, as a place of scenarios: reached by ssh, over an interface that no fault touches."""
 
+import itertools
 import os
 import select
 import shlex
@@ -13,8 +14,9 @@ from checks import Failure, patient, wait_until
 from place import Place, inside
 from process import Process, die_with_parent
 
+_serial = itertools.count()
 PIDS = "/run/logstream-tests"
-ANSWER_SECONDS = 60
+ANSWER_SECONDS = 600
 MARK = "-- answered"
 
 
@@ -129,14 +131,12 @@ class MachinePlace(Place):
         with inside(self.machine.namespace):
             return socket.create_connection(address, patient(seconds))
 
-    def _bind(self):
+    def datagram_socket(self):
         with inside(self.machine.namespace):
             sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sender.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(self.machine.observer))
         return sender
-
-    datagram_socket = _bind
 
     def listen(self):
         with inside(self.machine.namespace):
@@ -149,12 +149,9 @@ class MachinePlace(Place):
 class MachineProcess(Process):
     """A program in a machine. The ssh that stands for it here ends with it, and has its exit code and what it prints."""
 
-    _serial = 0
-
     def __init__(self, machine, argv, name, folder, stdin, environment):
-        MachineProcess._serial += 1
         self._machine = machine
-        self._pid_file = f"{PIDS}/{os.getpid()}-{MachineProcess._serial}"
+        self._pid_file = f"{PIDS}/{os.getpid()}-{next(_serial)}"
         self._pid = 0
         words = ["env", *(f"{key}={value}" for key, value in environment.items()), *argv]
         command = f"mkdir -p {shlex.quote(folder)}; echo $$ >{self._pid_file}; exec {shlex.join(words)}"
