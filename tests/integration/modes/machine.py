@@ -33,7 +33,11 @@ class Machine:
         self._shell = None
 
     def open(self):
-        """Starts its shell, through which everything short is done: a new session takes an emulated machine long."""
+        """Starts its shell, through which everything short is done: a new session takes an emulated machine long. An sshd
+        that has just been given other settings may refuse the first attempts."""
+        wait_until(self._try_to_open, ANSWER_SECONDS, f"the machine {self.name} takes a session")
+
+    def _try_to_open(self):
         self.close()
         self._shell = subprocess.Popen(
             [*self.ssh, "sudo sh"],
@@ -43,6 +47,11 @@ class Machine:
             start_new_session=True,
             preexec_fn=die_with_parent,
         )
+        try:
+            self.do("true")
+        except Failure as failure:
+            return None, str(failure)
+        return True
 
     def close(self):
         if self._shell:
@@ -54,8 +63,11 @@ class Machine:
     def do(self, command):
         """Runs a command of the shell, as root; what it prints."""
         with self._lock:
-            self._shell.stdin.write(f"({command}\n) </dev/null 2>&1; echo; echo '{MARK}' $?\n".encode())
-            self._shell.stdin.flush()
+            try:
+                self._shell.stdin.write(f"({command}\n) </dev/null 2>&1; echo; echo '{MARK}' $?\n".encode())
+                self._shell.stdin.flush()
+            except BrokenPipeError:
+                raise Failure(f"the connection to the machine {self.name} is closed") from None
             text = self._read_answer(command)
         said, _, code = text.rpartition(MARK)
         if int(code) != 0:
