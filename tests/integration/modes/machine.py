@@ -1,5 +1,6 @@
 """A virtual machine that Vagrant started, as a place of scenarios: reached by ssh, over an interface that no fault touches."""
 
+import itertools
 import os
 import select
 import shlex
@@ -13,8 +14,9 @@ from checks import Failure, patient, wait_until
 from place import Place, inside
 from process import Process, die_with_parent
 
+_serial = itertools.count()
 PIDS = "/run/logstream-tests"
-ANSWER_SECONDS = 60
+ANSWER_SECONDS = 600
 MARK = "-- answered"
 
 
@@ -31,7 +33,11 @@ class Machine:
         self._shell = None
 
     def open(self):
-        """Starts its shell, through which everything short is done: a new session takes an emulated machine long."""
+        """Starts its shell, through which everything short is done: a new session takes an emulated machine long. An sshd
+        that has just been given other settings may refuse the first attempts."""
+        wait_until(self._try_to_open, ANSWER_SECONDS, f"the machine {self.name} takes a session")
+
+    def _try_to_open(self):
         self.close()
         self._shell = subprocess.Popen(
             [*self.ssh, "sudo sh"],
@@ -41,6 +47,11 @@ class Machine:
             start_new_session=True,
             preexec_fn=die_with_parent,
         )
+        try:
+            self.do("true")
+        except Failure as failure:
+            return None, str(failure)
+        return True
 
     def close(self):
         if self._shell:
@@ -52,8 +63,11 @@ class Machine:
     def do(self, command):
         """Runs a command of the shell, as root; what it prints."""
         with self._lock:
-            self._shell.stdin.write(f"({command}\n) </dev/null 2>&1; echo; echo '{MARK}' $?\n".encode())
-            self._shell.stdin.flush()
+            try:
+                self._shell.stdin.write(f"({command}\n) </dev/null 2>&1; echo; echo '{MARK}' $?\n".encode())
+                self._shell.stdin.flush()
+            except BrokenPipeError:
+                raise Failure(f"the connection to the machine {self.name} is closed") from None
             text = self._read_answer(command)
         said, _, code = text.rpartition(MARK)
         if int(code) != 0:
@@ -129,14 +143,12 @@ class MachinePlace(Place):
         with inside(self.machine.namespace):
             return socket.create_connection(address, patient(seconds))
 
-    def _bind(self):
+    def datagram_socket(self):
         with inside(self.machine.namespace):
             sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sender.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(self.machine.observer))
         return sender
-
-    datagram_socket = _bind
 
     def listen(self):
         with inside(self.machine.namespace):
@@ -149,12 +161,9 @@ class MachinePlace(Place):
 class MachineProcess(Process):
     """A program in a machine. The ssh that stands for it here ends with it, and has its exit code and what it prints."""
 
-    _serial = 0
-
     def __init__(self, machine, argv, name, folder, stdin, environment):
-        MachineProcess._serial += 1
         self._machine = machine
-        self._pid_file = f"{PIDS}/{os.getpid()}-{MachineProcess._serial}"
+        self._pid_file = f"{PIDS}/{os.getpid()}-{next(_serial)}"
         self._pid = 0
         words = ["env", *(f"{key}={value}" for key, value in environment.items()), *argv]
         command = f"mkdir -p {shlex.quote(folder)}; echo $$ >{self._pid_file}; exec {shlex.join(words)}"

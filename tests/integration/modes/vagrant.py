@@ -24,6 +24,7 @@ BROKERS_SECONDS = 600
 # How many times as long as elsewhere things may take: lost packets are sent again, and an emulated processor is slow.
 UNDER_NETEM, EMULATED = 2, 10
 INSTALLED = {"producer": "logstream-producer", "consumer": "logstream-consumer"}
+# Scenarios whose loads and figures are meant for such machines, too.
 HELD = (
     "single", "trio", "sequence", "producer-consumer", "election-automatic", "stream-failover", "view-sync",
     "state-exchange", "client-cleanup",
@@ -61,7 +62,7 @@ class Mode(LocalMode):
             raise
 
     def skips(self, name):
-        return None if name in HELD else "its deadlines and loads are for hosts without loss and delay: --mode netns"
+        return None if name in HELD else "its loads and figures are for hosts without loss and delay: --mode netns"
 
     def _script(self, name, *words):
         command = [os.path.join(self._scripts, name), "--name", NAME, *map(str, words)]
