@@ -56,6 +56,20 @@ def check_unit(packages, folder):
     return judged.strip().splitlines()[-1].removeprefix("→ ")
 
 
+def check_shells(folder):
+    """The completions of zsh are read, those of fish complete; bash's are tried by tests/unit/install_test.py."""
+    share = folder / "usr/share"
+    for path in sorted((share / "zsh/vendor-completions").iterdir()):
+        command(["zsh", "-n", path])
+    for path in sorted((share / "fish/vendor_completions.d").iterdir()):
+        command(["fish", "--no-execute", path])
+    script = f"source {share}/fish/vendor_completions.d/logstreamctl.fish; complete -C 'logstreamctl topics cr'"
+    offered = command(["fish", "--no-config", "-c", script], env=os.environ | {"PATH": f"{folder}/usr/bin:{os.environ['PATH']}"})
+    if offered.split("\t")[0] != "create":
+        raise Failure(f"fish offers '{offered}' for 'logstreamctl topics cr'")
+    return "fish and zsh"
+
+
 def try_on_a_fresh_debian(report, packages, newer, folder):
     try:
         machine = Machine(folder / "root", [packages["logstream"], newer["logstream"]])
@@ -87,6 +101,7 @@ def main():
             newer = build(folder / "newer", "--version", NEWER)
             report.run("lintian", check_lintian, packages)
             report.run("unit", check_unit, packages, folder / "unpacked")
+            report.run("shells", check_shells, folder / "unpacked")
             report.run("library", check_library, packages, folder / "library", PROJECT)
             try_on_a_fresh_debian(report, packages, newer, folder)
     report.finish()
