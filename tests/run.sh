@@ -9,7 +9,7 @@ usage() {
     cat <<'TEXT'
 Usage: tests/run.sh [KIND [ARGUMENTS]]
 
-  (no kind)                                    unit, sim, fuzz, kubernetes and integration
+  (no kind)                                    unit, sim, fuzz and integration
   unit [NAME…]                                 unit tests; NAME is part of a test's name
   sim [ARGUMENTS of logstream-sim]             the cluster in a simulated world, one seed a run
   soak [--minutes N] [--from SEED]             the same with new seeds until the time is over (10 minutes)
@@ -171,10 +171,6 @@ sanitizers() {
 }
 
 # Builds the earlier release once; its programs stay in build/releases.
-kubernetes() {
-    heading kubernetes
-    run_logged build/kubernetes-tests.log tests/kubernetes/run.sh
-}
 
 upgrade() {
     local release=${1:-$(git describe --tags --abbrev=0 --match 'v*' 2>/dev/null || true)}
@@ -262,7 +258,6 @@ case $kind in
         unit
         sim
         fuzz
-        kubernetes
         integration
         ;;
     unit) unit "$@" ;;

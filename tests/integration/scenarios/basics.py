@@ -50,11 +50,11 @@ def trio(run):
     framed, resent = (after[key] - counters[key] for key in ("payload_bytes", "frames_resent"))
     check(sent >= payload, f"the owner's interface sent {sent} bytes for {payload} of payload: what did replicate?")
     check(
-        sent <= (1.2 + cluster.network.repeats) * payload,
+        sent <= (1.3 + cluster.network.repeats) * payload,  # short lines have as much to them as long ones
         f"the owner's interface sent {sent} bytes for {payload} of payload: more than each once; "
         f"{resent} frames were sent again",
     )
-    check(payload <= framed <= 1.2 * payload, f"the owner counts {framed} payload bytes sent for {payload}")
+    check(payload <= framed <= 1.3 * payload, f"the owner counts {framed} payload bytes sent for {payload}")
     compare_lines(cluster.read(topic), lines, "read back")
     cluster.verify()
     return (
