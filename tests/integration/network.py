@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import shutil
 import socket
 import subprocess
 from dataclasses import dataclass
@@ -29,6 +30,10 @@ class Place:
     port: int
     prefix: list  # of a command line, so that it runs here
     namespace: str = ""
+
+    @property
+    def address(self):
+        return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
 
 
 @contextlib.contextmanager
@@ -50,7 +55,9 @@ def _inside(namespace):
 def connect(place, address, seconds):
     """A TCP connection from `place`."""
     with _inside(place.namespace):
-        connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # A link-local address names an interface, which only those within know.
+        family, _, _, _, address = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0]
+        connection = socket.socket(family, socket.SOCK_STREAM)
     try:
         connection.settimeout(seconds)
         connection.connect(address)
@@ -83,6 +90,7 @@ def remove_leftovers():
     for line in run(["ip", "netns", "list"]).splitlines():
         found = re.match(r"ls(\d+)x\d+-", line)
         if found and not os.path.exists(f"/proc/{found[1]}"):
+            shutil.rmtree(f"/etc/netns/{line.split()[0]}", ignore_errors=True)
             subprocess.run(["ip", "netns", "delete", line.split()[0]], capture_output=True, check=False)
 
 
@@ -103,6 +111,7 @@ class NamespaceNetwork:
         self._scripts = scripts
         self._cuts = set()
         self._duplicating = set()  # hosts whose packets are doubled
+        self._with_names = set()  # hosts that have names of their own
         self._losses = {}  # host -> nft expression of what is dropped on the way to it
         try:
             run([os.path.join(scripts, "setup-netns.sh"), "--name", self.name, "-n", size + 1, "--no-offload"])
@@ -121,7 +130,28 @@ class NamespaceNetwork:
         return Place(f"n{host}", self.ip(host), 8001, ["ip", "netns", "exec", namespace], namespace)
 
     def remove(self):
+        for host in self._with_names:
+            shutil.rmtree(f"/etc/netns/{self.namespace(host)}", ignore_errors=True)
         run([os.path.join(self._scripts, "cleanup.sh"), "--name", self.name])
+
+    def inside(self, host, *words):
+        """Runs a short command on a host; its stdout."""
+        return run(["ip", "netns", "exec", self.namespace(host), *words])
+
+    def set_names(self, host, names):
+        """What names stand for on a host, for processes that run and those to come: {name: [address, …]}. Before the
+        first process there that is to know of a change: it is the host's /etc/hosts."""
+        self._with_names.add(host)
+        folder = f"/etc/netns/{self.namespace(host)}"
+        os.makedirs(folder, exist_ok=True)
+        for file, text in (
+            ("nsswitch.conf", "hosts: files\n"),
+            ("host.conf", "multi on\n"),
+            ("hosts", "".join(f"{ip} {name}\n" for name, ips in names.items() for ip in ips)),
+        ):
+            # In place: it is mounted over the system's where processes run already.
+            with open(os.path.join(folder, file), "w", encoding="ascii") as out:
+                out.write(text)
 
     def cut(self, host, others=None):
         """No packet passes between `host` and `others` (None: all), clients included."""
@@ -191,6 +221,35 @@ class NamespaceNetwork:
         return json.loads(run(["ip", "-n", self.namespace(host), "-j", "-s", "link", "show", "dev", "eth0"]))[0][
             "stats64"
         ]
+
+
+class Ipv6Network(NamespaceNetwork):
+    """The same hosts with IPv6 addresses in place of IPv4 ones; those in `both` keep theirs, too."""
+
+    def __init__(self, size, scripts, both=()):
+        super().__init__(size, scripts)
+        self.multicast = None  # the broker's own choice
+        try:
+            for host in range(1, size + 2):
+                self._turn(host, keep_v4=host in both)
+        except BaseException:
+            self.remove()
+            raise
+
+    def _turn(self, host, keep_v4):
+        for interface in ("all", "default", "lo", "eth0"):
+            self.inside(host, "sh", "-c", f"echo 0 >/proc/sys/net/ipv6/conf/{interface}/disable_ipv6")
+        if not keep_v4:
+            self.inside(host, "ip", "-4", "address", "flush", "dev", "eth0")
+        # The namespace is ours alone: nobody else can have the address.
+        self.inside(host, "ip", "address", "add", f"{self.ip(host)}/64", "dev", "eth0", "nodad")
+
+    def ip(self, host):
+        return f"fd77::{host}"
+
+    def v4_place(self, host):
+        namespace = self.namespace(host)
+        return Place(f"n{host}", super().ip(host), 8001, ["ip", "netns", "exec", namespace], namespace)
 
 
 class LoopbackNetwork:

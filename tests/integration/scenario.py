@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from checks import Failure
 from cluster import Cluster
-from network import LoopbackNetwork, NamespaceNetwork
+from network import Ipv6Network, LoopbackNetwork, NamespaceNetwork
 from process import Process
 from process import run as command
 
@@ -67,6 +67,12 @@ class Run:
             network = NamespaceNetwork(size, os.path.join(self.project, "deploy", "netns"))
         else:
             network = LoopbackNetwork(size)
+        self._stack.callback(network.remove)
+        return network
+
+    def ipv6_network(self, size, both=()):
+        """Places with IPv6 addresses; the hosts in `both` have IPv4 ones, too."""
+        network = Ipv6Network(size, os.path.join(self.project, "deploy", "netns"), both)
         self._stack.callback(network.remove)
         return network
 
