@@ -171,7 +171,6 @@ sanitizers() {
 }
 
 # Builds the earlier release once; its programs stay in build/releases.
-
 upgrade() {
     local release=${1:-$(git describe --tags --abbrev=0 --match 'v*' 2>/dev/null || true)}
     [[ -n $release ]] || wrong_usage "there is no release yet (no tag v*): name a commit, tests/run.sh upgrade COMMIT"
