@@ -321,6 +321,12 @@ private:
                          "logstreamctl: %s/%u: %lld records that an earlier run appended were lost, and the other "
                          "cluster has them no more (retention)\n",
                          topic.name.c_str(), partition, static_cast<long long>(gone));
+        // The rest of its cluster may have been retired by an earlier run, which had copied all of it.
+        if (!*finished && finished->error().code == ErrorCode::kNoQuorum) {
+            std::fprintf(stderr, "logstreamctl: %s: what is known there is copied, and nothing else\n",
+                         finished->error().message.c_str());
+            return {};
+        }
         return *finished;
     }
 
