@@ -31,6 +31,7 @@ def append_and_read(example, programs, inside, folder):
 
 def check_library(packages, folder, project):
     installed, build = folder / "root", folder / "build"
+    installed.mkdir(parents=True)
     command(["dpkg-deb", "-x", packages["liblogstream-dev"], installed])
     example = pathlib.Path(__file__).parent / "example"
     command(["cmake", "-S", example, "-B", build, f"-DCMAKE_PREFIX_PATH={installed}/usr"])
