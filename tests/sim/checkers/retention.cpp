@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <utility>
 
 #include "internal/node/clocks.h"
 
@@ -48,12 +49,14 @@ void RetentionChecker::on_tick() {
 // What was removed since the last look, as far as any machine has removed it.
 void RetentionChecker::look(const Machine& machine, const LogKey& log, const storage::StreamLog& stream, Blame blame) {
     Offset& start = starts_.try_emplace({machine.index(), log}, stream.log_start()).first->second;
-    if (stream.log_start() <= start) {
-        start = stream.log_start();
-        return;
-    }
-    removed_ += static_cast<std::uint64_t>(stream.log_start() - start);
-    start = stream.log_start();
+    const Offset before = std::exchange(start, stream.log_start());
+    // Who is fed the log of another one begins where that does, and has removed nothing by itself.
+    Offset& farthest = farthest_.try_emplace(log, before).first->second;
+    const bool others_had = start <= farthest;
+    farthest = std::max(farthest, start);
+    if (start <= before) return;
+    removed_ += static_cast<std::uint64_t>(start - before);
+    if (others_had) return;
     const std::vector<Reached>& reached = reached_[log];
     const auto at = std::ranges::lower_bound(reached, start, {}, &Reached::end);
     if (at == reached.end()) return;

@@ -39,6 +39,7 @@ private:
     Duration keep_{};
     std::map<LogKey, std::vector<Reached>> reached_;
     std::map<std::pair<std::size_t, LogKey>, Offset> starts_;
+    std::map<LogKey, Offset> farthest_;  // of the starts of all
     std::uint64_t removed_{};
 };
 
