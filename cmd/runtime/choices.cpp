@@ -1,5 +1,6 @@
 #include "cmd/runtime/choices.h"
 
+#include <string>
 #include <vector>
 
 #include "cmd/runtime/values.h"
@@ -8,9 +9,11 @@
 namespace logstream::runtime {
 
 CLI::Option* add_acks(CLI::App& app, proto::Acks& target, const std::string& help) {
-    // Kafka's numbers are taken, too, by those who know them.
-    return manual::set_words(add_value(app, "--acks", target, help, one_of(kAcks)), {"none", "owner", "quorum", "all"})
-        ->type_name("WHO");
+    // Kafka's numbers are taken, too, by those who know them, and not offered.
+    std::vector<std::string> words;
+    for (const auto& word : kAcks)
+        if (to_string(word.value) == word.text) words.emplace_back(word.text);
+    return manual::set_words(add_value(app, "--acks", target, help, one_of(kAcks)), words)->type_name("WHO");
 }
 
 CLI::Option* add_compression(CLI::App& app, std::string& target) {

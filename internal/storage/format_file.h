@@ -1,7 +1,6 @@
 // Which version of this program a data folder needs at least.
 #pragma once
 
-#include <memory>
 #include <string>
 
 #include "internal/storage/group_commit.h"
@@ -18,7 +17,6 @@ public:
     Result<void> load(std::uint32_t known);
     // From now on the folder needs this version. Goes to the disk before whatever is written after it.
     void raise(std::uint32_t version);
-    std::uint32_t version() const { return version_; }
 
 private:
     Disk& disk_;

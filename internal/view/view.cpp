@@ -27,6 +27,10 @@ template <class Proto>
 void put_version(std::uint32_t version, Proto& out) {
     if (version > 1) out.set_version(version);
 }
+template <class Proto>
+std::uint32_t take_version(const Proto& in) {
+    return std::max(1u, in.version());
+}
 }  // namespace
 
 proto::Member to_proto(const Member& member) {
@@ -52,7 +56,7 @@ Member from_proto(const proto::Member& in) {
                   static_cast<std::uint16_t>(in.http_port()),
                   in.window_bytes(),
                   in.frame_bytes(),
-                  std::max(1u, in.version())};
+                  take_version(in)};
 }
 
 proto::View to_proto(const View& view) {
@@ -116,7 +120,7 @@ protocol::Result<View> from_proto(const proto::View& in) {
     out.window_bytes = in.window_bytes();
     out.frame_bytes = in.frame_bytes();
     out.id = ViewId{in.id()};
-    out.version = std::max(1u, in.version());
+    out.version = take_version(in);
     if (auto ok = check(out.base()); !ok) return std::unexpected(ok.error());
     return out;
 }

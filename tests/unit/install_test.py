@@ -27,6 +27,14 @@ OF_PROGRAMS = {path.format(name) for name in TARGETS for path in (
     "usr/share/zsh/vendor-completions/_{}", "usr/share/fish/vendor_completions.d/{}.fish")}
 
 
+INSTALLED = pathlib.Path(tempfile.mkdtemp(prefix="logstream-install-"))  # the programs; tests only read it
+
+
+def setUpModule():
+    unittest.addModuleCleanup(shutil.rmtree, INSTALLED)
+    install("broker", INSTALLED)
+
+
 def install(component, destination, prefix="/usr"):
     subprocess.run(["cmake", "--install", BUILD, "--component", component, "--prefix", prefix], check=True,
                    env=os.environ | {"DESTDIR": str(destination)}, stdout=subprocess.DEVNULL)
@@ -42,22 +50,16 @@ def helped_flags(program, *command):
 
 
 class Installed(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="logstream-install-"))
-        cls.addClassCleanup(shutil.rmtree, cls.folder)
-        install("broker", cls.folder)
-
     def read(self, path):
-        return (self.folder / path).read_text()
+        return (INSTALLED / path).read_text()
 
     def test_every_file_is_in_its_place(self):
-        self.assertEqual(files_below(self.folder), OF_PROGRAMS | SERVICE)
+        self.assertEqual(files_below(INSTALLED), OF_PROGRAMS | SERVICE)
 
     def test_the_short_names_lead_to_the_programs(self):
         for name in ("producer", "consumer"):
-            link = self.folder / "usr/lib/logstream/bin" / name
-            self.assertEqual(link.resolve(), (self.folder / "usr/bin" / f"logstream-{name}").resolve())
+            link = INSTALLED / "usr/lib/logstream/bin" / name
+            self.assertEqual(link.resolve(), (INSTALLED / "usr/bin" / f"logstream-{name}").resolve())
 
     def test_the_service_names_what_is_installed(self):
         self.assertIn("\nExecStart=/usr/bin/logstream --config /etc/logstream/logstream.yaml\n",
@@ -71,14 +73,14 @@ class Installed(unittest.TestCase):
     def test_man_pages_render_without_a_warning(self):
         for page in [*PAGES, "usr/share/man/man5/logstream.yaml.5.gz"]:
             with self.subTest(page):
-                shown = subprocess.run(["man", "--warnings", "-l", self.folder / page], capture_output=True, text=True,
+                shown = subprocess.run(["man", "--warnings", "-l", INSTALLED / page], capture_output=True, text=True,
                                        env=os.environ | {"LC_ALL": "C.UTF-8", "MANWIDTH": "80"}, check=True)
                 self.assertEqual(shown.stderr, "")
                 self.assertIn("SEE ALSO", shown.stdout)
 
     def test_man_pages_have_every_flag(self):
         for name, target in TARGETS.items():
-            shown = subprocess.run(["man", "-l", self.folder / f"usr/share/man/man1/{name}.1.gz"], check=True, text=True,
+            shown = subprocess.run(["man", "-l", INSTALLED / f"usr/share/man/man1/{name}.1.gz"], check=True, text=True,
                                    capture_output=True, env=os.environ | {"LC_ALL": "C.UTF-8", "MANWIDTH": "500"}).stdout
             for flag in helped_flags(target):
                 self.assertRegex(shown, rf"(?m)^ +(?:-\w, )?{flag}\b", name)
@@ -113,19 +115,13 @@ class AnotherPlace(unittest.TestCase):
 
 
 class Completion(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="logstream-install-"))
-        cls.addClassCleanup(shutil.rmtree, cls.folder)
-        install("broker", cls.folder)
-
     def offered(self, *words):
         """What bash offers for the last of the words."""
         script = ('source "$1"; shift; compopt() { :; }; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); '
                   'read -r _ _ function _ < <(complete -p "$1"); "$function"; printf "%s\\n" "${COMPREPLY[@]}"')
-        path = self.folder / "usr/share/bash-completion/completions" / words[0]
+        path = INSTALLED / "usr/share/bash-completion/completions" / words[0]
         done = subprocess.run(["bash", "--norc", "-c", script, "bash", path, *words], capture_output=True, text=True,
-                              check=True, cwd=self.folder)
+                              check=True, cwd=INSTALLED)
         self.assertEqual(done.stderr, "")
         return set(done.stdout.split())
 
@@ -135,7 +131,7 @@ class Completion(unittest.TestCase):
 
     def test_the_short_names_too(self):
         done = subprocess.run(["bash", "-c", "source usr/share/bash-completion/completions/logstream-consumer; "
-                               "complete -p consumer"], cwd=self.folder, capture_output=True, text=True)
+                               "complete -p consumer"], cwd=INSTALLED, capture_output=True, text=True)
         self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_subcommands_and_their_flags(self):

@@ -46,24 +46,32 @@ def _restart_as(cluster, broker, program):
     broker.start()
 
 
-@scenario("upgrade")
-def upgrade(run):
-    """Brokers of this version and of the next one are one cluster; each can go back until all have been upgraded."""
-    cluster = run.cluster(3).start()
+def _upgrade_under_load(run, cluster, program, version):
+    """Every broker becomes `program`, one after the other, the first one there and back, while records come and go. Until
+    the last one has, the view uses version 1 of the protocol, then `version`. The longest wait, in ms."""
     load = Load(cluster, cluster.create_topic("upgraded"), seconds=max(10, run.load_seconds()))
     load.reach(0.1)
     first, *others = cluster.brokers
     check_equal(_protocols(cluster), {1}, "version of the protocol at the start")
-    for broker, program in ((first, "logstream-next"), (first, "logstream"), (first, "logstream-next")):
-        _restart_as(cluster, broker, program)
-        check_equal(_protocols(cluster), {1}, f"version with {broker} as {program}")
+    for each in (program, first.program, program):
+        _restart_as(cluster, first, each)
+        check_equal(_protocols(cluster), {1}, f"version with {first} as {each}")
     for broker in others:
         check_equal(_protocols(cluster), {1}, f"version before {broker} is upgraded")
-        _restart_as(cluster, broker, "logstream-next")
-    check_equal(_protocols(cluster), {2}, "version when all are upgraded")
+        _restart_as(cluster, broker, program)
+    check_equal(_protocols(cluster), {version}, "version when all are upgraded")
     gap = load.finish()
     check(gap < LONGEST_GAP_MS, f"a record waited {gap:.0f} ms for its acknowledgement")
     check_equal(load.consumer.errors(), "", "what the consumer says on stderr")
+    return gap
+
+
+@scenario("upgrade")
+def upgrade(run):
+    """Brokers of this version and of the next one are one cluster; each can go back until all have been upgraded."""
+    cluster = run.cluster(3).start()
+    gap = _upgrade_under_load(run, cluster, "logstream-next", 2)
+    first = cluster.brokers[0]
     first.stop()
     first.program = "logstream"
     first.start()
@@ -83,17 +91,6 @@ def upgrade_from(run):
     cluster = run.cluster(3)
     for broker in cluster.brokers:
         broker.program = os.path.join(run.release, "logstream")
-    cluster.start()
-    load = Load(cluster, cluster.create_topic("upgraded"), seconds=max(10, run.load_seconds()))
-    load.reach(0.1)
-    first, *others = cluster.brokers
-    for broker, program in ((first, "logstream"), (first, first.program), (first, "logstream")):
-        _restart_as(cluster, broker, program)
-        cluster.wait_for_view(cluster.brokers)
-    for broker in others:
-        _restart_as(cluster, broker, "logstream")
-        cluster.wait_for_view(cluster.brokers)
-    gap = load.finish()
-    check(gap < LONGEST_GAP_MS, f"a record waited {gap:.0f} ms for its acknowledgement")
+    gap = _upgrade_under_load(run, cluster.start(), "logstream", 1)
     cluster.verify()
     return f"write gap {gap:.0f} ms over five restarts, one of them back to the release"
