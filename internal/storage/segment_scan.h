@@ -41,6 +41,7 @@ struct SegmentScan {
 
     // What follows the last valid entry is neither room nor the end of the bytes.
     bool ends_in_gap() const { return !gaps.empty() && !gaps.back().to; }
+    bool whole_until(Offset limit) const { return gaps.empty() && end == limit; }
 };
 
 // `data` holds the segment's bytes from `position` on, where the entry with base offset `expected` begins.

@@ -226,8 +226,9 @@ private:
     using IndexUse = std::move_only_function<void(std::shared_ptr<const SparseIndex>)>;
     void with_index(Offset segment_base, IndexUse use);
     void rebuild_index(const Segment& segment, IndexUse use);
-    // Walks a whole segment for damage; `done` says whether more is known than before.
-    void inspect(Offset segment_base, std::move_only_function<void(bool)> done);
+    // Walks a whole segment for damage; `done` says whether more is known than before. An entry of a view below
+    // `least_view` is damage, too.
+    void inspect(Offset segment_base, ViewNumber least_view, std::move_only_function<void(bool)> done);
 
     StoreContext& context_;
     StreamId id_;

@@ -123,7 +123,7 @@ private:
 
     // Something is damaged before or at `from_`: learn what, and try again around it.
     void look_closer(StreamLog& log) {
-        log.inspect(segment_base_, [self = shared_from_this()](bool news) {
+        log.inspect(segment_base_, ViewNumber(), [self = shared_from_this()](bool news) {
             const auto l = self->log_.lock();
             if (!l) return;
             if (news || l->layout_ != self->layout_) return self->start();
@@ -227,14 +227,14 @@ void StreamLog::rebuild_index(const Segment& segment, IndexUse use) {
                        });
 }
 
-void StreamLog::inspect(Offset segment_base, std::move_only_function<void(bool)> done) {
+void StreamLog::inspect(Offset segment_base, ViewNumber least_view, std::move_only_function<void(bool)> done) {
     const std::size_t at = segment_index(segment_base);
     const Segment& segment = segments_[at];
     const Offset end = std::min(end_of(at), written_end_);
     context_.disk.read(
         segment.log_path(), 0, segment.written,
         [self = weak_from_this(), base = segment.base, end, layout = layout_, written = segment.written,
-         done = std::move(done)](Result<Bytes> data) mutable {
+         least_view, done = std::move(done)](Result<Bytes> data) mutable {
             const auto log = self.lock();
             if (!log) return;
             if (log->layout_ != layout) return done(true);
@@ -242,7 +242,7 @@ void StreamLog::inspect(Offset segment_base, std::move_only_function<void(bool)>
             if (!data && !is_missing(data.error())) return done(false);
             Segment& s = log->segments_[log->segment_index(base)];
             const Bytes bytes = data ? *data : Bytes();
-            const SegmentScan scan = scan_segment(bytes, 0, base, log->seed_, {.limit = end});
+            const SegmentScan scan = scan_segment(bytes, 0, base, log->seed_, {least_view, end});
             std::vector<SegmentDamage> found;
             for (const ScanGap& gap : scan.gaps) {
                 found.push_back({gap.from, gap.to.value_or(end), gap.position, gap.to ? gap.to_position : written});

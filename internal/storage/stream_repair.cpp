@@ -177,7 +177,7 @@ void StreamLog::rebuild_tables(FlushCallback callback) {
 
         // Nobody had read it before. Tables without what stands there would lie: those that lack something stay.
         void met_damage(StreamLog& log, Offset base) {
-            log.inspect(base, [me = shared_from_this()](bool) {
+            log.inspect(base, tables.epochs.last_view(), [me = shared_from_this()](bool) {
                 const auto l = me->self.lock();
                 if (!l) return;
                 l->end_change(std::move(me->callback),
@@ -185,6 +185,21 @@ void StreamLog::rebuild_tables(FlushCallback callback) {
                                           : protocol::fail(ErrorCode::kDisk, "stream {} cannot be read as a whole",
                                                            to_string(l->id_)));
             });
+        }
+
+        // Tables of a view that is greater than the log's first one speak of another log: the log is what counts.
+        SegmentScan scan(const StreamLog& log, const Bytes& data) {
+            EntryBounds bounds{.least_view = tables.epochs.last_view(), .limit = log.end_of(at)};
+            const Offset base = log.segments_[at].base;
+            SegmentScan found = scan_segment(data, 0, base, log.seed_, bounds);
+            if (at > 0 || found.whole_until(bounds.limit) || bounds.least_view == ViewNumber()) return found;
+            bounds.least_view = {};
+            SegmentScan alone = scan_segment(data, 0, base, log.seed_, bounds);
+            if (!alone.whole_until(bounds.limit)) return found;
+            log.context_.log.warn("STORAGE stream={} tables before offset {} contradict the log and are dropped",
+                                  to_string(log.id_), base);
+            tables = LogTables(log.context_.table_limits());
+            return alone;
         }
 
         void next() {
@@ -210,10 +225,9 @@ void StreamLog::rebuild_tables(FlushCallback callback) {
                     me->ops.emplace_back(CreateOp{path});
                     me->ops.emplace_back(WriteOp{path, 0, {encode_snapshot(snapshot)}});
                 }
-                const EntryBounds bounds{.least_view = me->tables.epochs.last_view(), .limit = l->end_of(me->at)};
-                const SegmentScan scan = scan_segment(*data, 0, s.base, l->seed_, bounds);
-                if (!scan.gaps.empty() || scan.end != l->end_of(me->at)) return me->met_damage(*l, s.base);
-                for (const ScannedEntry& entry : scan.entries) me->tables.apply(entry.info);
+                const SegmentScan found = me->scan(*l, *data);
+                if (!found.whole_until(l->end_of(me->at))) return me->met_damage(*l, s.base);
+                for (const ScannedEntry& entry : found.entries) me->tables.apply(entry.info);
                 ++me->at;
                 me->next();
             });

@@ -124,9 +124,9 @@ void StreamLog::find_on_disk(Offset to, FlushCallback callback) {
                 const auto log = self.lock();
                 if (!log) return;
                 if (!data) return log->end_change(std::move(callback), std::unexpected(data.error()));
+                const ViewNumber least_view = point.tables->epochs.last_view();
                 SegmentScan scan =
-                    scan_segment(*data, 0, base, log->seed_,
-                                 {.least_view = point.tables->epochs.last_view(), .limit = log->end_of(point.segment)});
+                    scan_segment(*data, 0, base, log->seed_, {least_view, log->end_of(point.segment)});
                 const auto end =
                     std::ranges::find_if(scan.entries, [to](const ScannedEntry& e) { return e.info.base >= to; });
                 const bool boundary =
@@ -135,7 +135,7 @@ void StreamLog::find_on_disk(Offset to, FlushCallback callback) {
                         : scan.end == to;
                 const bool in_gap = std::ranges::any_of(scan.gaps, [to](const ScanGap& gap) { return gap.from < to; });
                 if (in_gap)  // damage that nobody had read before: from now on it is known
-                    return log->inspect(base, [self, to, callback = std::move(callback)](bool) mutable {
+                    return log->inspect(base, least_view, [self, to, callback = std::move(callback)](bool) mutable {
                         if (const auto again = self.lock())
                             again->end_change(
                                 std::move(callback),

@@ -1,0 +1,94 @@
+// Files that are sound one by one and contradict each other: what does not fit is damage that is told, or is dropped; no
+// log refuses records for ever without a word.
+#include <gtest/gtest.h>
+
+#include "internal/storage/entry.h"
+#include "internal/storage/snapshot.h"
+#include "tests/unit/storage_testing.h"
+
+namespace logstream::storage {
+namespace {
+
+const std::string kDir = "/data/streams/0000000000001234-0";
+
+class StorageContradictionTest : public StoreFixture {
+protected:
+    // Ten records of view 3 in several segments; the store is closed.
+    void ten_records() {
+        options_.segment_bytes = 600;
+        open();
+        append(log(), 10, ViewNumber(3));
+        ASSERT_TRUE(flush());
+        originals_ = *read_all(log());
+        close();
+    }
+    static TableLimits limits() { return {}; }
+    // The newest tables say that something is missing in them, as when a process stopped before they were made again.
+    void forget_a_part_of_the_tables() {
+        for (unsigned slot = 0; slot < 2; ++slot) {
+            const std::string path = snapshot_slot_path(kDir, slot);
+            auto snapshot = decode_snapshot(disk_.content(path), kStream, limits());
+            if (!snapshot) continue;
+            snapshot->tables_incomplete = true;
+            const Bytes bytes = encode_snapshot(*snapshot);
+            disk_.put(path, {bytes.span().begin(), bytes.span().end()});
+        }
+    }
+    Batches originals_;
+};
+
+TEST_F(StorageContradictionTest, TablesOfALaterViewThanTheLogAreDropped) {
+    ten_records();
+    Snapshot lie{.stream = kStream};
+    lie.tables = LogTables(limits());
+    lie.tables.epochs.append(ViewNumber(9), Offset(0));
+    lie.index = SparseIndex(Offset(0), options_.index_interval_bytes);
+    const Bytes bytes = encode_snapshot(lie);
+    disk_.put(segment_tables_path(kDir, Offset(0)), {bytes.span().begin(), bytes.span().end()});
+    forget_a_part_of_the_tables();
+    open();
+    disk_.run();
+    EXPECT_FALSE(log().damage());
+    EXPECT_TRUE(log().tables_are_whole());
+    EXPECT_EQ(log().epochs().last_view(), ViewNumber(3));
+    append(log(), 1, ViewNumber(4));
+    EXPECT_EQ(log().log_end(), Offset(11));
+}
+
+TEST_F(StorageContradictionTest, ASegmentOfAnEarlierViewThanTheOneBeforeIsDamage) {
+    ten_records();
+    // The second segment, with entries of view 2 that are sound in themselves.
+    std::string second;
+    for (const std::string& file : disk_.files())
+        if (file.ends_with(".log") && !file.ends_with("/00000000000000000000.log") && second.empty()) second = file;
+    ASSERT_FALSE(second.empty());
+    std::vector<std::byte> content = disk_.content(second);
+    const Offset first(std::stoll(second.substr(second.rfind('/') + 1)));
+    Offset offset = first;
+    for (std::size_t at = 0; at < content.size(); ++offset) {
+        Bytes batch = Bytes::copy_of(originals_[static_cast<std::size_t>(offset.value)].span());
+        protocol::assign(batch, offset, ViewNumber(2));
+        encode_entry_header(content.data() + at,
+                            {offset, static_cast<std::uint32_t>(batch.size()), ViewNumber(2), offset},
+                            stream_seed(kStream));
+        std::ranges::copy(batch.span(), content.data() + at + kEntryHeaderBytes);
+        at += kEntryHeaderBytes + batch.size();
+    }
+    disk_.put(second, content);
+    forget_a_part_of_the_tables();
+    open();
+    disk_.run();
+    ASSERT_EQ(log().damage(), (DamageRange{first, offset}));
+    EXPECT_FALSE(log().tables_are_whole());
+    for (Offset at = first; at < offset; ++at)
+        ASSERT_TRUE(await([&](FlushCallback done) {
+            log().repair(originals_[static_cast<std::size_t>(at.value)], kAppended, std::move(done));
+        }));
+    EXPECT_FALSE(log().damage());
+    EXPECT_TRUE(log().tables_are_whole());
+    append(log(), 1, ViewNumber(4));
+    EXPECT_EQ(log().log_end(), Offset(11));
+}
+
+}  // namespace
+}  // namespace logstream::storage
