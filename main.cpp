@@ -14,13 +14,13 @@
 #include <utility>
 
 #include "internal/admin/http_server.h"
+#include "internal/boot/own_address.h"
+#include "internal/boot/seeds.h"
 #include "internal/config/config.h"
 #include "internal/config/data_folder.h"
 #include "internal/config/setting.h"
-#include "internal/net/interfaces.h"
 #include "internal/net/loop.h"
 #include "internal/net/machine.h"
-#include "internal/net/resolver.h"
 #include "internal/net/uv_env.h"
 #include "internal/node/node.h"
 #include "internal/process/log_file.h"
@@ -41,9 +41,7 @@ constexpr std::uint32_t kVersion = protocol::kProtocolVersion;
 #endif
 constexpr std::size_t kLogFileBytes = 32u << 20;
 constexpr std::size_t kLogFiles = 5;
-constexpr std::size_t kOtherDescriptors = 128;   // sockets, peers, log files
-constexpr std::chrono::seconds kFirstSeed{10};   // until then one seed has to stand for something
-constexpr std::chrono::seconds kSeedsAgain{10};  // so often they are looked up
+constexpr std::size_t kOtherDescriptors = 128;  // sockets, peers, log files
 
 std::string host_name() {
     std::array<char, 256> name{};
@@ -132,10 +130,10 @@ node::TimestampPolicy timestamp_policy_of(config::TimestampPolicy policy) {
     std::unreachable();
 }
 
-net::NetOptions net_options(const config::Config& config) {
+net::NetOptions net_options(const config::Config& config, const env::Endpoint& own) {
     net::NetOptions out;
     out.cluster = config.cluster.name;
-    out.listen = config.node.address;
+    out.listen = own;
     out.interface = config.node.interface;
     out.broadcast_port = config.discovery.broadcast_port;
     out.listen_broadcast = true;
@@ -159,12 +157,12 @@ storage::StoreOptions store_options(const config::Config& config) {
     return out;
 }
 
-protocol::Result<node::Settings> node_settings(const config::Config& config) {
+node::Settings node_settings(const config::Config& config, const env::Endpoint& own) {
     node::Settings out;
     out.protocol_version = kVersion;
     out.cluster = config.cluster.name;
     out.name = config.node.name;
-    out.address = config.node.address;
+    out.address = {own.ip, own.port};
     out.data_dir = config.storage.dir;
     out.fsync = config::to_string(config.storage.fsync);
     out.loses_unflushed = config.storage.fsync != config::FsyncPolicy::kGroup;
@@ -211,6 +209,11 @@ void raise_descriptor_limit(const config::Config& config, spdlog::logger& logger
                     limit.rlim_cur, config.limits.connections, wanted);
 }
 
+// As the C library reads it.
+std::string host_of(const env::Endpoint& at) {
+    return at.scope == 0 ? env::to_string(at.ip) : fmt::format("{}%{}", env::to_string(at.ip), at.scope);
+}
+
 // Runs `make` on the loop and waits for what it gives; empty when the loop is too busy to answer.
 std::string ask_loop(net::Loop& loop, std::function<std::string()> make) {
     auto promise = std::make_shared<std::promise<std::string>>();
@@ -227,65 +230,9 @@ std::string state_of(const node::Node& node) {
                        node.current_view()->members.size());
 }
 
-// What the seeds' names stand for, at the start and as it changes: one that stands for something is enough.
-class Seeds {
-public:
-    Seeds(net::Loop& loop, net::UvEnv& env, const config::Config& config)
-        : env_(env), loop_(loop), resolver_(loop, names_of(config), [this](const auto& found) { on_answer(found); }) {}
-    ~Seeds() { env_.cancel_timer(timer_); }
-    Seeds(const Seeds&) = delete;
-    Seeds& operator=(const Seeds&) = delete;
-
-    protocol::Result<std::vector<env::Endpoint>> first(const config::Config& config) {
-        if (config.discovery.seeds.empty()) return found_.endpoints;
-        resolver_.look_up();
-        loop_.run_until([this] { return !found_.endpoints.empty() || found_.whole; }, kFirstSeed);
-        if (found_.endpoints.empty())
-            return protocol::fail(protocol::ErrorCode::kNetwork, "no seed can be asked: {}",
-                                  found_.trouble.empty() ? "the name service does not answer" : found_.trouble);
-        return found_.endpoints;
-    }
-    void follow(std::function<void(std::vector<env::Endpoint>)> changed) {
-        changed_ = std::move(changed);
-        if (resolver_.may_change()) look_again();
-    }
-
-private:
-    static std::vector<net::HostPort> names_of(const config::Config& config) {
-        std::vector<net::HostPort> names;
-        for (const config::HostPort& seed : config.discovery.seeds) names.push_back({seed.host, seed.port});
-        return names;
-    }
-    void look_again() {
-        timer_ = env_.set_timer(kSeedsAgain, [this] {
-            resolver_.look_up();
-            look_again();
-        });
-    }
-    void on_answer(const net::Resolved& found) {
-        if (!found.trouble.empty() && found.trouble != found_.trouble)
-            env_.log().warn("DISCOVERY a seed is left out until its name stands for something: {}", found.trouble);
-        const bool changed = found.endpoints != found_.endpoints;
-        found_ = found;
-        if (changed && changed_) changed_(found_.endpoints);
-    }
-
-    net::UvEnv& env_;
-    net::Loop& loop_;
-    net::Resolved found_;
-    std::function<void(std::vector<env::Endpoint>)> changed_;
-    env::TimerId timer_;
-    net::Resolver resolver_;
-};
-
 int run(config::Config config, const config::Declared& declared, const std::vector<std::string>& warnings,
         const ReadConfig& read) {
     config::Config given = config;
-    if (config.node.address.ip == 0) {
-        auto address = net::default_address(config.node.address.port);
-        if (!address) return failed(address.error());
-        config.node.address = *address;
-    }
     if (auto completed = config::complete(config, host_name(), config::data_folders(std::string(config::kDataParent)));
         !completed)
         return failed(completed.error());
@@ -304,23 +251,29 @@ int run(config::Config config, const config::Declared& declared, const std::vect
 
     net::Loop loop;
     loop.on_signal(SIGHUP, [&](int) { reload(*log, given, read); });
+    bool given_up = false;
+    for (const int signal : {SIGTERM, SIGINT}) loop.on_signal(signal, [&](int) { given_up = true; });
+    const auto own = boot::find_own_address(loop, config, *logger, [&] { return given_up; });
+    if (!own) return failed(own.error());
+    if (!*own) return 0;
+    config::take_address(config, (*own)->at);
+
     storage::PosixDisk disk([&loop](std::move_only_function<void()> task) { loop.post(std::move(task)); },
                             config.storage.page_cache_bytes.value_or(storage::WrittenPages::kUnlimited));
     auto store = storage::Store::open(disk, store_options(config), *logger);
     if (!store) return failed(store.error());
-    auto env = net::UvEnv::open(loop, net_options(config), logger);
+    auto env = net::UvEnv::open(loop, net_options(config, (*own)->at), logger);
     if (!env) return failed(env.error());
-    auto settings = node_settings(config);
-    if (!settings) return failed(settings.error());
-    Seeds seeds(loop, **env, config);
-    auto first_seeds = seeds.first(config);
-    if (!first_seeds) return failed(first_seeds.error());
-    settings->seeds = *std::move(first_seeds);
-    settings->moved = declared.moved;
-    settings->new_identity = declared.new_identity;
+    node::Settings settings = node_settings(config, (*own)->at);
+    boot::Seeds seeds(loop, **env, config, **own);
+    settings.seeds = seeds.first();
+    settings.seeds_pending = seeds.pending();
+    if (given_up) return 0;
+    settings.moved = declared.moved;
+    settings.new_identity = declared.new_identity;
 
     int exit_code = 0;
-    node::Node node(**env, **store, *std::move(settings), [&](const protocol::Error& fatal) {
+    node::Node node(**env, **store, std::move(settings), [&](const protocol::Error& fatal) {
         logger->critical("FATAL {}", fatal.message);
         exit_code = 1;
         loop.stop();
@@ -331,9 +284,8 @@ int run(config::Config config, const config::Declared& declared, const std::vect
 
     std::unique_ptr<admin::HttpServer> http;
     if (config.admin.http.mode == config::HttpAddress::Mode::kAt) {
-        const std::string at = env::to_string(config.admin.http.at);
         auto started = admin::HttpServer::start(
-            at.substr(0, at.find(':')), config.admin.http.at.port, [&](admin::HttpServer::Page page) {
+            host_of(config.admin.http.at), config.admin.http.at.port, [&](admin::HttpServer::Page page) {
                 return ask_loop(loop, [&node, page] {
                     return page == admin::HttpServer::Page::kMetrics ? node.metrics_text() : node.status_json();
                 });

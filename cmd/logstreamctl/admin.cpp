@@ -98,17 +98,15 @@ struct Survivor {
 std::uint64_t from_hex(const std::string& text) { return std::strtoull(text.c_str(), nullptr, 16); }
 
 Result<Survivor> look_at_survivor(runtime::Session& session, const std::string& address) {
-    const auto endpoint = runtime::resolve(address);
-    if (!endpoint) return std::unexpected(endpoint.error());
-    const auto response = ask<proto::StatusResponse>(session, *endpoint, MessageType::kStatus, proto::Status{});
-    if (!response) return protocol::fail(response.error().code, "{}: {}", address, response.error().message);
-    json status = json::parse(response->json(), nullptr, false);
+    const auto answer = ask_named<proto::StatusResponse>(session, address, MessageType::kStatus, proto::Status{});
+    if (!answer) return protocol::fail(answer.error().code, "{}: {}", address, answer.error().message);
+    json status = json::parse(answer->second.json(), nullptr, false);
     const std::string node = text::string_at(status, "node");
     if (node.empty()) return protocol::fail(ErrorCode::kInvalid, "{} sent no usable status", address);
     if (text::bool_at(status, "quorum"))
         return protocol::fail(ErrorCode::kInvalid, "{} is in a working view: there is nothing to recover from",
                               address);
-    return Survivor{*endpoint, node, text::string_at(status, "cluster_id"), std::move(status)};
+    return Survivor{answer->first, node, text::string_at(status, "cluster_id"), std::move(status)};
 }
 
 // The same survivors of the same lineage always make the same new one: a recovery that was cut short goes on when it is

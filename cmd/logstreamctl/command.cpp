@@ -48,11 +48,13 @@ std::vector<Endpoint> members_of(const client::ClusterView& view) {
 Result<Broker> find_member(const client::ClusterView& view, const std::string& who) {
     std::vector<Broker> found;
     std::string all;
+    const auto written = env::parse_endpoint(who);
     for (const Broker& member : view.members) {
         const std::string address = env::to_string(member.endpoint);
         all +=
             fmt::format("{}{} ({}, {})", all.empty() ? "" : "; ", member.name, address, protocol::to_string(member.id));
-        if (member.name == who || address == who || protocol::to_string(member.id) == who) found.push_back(member);
+        if (member.name == who || member.endpoint == written || protocol::to_string(member.id) == who)
+            found.push_back(member);
     }
     if (found.size() == 1) return found.front();
     return protocol::fail(ErrorCode::kInvalid, "'{}' names {} of the members of view {}: {}", who,

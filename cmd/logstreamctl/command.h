@@ -81,6 +81,19 @@ Result<Response> ask(runtime::Session& session, Endpoint broker, MessageType typ
         .at(broker);
 }
 
+// Asks every address that HOST:PORT stands for at once; the answer of the first of them, in the name service's order,
+// that gives one, and which it was.
+template <class Response, class Proto>
+Result<std::pair<Endpoint, Response>> ask_named(runtime::Session& session, const std::string& host_and_port,
+                                                MessageType type, const Proto& request) {
+    const auto endpoints = runtime::resolve_all(host_and_port);
+    if (!endpoints) return std::unexpected(endpoints.error());
+    const auto answers = ask_all<Response, Proto>(session, *endpoints, type, [&request](Endpoint) { return request; });
+    for (const Endpoint endpoint : *endpoints)
+        if (const auto& answer = answers.at(endpoint)) return std::pair(endpoint, *answer);
+    return std::unexpected(answers.at(endpoints->front()).error());
+}
+
 // The members' addresses.
 std::vector<Endpoint> members_of(const client::ClusterView& view);
 // A member by id (16 hex digits), name or address.

@@ -191,9 +191,9 @@ int query(const Common& common, const QueryOptions& options) {
         std::vector<Endpoint> brokers;
         if (!options.at.empty()) {
             const auto member = find_member(view, options.at);
-            const auto endpoint = member ? Result<Endpoint>(member->endpoint) : runtime::resolve(options.at);
-            if (!endpoint) return complain(member.error());
-            brokers = {*endpoint};
+            const auto endpoints = member ? std::vector<Endpoint>{member->endpoint} : runtime::resolve_all(options.at);
+            if (!endpoints) return complain(member.error());
+            brokers = *endpoints;
         } else {
             for (const protocol::NodeId id : view.replicas({topic->id, partition}))
                 brokers.push_back(view.find(id)->endpoint);

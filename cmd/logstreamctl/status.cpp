@@ -12,26 +12,27 @@ struct Told {
     json status;
 };
 
-Result<Told> ask_status(runtime::Session& session, Endpoint broker) {
-    const auto response = ask<proto::StatusResponse>(session, broker, MessageType::kStatus, proto::Status{});
-    if (!response) return std::unexpected(response.error());
-    json status = json::parse(response->json(), nullptr, false);
+Result<Told> read_status(Endpoint broker, const proto::StatusResponse& response) {
+    json status = json::parse(response.json(), nullptr, false);
     if (!status.is_object())
         return protocol::fail(ErrorCode::kInvalid, "{} sent a status that is not JSON", env::to_string(broker));
     return Told{broker, std::move(status)};
+}
+
+Result<Told> ask_status(runtime::Session& session, Endpoint broker) {
+    const auto response = ask<proto::StatusResponse>(session, broker, MessageType::kStatus, proto::Status{});
+    if (!response) return std::unexpected(response.error());
+    return read_status(broker, *response);
 }
 
 // The broker that the user names, though it has no view; else the leader, who knows most; else any member.
 Result<Told> find_status(runtime::Session& session, const Common& common) {
     Error last{ErrorCode::kNetwork, "no broker answers"};
     for (const std::string& broker : common.client.brokers) {
-        const auto endpoints = runtime::resolve_all(broker);
-        if (!endpoints) last = endpoints.error();
-        for (const Endpoint endpoint : endpoints.value_or(std::vector<Endpoint>{})) {
-            auto told = ask_status(session, endpoint);
-            if (told) return told;
-            last = told.error();
-        }
+        const auto answer = ask_named<proto::StatusResponse>(session, broker, MessageType::kStatus, proto::Status{});
+        auto told = answer ? read_status(answer->first, answer->second) : std::unexpected(answer.error());
+        if (told) return told;
+        last = told.error();
     }
     if (!common.client.brokers.empty()) return std::unexpected(last);
     if (auto connected = session.connect(); !connected) return std::unexpected(connected.error());
@@ -49,11 +50,18 @@ Result<Told> find_status(runtime::Session& session, const Common& common) {
     return std::unexpected(last);
 }
 
+// A link-local address is reached by the interface by which the one is that told of it.
+Result<Endpoint> address_of(const json& member, Endpoint told_by) {
+    auto endpoint = env::parse_endpoint(text::string_at(member, "address"));
+    if (endpoint && endpoint->ip.is_link_local()) endpoint->scope = told_by.scope;
+    return endpoint;
+}
+
 // Each member tells of its own disk.
-void add_disks(runtime::Session& session, json& status) {
+void add_disks(runtime::Session& session, json& status, Endpoint told_by) {
     std::vector<Endpoint> brokers;
     for (const json& member : status["members"])
-        if (const auto endpoint = env::parse_endpoint(text::string_at(member, "address"))) brokers.push_back(*endpoint);
+        if (const auto endpoint = address_of(member, told_by)) brokers.push_back(*endpoint);
     std::ranges::sort(brokers);
     const auto repeated = std::ranges::unique(brokers);
     brokers.erase(repeated.begin(), repeated.end());
@@ -62,7 +70,7 @@ void add_disks(runtime::Session& session, json& status) {
     for (json& member : status["members"]) {
         if (!member.is_object()) continue;
         member["reachable"] = false;
-        const auto endpoint = env::parse_endpoint(text::string_at(member, "address"));
+        const auto endpoint = address_of(member, told_by);
         const auto found = endpoint ? answers.find(*endpoint) : answers.end();
         if (found == answers.end() || !found->second) continue;
         const json theirs = json::parse(found->second->json(), nullptr, false);
@@ -131,7 +139,7 @@ int status(const Common& common) {
     if (!told) return complain(told.error());
     if (!told->status.contains("members") || !told->status["members"].is_array())
         told->status["members"] = json::array();
-    add_disks(**session, told->status);
+    add_disks(**session, told->status, told->by);
     if (common.json) {
         print(told->status);
     } else {

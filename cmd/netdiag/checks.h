@@ -6,6 +6,7 @@
 #include <string>
 
 #include "cmd/netdiag/report.h"
+#include "internal/config/config.h"
 #include "internal/env/endpoint.h"
 #include "internal/net/interfaces.h"
 #include "internal/protocol/bytes.h"
@@ -16,22 +17,20 @@ namespace logstream::netdiag {
 inline constexpr protocol::Duration kCheckLimit = std::chrono::milliseconds(2700);
 
 struct Options {
-    std::string address;  // [IP:]PORT; as a broker's --address
+    config::HostPort address{"", 8001};  // as a broker's --address
     std::string interface;
     std::string cluster = "logstream";
-    env::Endpoint multicast{0xef000001, 9999};
+    env::Endpoint multicast;  // port 0: the default of the address's family
     std::uint16_t broadcast_port = 8888;
     std::string peer;  // HOST:PORT; empty: none
     bool json{};
 };
 
-// "8001" or "10.0.0.1:8001"; an ip of 0 leaves it to the interface. Empty: the default port.
-std::optional<env::Endpoint> parse_address(const std::string& text);
-
 // What a broker with these options would take.
 struct Place {
     net::Interface interface;
     env::Endpoint address;
+    std::string why;  // it was chosen
 };
 
 // Lists the interfaces and chooses one, as a broker does. No place: the findings say why.

@@ -5,6 +5,7 @@
 
 #include "cmd/netdiag/checks.h"
 #include "cmd/netdiag/socket.h"
+#include "internal/net/net_options.h"
 #include "logstream.pb.h"
 
 namespace logstream::netdiag {
@@ -14,7 +15,6 @@ namespace {
 // Long enough for three heartbeats of a broker (100 ms each) and for answers across a slow network.
 constexpr protocol::Duration kListen = std::chrono::milliseconds(600);
 constexpr std::size_t kMaxListed = 8;
-constexpr std::size_t kIpAndUdpBytes = 28;
 
 std::string listed(const std::set<std::string>& names) {
     std::string out;
@@ -53,17 +53,23 @@ std::optional<JoinAnswer> read_join_answer(std::string_view datagram, std::uint6
     if (!response.ParseFromArray(payload.data(), static_cast<int>(payload.size())) || response.nonce() != nonce)
         return std::nullopt;
     return JoinAnswer{response.responder().name(),
-                      {response.responder().ip(), static_cast<std::uint16_t>(response.responder().port())}};
+                      {protocol::ip_of(response.responder()), static_cast<std::uint16_t>(response.responder().port())}};
 }
 
 Findings check_broadcast(const Options& options, const Place& place) {
     constexpr std::string_view kInstead =
         "brokers then find each other only by --seeds HOST:PORT,… and clients brokers by --brokers";
     const net::Interface& interface = place.interface;
-    if (interface.broadcast == 0)
+    const bool by_group = !interface.ip.is_v4() && !interface.loopback;
+    if (!by_group && !interface.ip.is_v4())
+        return {ok("broadcast", "on IPv6's loopback, brokers find each other by broadcast on 127.0.0.1")};
+    if (!by_group && interface.broadcast == 0)
         return {warn("broadcast",
                      fmt::format("{} has no broadcast address (point to point); {}", interface.name, kInstead))};
-    const auto receiver = open_broadcast_receiver(options.broadcast_port);
+    const env::Endpoint to = by_group ? env::Endpoint{net::kDiscoveryGroup, options.broadcast_port}
+                                      : env::Endpoint{interface.broadcast, options.broadcast_port};
+    const auto receiver =
+        by_group ? open_group_receiver(to, interface) : open_broadcast_receiver(options.broadcast_port);
     if (!receiver)
         return {warn("broadcast",
                      fmt::format("{}; {}; or choose another --broadcast-port", receiver.error().message, kInstead))};
@@ -72,7 +78,6 @@ Findings check_broadcast(const Options& options, const Place& place) {
 
     const std::uint64_t nonce = random_nonce();
     const protocol::Bytes join = join_datagram(options.cluster, nonce);
-    const env::Endpoint to{interface.broadcast, options.broadcast_port};
     if (const int error = send_to(*sender, to, join); error != 0)
         return {warn("broadcast",
                      fmt::format("can't send to {}: {}; {}", env::to_string(to), os_message(error), kInstead))};
@@ -113,17 +118,20 @@ Findings check_multicast(const Options& options, const Place& place) {
     const std::uint64_t nonce = random_nonce();
     protocol::Bytes datagram = join_datagram(fmt::format("netdiag-{:016x}", nonce), nonce);
     std::string padded(datagram.view());
-    padded.resize(std::max(padded.size(), std::min<std::size_t>(interface.mtu_bytes, 9000) - kIpAndUdpBytes), '\0');
+    padded.resize(
+        std::max(padded.size(), std::min<std::size_t>(interface.mtu_bytes, 9000) - net::ip_and_udp_bytes(interface.ip)),
+        '\0');
     if (const int error = send_to(*sender, options.multicast, padded); error != 0)
         return {warn("multicast",
                      fmt::format("can't send {} bytes to {} by {}: {}; {}. Add a route (ip route add "
-                                 "224.0.0.0/4 dev {}) if it says unreachable",
-                                 padded.size(), group, interface.name, os_message(error), kInstead, interface.name))};
+                                 "{} dev {}) if it says unreachable",
+                                 padded.size(), group, interface.name, os_message(error), kInstead,
+                                 interface.ip.is_v4() ? "224.0.0.0/4" : "multicast ff00::/8", interface.name))};
     bool heard = false;
     std::set<std::string> others;
     receive({&*receiver}, kListen, [&](std::size_t, env::Endpoint from, std::string_view bytes) {
         heard |= bytes == padded;
-        if (from.ip != interface.ip) others.insert(net::to_string_ip(from.ip));
+        if (from.ip != interface.ip) others.insert(env::to_string(from.ip));
         return true;
     });
     const nlohmann::json data{

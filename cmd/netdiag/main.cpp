@@ -19,6 +19,7 @@ using namespace logstream::netdiag;
 constexpr const char* kExamples = R"(Examples:
   netdiag                                   what a broker would take here, and what works
   netdiag --peer 10.0.0.2:8001              and whether the broker there is in reach
+  netdiag --address '[fd00::1]:8001'        what works with IPv6
   netdiag --interface eth1 --multicast 239.0.0.7:9999
   netdiag --json | jq '.checks[] | select(.level != "ok")'
 Run it on two machines at once to see whether multicast passes between them.
@@ -32,12 +33,14 @@ std::optional<int> parse_options(int argc, char** argv, Options& options) {
     app.add_option("--interface", options.interface, "Interface to test; without it the one a broker would take")
         ->envname("NODE_INTERFACE")
         ->type_name("NAME");
-    app.add_option("--address", options.address, "Address of the broker to be (first interface, port 8001)")
+    std::string address;
+    app.add_option("--address", address, "Address of the broker to be (first interface, port 8001)")
         ->envname("NODE_ADDRESS")
         ->type_name("[IP:]PORT");
     runtime::add_value(app, "--peer", options.peer, "Test TCP and UDP to a broker there", runtime::host_port())
         ->type_name("HOST:PORT");
-    runtime::add_value(app, "--multicast", options.multicast, "Multicast group (239.0.0.1:9999)",
+    runtime::add_value(app, "--multicast", options.multicast,
+                       "Multicast group (239.0.0.1:9999, or [ff02::ef00:1]:9999)",
                        runtime::Parse<env::Endpoint>(config::parse_multicast))
         ->envname("MULTICAST_GROUP")
         ->type_name("GROUP:PORT");
@@ -50,15 +53,19 @@ std::optional<int> parse_options(int argc, char** argv, Options& options) {
         ->capture_default_str();
     app.add_flag("--json", options.json, "Print JSON");
     if (const auto code = runtime::parse(app, argc, argv)) return code;
-    if (!options.address.empty() && !parse_address(options.address))
-        return usage(fmt::format("--address expects IP:PORT of this machine, or PORT, not '{}'", options.address));
+    if (address.empty()) return std::nullopt;
+    const auto parsed = config::parse_node_address(address);
+    if (!parsed) return usage(fmt::format("--address expects IP:PORT of this machine, or PORT, not '{}'", address));
+    options.address = *parsed;
     return std::nullopt;
 }
 
-Findings diagnose(const Options& options) {
+Findings diagnose(Options options) {
     std::optional<Place> place;
     const auto all = net::interfaces();
     Findings out = check_interfaces(options, all, place);
+    if (place && options.multicast.port == 0)
+        options.multicast = place->address.ip.is_v4() ? config::kMulticastV4 : config::kMulticastV6;
     std::vector<std::function<Findings()>> checks;
     if (place) {
         checks.emplace_back([&] { return check_address(*place); });

@@ -2,6 +2,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <future>
 #include <memory>
 #include <thread>
@@ -9,6 +10,7 @@
 #include "cmd/netdiag/checks.h"
 #include "cmd/netdiag/socket.h"
 #include "cmd/runtime/session.h"
+#include "internal/net/socket_address.h"
 
 namespace logstream::netdiag {
 
@@ -24,10 +26,10 @@ static_assert(kResolveLimit + kConnectLimit + kAnswerLimit + kJoinLimit < kCheck
 
 // The name service blocks for as long as it likes: the thread that asks it is left behind when it takes too long, and
 // ends with the process.
-protocol::Result<env::Endpoint> resolve_in_time(const std::string& peer) {
-    auto promise = std::make_shared<std::promise<protocol::Result<env::Endpoint>>>();
+protocol::Result<std::vector<env::Endpoint>> resolve_in_time(const std::string& peer) {
+    auto promise = std::make_shared<std::promise<protocol::Result<std::vector<env::Endpoint>>>>();
     auto answer = promise->get_future();
-    std::thread([promise, peer] { promise->set_value(runtime::resolve(peer)); }).detach();
+    std::thread([promise, peer] { promise->set_value(runtime::resolve_all(peer)); }).detach();
     if (answer.wait_for(kResolveLimit) != std::future_status::ready)
         return protocol::fail(ErrorCode::kTimeout,
                               "the name service does not answer for '{}': give its address, or "
@@ -36,19 +38,56 @@ protocol::Result<env::Endpoint> resolve_in_time(const std::string& peer) {
     return answer.get();
 }
 
-// 0, or the errno.
-int connect_in_time(env::Endpoint to) {
-    const Socket socket = open_socket(SOCK_STREAM);
-    const sockaddr_in address = to_sockaddr(to);
-    if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return 0;
-    if (errno != EINPROGRESS) return errno;
-    pollfd waiting{socket.get(), POLLOUT, 0};
-    const auto limit = std::chrono::duration_cast<std::chrono::milliseconds>(kConnectLimit);
-    if (::poll(&waiting, 1, static_cast<int>(limit.count())) <= 0) return ETIMEDOUT;
+struct Connected {
+    env::Endpoint to;
+    int error{};  // 0, or the errno
+};
+
+int begin_connecting(const Socket& socket, env::Endpoint to) {
+    const net::SocketAddress address(to);
+    return ::connect(socket.get(), address.get(), address.size()) == 0 || errno == EINPROGRESS ? 0 : errno;
+}
+
+int outcome_of(const Socket& socket) {
     int error = 0;
     socklen_t size = sizeof error;
     ::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &size);
     return error;
+}
+
+// To all at once; the first that is reached, else how the last one failed.
+Connected connect_in_time(const std::vector<env::Endpoint>& all) {
+    std::vector<Socket> sockets;
+    std::vector<pollfd> waiting;
+    std::vector<env::Endpoint> at;
+    Connected last{all.front(), ETIMEDOUT};
+    for (const env::Endpoint to : all) {
+        Socket socket = open_socket(SOCK_STREAM, to.ip);
+        if (const int error = begin_connecting(socket, to); error != 0) {
+            last = {to, error};
+            continue;
+        }
+        waiting.push_back({socket.get(), POLLOUT, 0});
+        at.push_back(to);
+        sockets.push_back(std::move(socket));
+    }
+    const auto silent = [&waiting] {
+        return std::ranges::find_if(waiting, [](const pollfd& each) { return each.fd >= 0; }) - waiting.begin();
+    };
+    const auto deadline = std::chrono::steady_clock::now() + kConnectLimit;
+    for (std::size_t open = waiting.size(); open > 0;) {
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+        if (left.count() <= 0 || ::poll(waiting.data(), waiting.size(), static_cast<int>(left.count())) <= 0)
+            return {at[static_cast<std::size_t>(silent())], ETIMEDOUT};
+        for (std::size_t i = 0; i < waiting.size(); ++i) {
+            if (waiting[i].fd < 0 || waiting[i].revents == 0) continue;
+            last = {at[i], outcome_of(sockets[i])};
+            if (last.error == 0) return last;
+            waiting[i].fd = -1;  // poll passes it over
+            --open;
+        }
+    }
+    return last;
 }
 
 std::string advice(int error, env::Endpoint to) {
@@ -70,7 +109,8 @@ std::string advice(int error, env::Endpoint to) {
 }
 
 Finding check_udp(const Place& place, env::Endpoint peer, const std::string& cluster) {
-    const auto sender = open_sender(place.interface);
+    auto sender = protocol::Result<Socket>(open_socket(SOCK_DGRAM, peer.ip));
+    if (place.interface.ip.is_v4() == peer.ip.is_v4()) sender = open_sender(place.interface);
     const std::uint64_t nonce = random_nonce();
     bool answered = false;
     const int error = sender ? send_to(*sender, peer, join_datagram(cluster, nonce)) : EINVAL;
@@ -112,7 +152,7 @@ std::optional<BrokerWords> ask_broker(env::Endpoint at, protocol::Duration limit
                            .data = {{"error", answer->error().message}}};
     }
     const proto::MetadataResponse& broker = **answer;
-    const client::ClusterView view(broker);
+    const client::ClusterView view(broker, at);
     const client::Broker* leader = view.find(view.leader);
     BrokerWords out{
         .text = fmt::format("cluster '{}', view {} with {} member{}, leader {}, {}", broker.cluster(), view.number,
@@ -128,17 +168,18 @@ std::optional<BrokerWords> ask_broker(env::Endpoint at, protocol::Duration limit
 }
 
 Findings check_peer(const Options& options, const Place& place) {
-    const auto peer = resolve_in_time(options.peer);
-    if (!peer) return {failed("tcp", peer.error().message)};
-    const std::string at = env::to_string(*peer);
+    const auto addresses = resolve_in_time(options.peer);
+    if (!addresses) return {failed("tcp", addresses.error().message)};
     const auto before = std::chrono::steady_clock::now();
-    if (const int error = connect_in_time(*peer); error != 0)
-        return {failed("tcp", fmt::format("can't connect to {}: {}; {}", at, os_message(error), advice(error, *peer)),
+    const auto [peer, error] = connect_in_time(*addresses);
+    const std::string at = env::to_string(peer);
+    if (error != 0)
+        return {failed("tcp", fmt::format("can't connect to {}: {}; {}", at, os_message(error), advice(error, peer)),
                        {{"peer", at}})};
     const double ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - before).count();
     Findings out{ok("tcp", fmt::format("connected to {} in {:.1f} ms", at, ms), {{"peer", at}, {"connect_ms", ms}})};
 
-    const auto broker = ask_broker(*peer, kAnswerLimit);
+    const auto broker = ask_broker(peer, kAnswerLimit);
     if (!broker) {
         out.push_back(warn(
             "broker", fmt::format("what listens on {} did not answer METADATA in {} ms: another "
@@ -148,7 +189,7 @@ Findings check_peer(const Options& options, const Place& place) {
     }
     out.push_back(
         {broker->quorum ? Level::kOk : Level::kWarn, "broker", fmt::format("{}: {}", at, broker->text), broker->data});
-    if (!broker->cluster.empty()) out.push_back(check_udp(place, *peer, broker->cluster));
+    if (!broker->cluster.empty()) out.push_back(check_udp(place, peer, broker->cluster));
     return out;
 }
 

@@ -2,35 +2,41 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <expected>
 
 #include "cmd/netdiag/checks.h"
 #include "cmd/netdiag/socket.h"
-#include "internal/config/value.h"
+#include "internal/boot/own_address.h"
+#include "internal/net/resolve.h"
 #include "internal/text/json.h"
 
 namespace logstream::netdiag {
 
 namespace {
 
-constexpr std::uint16_t kDefaultPort = 8001;
 constexpr protocol::Duration kAskLimit = std::chrono::milliseconds(500);
 
 std::string describe(const net::Interface& i) {
-    std::string text = fmt::format("{} ({})", net::to_string_ip(i.ip), i.up ? "up" : "down");
+    std::string text = fmt::format("{} ({})", env::to_string(i.ip), i.up ? "up" : "down");
     if (i.loopback) text += ", loopback: reaches this machine alone";
     if (i.up && !i.carrier) text += ", not plugged in";
     text += fmt::format(", MTU {}", i.mtu_bytes);
-    if (i.broadcast != 0) text += ", broadcast " + net::to_string_ip(i.broadcast);
-    if (!i.loopback && i.broadcast == 0) text += ", no broadcast";
+    if (i.broadcast != 0) text += ", broadcast " + env::to_string(i.broadcast);
+    if (!i.loopback && i.broadcast == 0 && i.ip.is_v4()) text += ", no broadcast";
+    if (i.ip.is_link_local()) text += ", link-local: good within this network";
+    if (i.passing) text += ", given up before long";
+    if (i.check == net::Interface::Check::kUnderWay) text += ", the network is being asked whether it is free";
+    if (i.check == net::Interface::Check::kTaken) text += ", which another machine has, too: give this one another";
     if (!i.loopback && !i.multicast) text += ", no multicast";
     return text;
 }
 
 nlohmann::json to_json(const net::Interface& i) {
     nlohmann::json out{
-        {"ip", net::to_string_ip(i.ip)},
-        {"netmask", net::to_string_ip(i.netmask)},
-        {"broadcast", i.broadcast == 0 ? nlohmann::json(nullptr) : nlohmann::json(net::to_string_ip(i.broadcast))},
+        {"ip", env::to_string(i.ip)},
+        {"netmask", i.ip.is_v4() ? nlohmann::json(env::to_string(i.netmask)) : nlohmann::json(nullptr)},
+        {"prefix_bits", i.prefix_bits},
+        {"broadcast", i.broadcast == 0 ? nlohmann::json(nullptr) : nlohmann::json(env::to_string(i.broadcast))},
         {"mtu", i.mtu_bytes},
         {"up", i.up},
         {"carrier", i.carrier},
@@ -40,41 +46,54 @@ nlohmann::json to_json(const net::Interface& i) {
     return out;
 }
 
-Finding choose(const Options& options, std::span<const net::Interface> all, std::optional<Place>& place) {
-    env::Endpoint address = parse_address(options.address).value_or(env::Endpoint{0, kDefaultPort});
-    const std::string there_are = net::describe_addresses(all);
-    if (address.ip == 0 && !options.interface.empty()) {
-        const net::Interface* named = net::find_by_name(all, options.interface);
-        if (named == nullptr)
-            return failed("choice",
-                          fmt::format("no interface '{}' has an IPv4 address; choose one of {}, or give it an address "
-                                      "(ip address add …)",
-                                      options.interface, there_are));
-        address.ip = named->ip;
-    } else if (address.ip == 0) {
-        const auto chosen = net::default_address(all, address.port);
-        if (!chosen) return failed("choice", chosen.error().message);
-        address = *chosen;
+// The address that is given, or that a broker would take; a finding: there is none.
+std::expected<Place, Finding> find_place(const Options& options, std::span<const net::Interface> all) {
+    const auto& [host, port] = options.address;
+    if (host.empty()) {
+        const net::Family family =
+            options.multicast.port == 0 ? net::Family::kAny : net::family_wanted(options.multicast.ip);
+        auto chosen = net::choose_address(all, {port, options.interface, family});
+        if (!chosen) return std::unexpected(failed("choice", chosen.error().message));
+        return Place{chosen->interface, chosen->at, chosen->why};
     }
-    // The interface for datagrams; the address may be another one's.
-    const net::Interface* interface =
-        options.interface.empty() ? net::find_by_address(all, address.ip) : net::find_by_name(all, options.interface);
-    if (interface == nullptr || net::find_by_address(all, address.ip) == nullptr)
-        return failed("choice", fmt::format("{} is not here; this machine's addresses are {}: choose one of them",
-                                            interface == nullptr && !options.interface.empty()
-                                                ? fmt::format("an interface '{}'", options.interface)
-                                                : net::to_string_ip(address.ip),
-                                            there_are));
+    const auto found = net::resolve(host, port);
+    if (!found) return std::unexpected(failed("choice", found.error().message));
+    const net::Interface* own = boot::choose_of_name(*found, all);
+    const net::Interface* interface = own == nullptr || options.interface.empty()
+                                          ? own
+                                          : net::find_by_name(all, options.interface, net::family_wanted(own->ip));
+    if (interface == nullptr)
+        return std::unexpected(
+            failed("choice", fmt::format("{} is not here; this machine's addresses are {}: choose one of them",
+                                         own != nullptr ? fmt::format("an interface '{}'", options.interface) : host,
+                                         net::describe_addresses(all))));
+    // All of 127.0.0.0/8 is this machine, whichever is listed.
+    env::Endpoint at = own->at(port);
+    if (own->loopback) at.ip = found->front().ip;
+    return Place{*interface, at, "it is given"};
+}
+
+Finding choose(const Options& options, std::span<const net::Interface> all, std::optional<Place>& place) {
+    auto found = find_place(options, all);
+    if (!found) return found.error();
+    const net::Interface* interface = &found->interface;
+    const env::Endpoint address = found->address;
     if (!interface->up)
         return failed("choice", fmt::format("{} is down; bring it up (ip link set {} up) or choose another one",
                                             interface->name, interface->name));
-    place = Place{*interface, address};
+    place = *found;
     const nlohmann::json data{{"interface", interface->name}, {"address", env::to_string(address)}};
     const std::string text =
         fmt::format("a broker would take {} and listen on {}", interface->name, env::to_string(address));
+    if (options.multicast.port != 0 && options.multicast.ip.is_v4() != address.ip.is_v4())
+        return failed("choice",
+                      fmt::format("{}; but the multicast group {} is of the other kind: IPv4 and IPv6 do not go "
+                                  "together",
+                                  text, env::to_string(options.multicast)),
+                      data);
     if (!interface->carrier && !interface->loopback)
         return warn("choice", text + "; but it is not plugged in (no carrier)", data);
-    if (interface->loopback && options.address.empty() && options.interface.empty())
+    if (interface->loopback && options.address.host.empty() && options.interface.empty())
         return warn("choice",
                     text +
                         ", because there is no other: brokers of this machine alone can form a cluster. For others, "
@@ -84,12 +103,6 @@ Finding choose(const Options& options, std::span<const net::Interface> all, std:
 }
 
 }  // namespace
-
-std::optional<env::Endpoint> parse_address(const std::string& text) {
-    if (text.empty()) return env::Endpoint{0, kDefaultPort};
-    const auto parsed = config::parse_node_address(text);
-    return parsed ? std::optional(*parsed) : std::nullopt;
-}
 
 Findings check_interfaces(const Options& options, std::span<const net::Interface> all, std::optional<Place>& place) {
     Findings out;
@@ -104,7 +117,7 @@ Findings check_interfaces(const Options& options, std::span<const net::Interface
 Findings check_address(const Place& place) {
     const std::string address = env::to_string(place.address);
     for (const int type : {SOCK_STREAM, SOCK_DGRAM}) {
-        const Socket socket = open_socket(type);
+        const Socket socket = open_socket(type, place.address.ip);
         const std::string_view name = type == SOCK_STREAM ? "TCP" : "UDP";
         if (!socket.valid())
             return {failed("address",

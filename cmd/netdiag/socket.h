@@ -2,8 +2,6 @@
 // poll.
 #pragma once
 
-#include <netinet/in.h>
-
 #include <chrono>
 #include <functional>
 #include <string>
@@ -33,11 +31,10 @@ private:
     int fd_ = -1;
 };
 
-sockaddr_in to_sockaddr(env::Endpoint e);
 std::string os_message(int error);
 
-// `type` is SOCK_STREAM or SOCK_DGRAM. Not blocking.
-Socket open_socket(int type);
+// `type` is SOCK_STREAM or SOCK_DGRAM, for addresses of the family of `ip`. Not blocking.
+Socket open_socket(int type, const protocol::IpAddress& ip);
 bool set_option(const Socket& socket, int level, int option, int value);
 // 0, or the errno.
 int bind_to(const Socket& socket, env::Endpoint at);

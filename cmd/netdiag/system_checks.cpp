@@ -15,7 +15,7 @@ namespace {
 
 // What the kernel reports is twice what holds datagrams.
 std::size_t given_buffer(int option, std::size_t bytes) {
-    const Socket socket = open_socket(SOCK_DGRAM);
+    const Socket socket = open_socket(SOCK_DGRAM, {});
     set_option(socket, SOL_SOCKET, option, static_cast<int>(bytes));
     int given = 0;
     socklen_t size = sizeof given;

@@ -1,6 +1,5 @@
 #include "cmd/runtime/client_flags.h"
 
-#include <charconv>
 #include <cstdio>
 
 #include "cmd/runtime/values.h"
@@ -11,7 +10,8 @@
 namespace logstream::runtime {
 
 void ClientFlags::add_to(CLI::App& app) {
-    add_host_ports(app, "--brokers", brokers, "Brokers to ask first; without it they are found by broadcast")
+    add_host_ports(app, "--brokers", brokers,
+                   "Brokers to ask first, by name, IP or [IPv6]; without it they are found by broadcast")
         ->envname("BROKERS");
     app.add_option("--cluster", cluster, "Name of the cluster (default: logstream, or any with --brokers)")
         ->envname("CLUSTER_NAME");
@@ -67,27 +67,24 @@ int wrong_usage(std::string_view program, std::string_view message) {
 }
 
 protocol::Result<net::HostPort> split_address(const std::string& host_and_port) {
-    const std::size_t colon = host_and_port.rfind(':');
-    std::uint16_t port = 0;
-    const char* end = host_and_port.data() + host_and_port.size();
-    const bool whole = colon != std::string::npos && colon > 0 && colon + 1 < host_and_port.size();
-    if (!whole || std::from_chars(host_and_port.data() + colon + 1, end, port) != std::from_chars_result{end, {}} ||
-        port == 0)
-        return protocol::fail(protocol::ErrorCode::kConfig,
-                              "'{}' is not an address: expected HOST:PORT, as in 10.0.0.1:8001", host_and_port);
-    return net::HostPort{host_and_port.substr(0, colon), port};
+    const auto at = config::parse_host_port(host_and_port);
+    if (!at)
+        return protocol::fail(protocol::ErrorCode::kConfig, "'{}' is not an address: expected {}", host_and_port,
+                              at.error());
+    const auto ip = config::address_in(at->host);
+    if (ip && ip->is_link_local() && at->host.find('%') == std::string::npos)
+        return protocol::fail(
+            protocol::ErrorCode::kConfig,
+            "'{}' is a link-local address, of which every network has its own: say by which interface "
+            "it is reached, as in [{}%eth0]:{}; this machine has {}",
+            host_and_port, at->host, at->port, net::describe_addresses(net::interfaces()));
+    return net::HostPort{at->host, at->port};
 }
 
 protocol::Result<std::vector<env::Endpoint>> resolve_all(const std::string& host_and_port) {
     const auto at = split_address(host_and_port);
     if (!at) return std::unexpected(at.error());
     return net::resolve(at->host, at->port);
-}
-
-protocol::Result<env::Endpoint> resolve(const std::string& host_and_port) {
-    const auto all = resolve_all(host_and_port);
-    if (!all) return std::unexpected(all.error());
-    return all->front();
 }
 
 int complain(std::string_view program, const protocol::Error& error) {

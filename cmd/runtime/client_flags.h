@@ -36,11 +36,10 @@ std::optional<int> parse(CLI::App& app, int argc, char** argv,
 // "name: message, Try name --help." on stderr; returns kUsage.
 int wrong_usage(std::string_view program, std::string_view message);
 
-// HOST:PORT in two.
+// HOST:PORT in two. A link-local address needs a zone: a client is on all networks of its machine.
 protocol::Result<net::HostPort> split_address(const std::string& host_and_port);
-// HOST:PORT to all addresses that it stands for, at least one, or to the first; asks the name service, which may block.
+// HOST:PORT to all addresses that it stands for, at least one; asks the name service, which may block.
 protocol::Result<std::vector<env::Endpoint>> resolve_all(const std::string& host_and_port);
-protocol::Result<env::Endpoint> resolve(const std::string& host_and_port);
 
 // "name: message" on stderr; returns kFailed.
 int complain(std::string_view program, const protocol::Error& error);

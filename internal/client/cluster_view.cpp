@@ -4,14 +4,17 @@
 
 namespace logstream::client {
 
-Broker broker_of(const proto::Member& member) {
-    return Broker{NodeId{member.id()},
-                  member.name(),
-                  {member.ip(), static_cast<std::uint16_t>(member.port())},
+env::Endpoint endpoint_of(const proto::Member& member, const env::Endpoint& told_by) {
+    const protocol::IpAddress ip = protocol::ip_of(member);
+    return {ip, static_cast<std::uint16_t>(member.port()), ip.is_link_local() ? told_by.scope : 0};
+}
+
+Broker broker_of(const proto::Member& member, const env::Endpoint& told_by) {
+    return Broker{NodeId{member.id()}, member.name(), endpoint_of(member, told_by),
                   static_cast<std::uint16_t>(member.http_port())};
 }
 
-ClusterView::ClusterView(const proto::MetadataResponse& response)
+ClusterView::ClusterView(const proto::MetadataResponse& response, const env::Endpoint& told_by)
     : cluster(response.cluster()),
       cluster_id(response.cluster_id()),
       number(response.view().number()),
@@ -19,7 +22,7 @@ ClusterView::ClusterView(const proto::MetadataResponse& response)
       max_batch_bytes(response.max_batch_bytes()) {
     std::vector<NodeId> ids;
     for (const proto::Member& member : response.view().members()) {
-        members.push_back(broker_of(member));
+        members.push_back(broker_of(member, told_by));
         ids.push_back(NodeId{member.id()});
     }
     for (const proto::Ancestor& ancestor : response.ancestors())

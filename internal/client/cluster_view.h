@@ -28,7 +28,10 @@ struct Broker {
     env::Endpoint endpoint;
     std::uint16_t http_port{};  // 0: none
 };
-Broker broker_of(const proto::Member& member);
+// `told_by` told of it: a link-local address is reached by the interface by which that one is.
+Broker broker_of(const proto::Member& member, const env::Endpoint& told_by);
+// Of a broker whose address is given in a message of `told_by`.
+env::Endpoint endpoint_of(const proto::Member& member, const env::Endpoint& told_by);
 
 struct Topic {
     std::string name;
@@ -42,7 +45,7 @@ struct Topic {
 class ClusterView {
 public:
     ClusterView() = default;
-    explicit ClusterView(const proto::MetadataResponse& response);
+    ClusterView(const proto::MetadataResponse& response, const env::Endpoint& told_by);
 
     // Takes over what another answer says of topics, as far as it is newer than what is known (a broker that is
     // catching up knows less).

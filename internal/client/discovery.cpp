@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "internal/client/cluster_view.h"
 #include "logstream.pb.h"
 
 namespace logstream::client {
@@ -50,9 +51,10 @@ void Discovery::on_frame(const env::ReceivedFrame& frame) {
     // A broker without a lineage is still looking for its own cluster.
     if (response.nonce() != nonce_ || response.cluster() != cluster_ || response.cluster_id() == 0) return;
     std::set<env::Endpoint> brokers;
-    const auto add = [&brokers](const proto::Member& member) {
-        if (member.ip() == 0 || member.port() == 0 || !std::in_range<std::uint16_t>(member.port())) return;
-        brokers.insert({member.ip(), static_cast<std::uint16_t>(member.port())});
+    const auto add = [&brokers, &frame](const proto::Member& member) {
+        if (member.port() == 0 || !std::in_range<std::uint16_t>(member.port())) return;
+        const env::Endpoint at = endpoint_of(member, frame.from);
+        if (!at.ip.is_unspecified()) brokers.insert(at);
     };
     add(response.responder());
     for (const proto::Member& member : response.view().members()) add(member);

@@ -120,10 +120,11 @@ Result<Response> read_response(const Result<Message>& answer) {
         proto::ReassignBroker reassign;
         if (!answer->parse(reassign) || !reassign.has_owner())
             return protocol::fail(ErrorCode::kWrongOwner, "the broker does not own this stream");
-        return protocol::fail(
-            ErrorCode::kWrongOwner, "the stream is owned by {} at {} in view {}", protocol::hex(reassign.owner().id()),
-            env::to_string({reassign.owner().ip(), static_cast<std::uint16_t>(reassign.owner().port())}),
-            reassign.view());
+        return protocol::fail(ErrorCode::kWrongOwner, "the stream is owned by {} at {} in view {}",
+                              protocol::hex(reassign.owner().id()),
+                              env::to_string(Endpoint{protocol::ip_of(reassign.owner()),
+                                                      static_cast<std::uint16_t>(reassign.owner().port())}),
+                              reassign.view());
     }
     Response response;
     if (!answer->parse(response))

@@ -179,7 +179,7 @@ bool Router::adopt(Endpoint broker, const proto::MetadataResponse& response) {
     const ViewNumber number{response.view().number()};
     if (number < view_.number) return true;  // a broker that does not know yet
     if (number > view_.number) {
-        ClusterView newer(response);
+        ClusterView newer(response, broker);
         newer.keep_topics_of(view_);
         const ClusterView older = std::exchange(view_, std::move(newer));
         quorum_heard_ = {};

@@ -28,6 +28,7 @@ deploy/logstream.yaml documents every setting.
 Examples:
   logstream                                          first interface, port 8001
   logstream --address 127.0.0.1:8002 --data /tmp/n2  another one on this machine
+  logstream --address '[fd00::1]:8001'               with IPv6
   logstream --config /etc/logstream.yaml --set storage.fsync=interval
 )";
 

@@ -28,7 +28,6 @@ std::string as_name(std::string_view host) {
 protocol::Result<void> complete(Config& config, std::string_view host_name,
                                 const std::vector<std::string>& data_folders) {
     const auto& address = config.node.address;
-    LS_ASSERT(address.ip != 0 && address.port != 0);
     const bool named = !config.node.name.empty();
     if (!named) config.node.name = fmt::format("{}-{}", as_name(host_name), address.port);
     if (config.storage.dir.empty()) {
@@ -37,12 +36,18 @@ protocol::Result<void> complete(Config& config, std::string_view host_name,
         if (!folder) return std::unexpected(folder.error());
         config.storage.dir = fmt::format("{}/{}", kDataParent, *folder);
     }
+    return {};
+}
+
+void take_address(Config& config, const env::Endpoint& at) {
     auto& http = config.admin.http;
     if (http.mode == HttpAddress::Mode::kDefault) {
+        http = {HttpAddress::Mode::kAt, at};
         // A rule of the settings' table keeps the sum below 65536.
-        http = {HttpAddress::Mode::kAt, {address.ip, static_cast<std::uint16_t>(address.port + kHttpPortDistance)}};
+        http.at.port = static_cast<std::uint16_t>(at.port + kHttpPortDistance);
     }
-    return {};
+    auto& group = config.replication.multicast;
+    if (group.port == 0) group = at.ip.is_v4() ? kMulticastV4 : kMulticastV6;
 }
 
 std::vector<std::string_view> changed_settings(const Config& before, const Config& after) {

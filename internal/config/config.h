@@ -43,13 +43,15 @@ enum class IdentityPolicy : std::uint8_t { kMachine, kVolume };
 // What a side without quorum may do. kPrimary: refuse writes.
 enum class PartitionPolicy : std::uint8_t { kPrimary };
 
-// A host name or IPv4 address, and a port; resolved by whoever connects.
+// A host name or an address, and a port; resolved by whoever connects.
 struct HostPort {
-    std::string host;
+    std::string host;  // an IPv6 address without brackets, with its zone if it has one: fe80::1%eth0
     std::uint16_t port{};
     bool operator==(const HostPort&) const = default;
 };
 std::string to_string(const HostPort& at);
+// The address that a host is written as; nullopt: it is a name, or empty.
+std::optional<protocol::IpAddress> address_in(std::string_view host);
 
 // Where the admin pages listen.
 struct HttpAddress {
@@ -64,8 +66,8 @@ struct HttpAddress {
 };
 
 struct NodeConfig {
-    // ip 0: the address of the first interface that is not loopback, which main.cpp asks of the network room.
-    env::Endpoint address{0, 8001};
+    // An empty host: the address of the first interface that is not loopback. `boot` finds out what it stands for.
+    HostPort address{"", 8001};
     std::string interface;  // empty: the one that has the address
     std::string name;       // empty until `complete`: <host name>-<port>
     bool operator==(const NodeConfig&) const = default;
@@ -88,7 +90,7 @@ struct FailureConfig {
 };
 
 struct ReplicationConfig {
-    env::Endpoint multicast{0xef000001, 9999};  // 239.0.0.1:9999
+    env::Endpoint multicast;  // port 0 until `take_address`: the default of the address's family
     Transport transport = Transport::kAuto;
     std::size_t window_bytes = std::size_t{8} << 20;  // most that is sent and not acknowledged by all
     std::size_t mtu_bytes = 0;                        // IP and UDP headers included; 0: the interface's
@@ -180,11 +182,17 @@ struct Config {
 // Folders of brokers that were not told where to keep their data are in here.
 inline constexpr std::string_view kDataParent = "./data";
 
-// Fills in what is left open until the machine is known: the name from the host's, the data folder from a name that was
-// given, else from the port (data_folder.h, with the folders in kDataParent), and admin.http from the address.
-// `node.address.ip` must be known by now. kConfig: it can't be told which data folder is meant.
+// Fills in what is left open until the machine is known: the name from the host's, and the data folder from a name that
+// was given, else from the port (data_folder.h, with the folders in kDataParent). kConfig: it can't be told which data
+// folder is meant.
 protocol::Result<void> complete(Config& config, std::string_view host_name,
                                 const std::vector<std::string>& data_folders);
+
+// The groups of replication where none is given: 239.0.0.1, and the group of that number within an IPv6 link.
+inline constexpr env::Endpoint kMulticastV4{0xef000001, 9999};
+inline constexpr env::Endpoint kMulticastV6{{0xff02'0000'0000'0000, 0xef000001}, 9999};
+// Fills in what follows from the address that the broker has: admin.http and replication.multicast.
+void take_address(Config& config, const env::Endpoint& at);
 
 // The keys of the settings that differ.
 std::vector<std::string_view> changed_settings(const Config& before, const Config& after);

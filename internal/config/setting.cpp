@@ -194,13 +194,14 @@ std::vector<Setting> make_settings() {
     const Kind<std::uint16_t> port{parse_port, [](const std::uint16_t& value) { return fmt::format("{}", value); }};
 
     return {
+        setting<HostPort>({"node.address", "NODE_ADDRESS", "--address", "IP:PORT|PORT",
+                           "where brokers and clients reach this broker; [IP]:PORT with IPv6, or a name in place of IP",
+                           "first non-loopback interface, port 8001"},
+                          LS_FIELD(node.address), {parse_node_address, show_node_address}),
         setting<env::Endpoint>(
-            {"node.address", "NODE_ADDRESS", "--address", "IP:PORT|PORT", "where brokers and clients reach this broker",
-             "first non-loopback interface, port 8001"},
-            LS_FIELD(node.address), {parse_node_address, show_node_address}),
-        setting<env::Endpoint>(
-            {"replication.multicast", "MULTICAST_GROUP", "--multicast", "GROUP:PORT", "the replicas' multicast group"},
-            LS_FIELD(replication.multicast), {parse_multicast, [](const env::Endpoint& at) { return to_string(at); }}),
+            {"replication.multicast", "MULTICAST_GROUP", "--multicast", "GROUP:PORT",
+             "the replicas' multicast group, of the address's family", "239.0.0.1:9999, or [ff02::ef00:1]:9999"},
+            LS_FIELD(replication.multicast), {parse_multicast, show_multicast}),
         setting({"discovery.broadcast_port", "BROADCAST_PORT", "--broadcast-port", "PORT", "UDP port of discovery"},
                 LS_FIELD(discovery.broadcast_port), port),
         setting({"node.interface", "NODE_INTERFACE", "--interface", "NAME", "network interface", "the address's own"},
@@ -265,6 +266,8 @@ std::vector<Setting> make_settings() {
 
 #undef LS_FIELD
 
+std::uint16_t port_of(const env::Endpoint& group) { return group.port == 0 ? kMulticastV4.port : group.port; }
+
 std::vector<Rule> make_rules() {
     return {
         {{"failure.phi_suspect", "failure.phi_fail"},
@@ -296,15 +299,31 @@ std::vector<Rule> make_rules() {
          [](const Config& c) { return c.discovery.broadcast_port != c.node.address.port; },
          "two different ports (both are used for UDP)"},
         {{"discovery.broadcast_port", "replication.multicast"},
-         [](const Config& c) { return c.discovery.broadcast_port != c.replication.multicast.port; },
+         [](const Config& c) { return c.discovery.broadcast_port != port_of(c.replication.multicast); },
          "two different ports (both are used for UDP)"},
         {{"admin.http", "node.address"},
          [](const Config& c) {
              const auto& http = c.admin.http;
+             const auto own = address_in(c.node.address.host);
              return http.mode != HttpAddress::Mode::kAt || http.at.port != c.node.address.port ||
-                    (http.at.ip != 0 && c.node.address.ip != 0 && http.at.ip != c.node.address.ip);
+                    (!http.at.ip.is_unspecified() && own && http.at.ip != *own);
          },
          "two different ports"},
+        {{"replication.multicast", "node.address"},
+         [](const Config& c) {
+             const auto own = address_in(c.node.address.host);
+             return c.replication.multicast.port == 0 || !own || own->is_v4() == c.replication.multicast.ip.is_v4();
+         },
+         "both IPv4 or both IPv6"},
+        {{"discovery.seeds", "node.address"},
+         [](const Config& c) {
+             const auto own = address_in(c.node.address.host);
+             return !own || std::ranges::none_of(c.discovery.seeds, [&](const HostPort& seed) {
+                 const auto ip = address_in(seed.host);
+                 return ip && ip->is_v4() != own->is_v4();
+             });
+         },
+         "seeds of the address's family, all IPv4 or all IPv6, or names that have such addresses"},
         {{"node.address", "admin.http"},
          [](const Config& c) {
              return c.admin.http.mode != HttpAddress::Mode::kDefault || c.node.address.port <= 64535;

@@ -7,6 +7,7 @@
 #include <array>
 #include <cctype>
 #include <limits>
+#include <optional>
 
 namespace logstream::config {
 
@@ -15,6 +16,7 @@ namespace {
 constexpr std::size_t kMaxSeeds = 64;
 constexpr std::size_t kMaxNameBytes = 100;
 constexpr std::size_t kMaxHostBytes = 253;
+constexpr std::size_t kMaxZoneBytes = 15;  // as long as the kernel's names of interfaces
 
 struct Unit {
     std::string_view name;
@@ -77,6 +79,33 @@ std::string show_in_greatest_unit(std::uint64_t value, const std::array<Unit, N>
 
 bool is_host_character(char c) {
     return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '-' || c == '_';
+}
+
+// An IPv6 address without brackets, perhaps with a port: what is which can't be told.
+bool is_bare_v6(std::string_view text) { return std::ranges::count(text, ':') > 1 && !text.starts_with('['); }
+
+// Between brackets: an IPv6 address and perhaps its zone, the name or the number of an interface.
+std::optional<std::string> parse_v6_host(std::string_view text) {
+    const auto percent = text.find('%');
+    const auto ip = env::parse_ip(text.substr(0, percent));
+    if (!ip || text.find(':') == text.npos) return std::nullopt;
+    if (percent == text.npos) return env::to_string(*ip);
+    const auto zone = text.substr(percent + 1);
+    const auto is_zone = [](char c) { return c > ' ' && c < 127 && c != '/' && c != '%'; };
+    if (!ip->is_link_local() || zone.empty() || zone.size() > kMaxZoneBytes || !std::ranges::all_of(zone, is_zone))
+        return std::nullopt;
+    return fmt::format("{}%{}", env::to_string(*ip), zone);
+}
+
+std::optional<std::string> parse_host(std::string_view text) {
+    if (text.starts_with('[') && text.ends_with(']')) return parse_v6_host(text.substr(1, text.size() - 2));
+    if (text.empty() || text.size() > kMaxHostBytes || !std::ranges::all_of(text, is_host_character))
+        return std::nullopt;
+    // What ends in a number is an IPv4 address, or a mistake; the C library would take 10.1 for 10.0.0.1.
+    const auto last = text.substr(text.rfind('.') + 1);
+    const bool number = std::ranges::all_of(last, [](unsigned char c) { return std::isdigit(c) != 0; });
+    if (number && !env::parse_ip(text)) return std::nullopt;
+    return std::string(text);
 }
 
 }  // namespace
@@ -187,35 +216,48 @@ Parsed<std::string> parse_name(std::string_view text) {
     return std::string(text);
 }
 
-Parsed<env::Endpoint> parse_node_address(std::string_view text) {
-    if (const auto port = parse_port(text)) return env::Endpoint{0, *port};
-    const auto at = env::parse_endpoint(text);
-    if (!at || at->port == 0) return std::unexpected("IP:PORT or PORT, like 10.0.0.1:8001 or 8001");
-    const auto first = at->ip >> 24;
-    if (first == 0 || first >= 224)
+Parsed<HostPort> parse_node_address(std::string_view text) {
+    if (const auto port = parse_port(text)) return HostPort{"", *port};
+    auto at = parse_host_port(text);
+    if (!at && is_bare_v6(text)) return at;
+    if (!at)
+        return std::unexpected(
+            "IP:PORT or PORT, like 10.0.0.1:8001 or 8001 (IPv6: [fd00::1]:8001; in place of IP a name of this "
+            "machine)");
+    const auto ip = address_in(at->host);
+    const bool broadcast = ip && ip->is_v4() && ip->v4() >> 24 >= 224;
+    const bool nothing = ip && (ip->is_unspecified() || (ip->is_v4() && ip->v4() >> 24 == 0));
+    if (broadcast || nothing || (ip && ip->is_multicast()))
         return std::unexpected(
             "an address of this machine that others can connect to, like 10.0.0.1:8001 (PORT alone takes "
             "the first interface that is not loopback)");
-    return *at;
+    return at;
 }
 
-std::string show_node_address(env::Endpoint address) {
-    return address.ip == 0 ? fmt::format("{}", address.port) : to_string(address);
+std::string show_node_address(const HostPort& address) {
+    return address.host.empty() ? fmt::format("{}", address.port) : to_string(address);
 }
 
 Parsed<env::Endpoint> parse_multicast(std::string_view text) {
+    if (text.empty()) return env::Endpoint{};
     const auto at = env::parse_endpoint(text);
-    if (!at || at->port == 0 || at->ip >> 28 != 0xe)
-        return std::unexpected("GROUP:PORT with a group from 224.0.0.0 to 239.255.255.255, like 239.0.0.1:9999");
+    const bool within_this_machine = at && !at->ip.is_v4() && (at->ip.high() >> 48 & 0xf) < 2;
+    if (!at || at->port == 0 || !at->ip.is_multicast() || within_this_machine)
+        return std::unexpected(
+            "GROUP:PORT with a group from 224.0.0.0 to 239.255.255.255, like 239.0.0.1:9999, or of IPv6 from ff02:: "
+            "on, "
+            "like [ff02::ef00:1]:9999");
     return *at;
 }
+
+std::string show_multicast(const env::Endpoint& group) { return group.port == 0 ? "" : to_string(group); }
 
 Parsed<HttpAddress> parse_http(std::string_view text) {
     if (text.empty()) return HttpAddress{};
     if (same_letters(text, "off") || same_letters(text, "false") || same_letters(text, "no"))
         return HttpAddress{HttpAddress::Mode::kOff, {}};
     const auto at = env::parse_endpoint(text);
-    if (!at || at->port == 0) return std::unexpected("IP:PORT or off, like 127.0.0.1:9001");
+    if (!at || at->port == 0) return std::unexpected("IP:PORT or off, like 127.0.0.1:9001 or [::1]:9001");
     return HttpAddress{HttpAddress::Mode::kAt, *at};
 }
 
@@ -232,12 +274,12 @@ std::string show_http(const HttpAddress& http) {
 }
 
 Parsed<HostPort> parse_host_port(std::string_view text) {
+    if (is_bare_v6(text)) return std::unexpected("an IPv6 address in brackets, like [fd00::1]:8001");
     const auto colon = text.rfind(':');
-    const auto host = text.substr(0, colon);
     const auto port = parse_port(colon == std::string_view::npos ? std::string_view() : text.substr(colon + 1));
-    if (!port || host.empty() || host.size() > kMaxHostBytes || !std::ranges::all_of(host, is_host_character))
-        return std::unexpected("HOST:PORT, like 10.0.0.1:8001 or broker2:8001");
-    return HostPort{std::string(host), *port};
+    const auto host = parse_host(text.substr(0, colon));
+    if (!port || !host) return std::unexpected("HOST:PORT, like 10.0.0.1:8001, [fd00::1]:8001 or broker2:8001");
+    return HostPort{*host, *port};
 }
 
 Parsed<std::vector<HostPort>> parse_seeds(std::string_view text) {
@@ -245,8 +287,10 @@ Parsed<std::vector<HostPort>> parse_seeds(std::string_view text) {
     if (trimmed(text).empty()) return seeds;
     while (true) {
         const auto comma = text.find(',');
-        auto seed = parse_host_port(trimmed(text.substr(0, comma)));
-        if (!seed) return std::unexpected("HOST:PORT,HOST:PORT,… like 10.0.0.1:8001,broker2:8001");
+        const auto item = trimmed(text.substr(0, comma));
+        auto seed = parse_host_port(item);
+        if (!seed && is_bare_v6(item)) return std::unexpected(seed.error());
+        if (!seed) return std::unexpected("HOST:PORT,HOST:PORT,… like 10.0.0.1:8001,[fd00::1]:8001,broker2:8001");
         if (seeds.size() == kMaxSeeds) return std::unexpected(fmt::format("at most {} of HOST:PORT", kMaxSeeds));
         seeds.push_back(*std::move(seed));
         if (comma == std::string_view::npos) return seeds;
@@ -254,7 +298,14 @@ Parsed<std::vector<HostPort>> parse_seeds(std::string_view text) {
     }
 }
 
-std::string to_string(const HostPort& at) { return fmt::format("{}:{}", at.host, at.port); }
+std::string to_string(const HostPort& at) {
+    const bool v6 = at.host.find(':') != std::string::npos;
+    return v6 ? fmt::format("[{}]:{}", at.host, at.port) : fmt::format("{}:{}", at.host, at.port);
+}
+
+std::optional<protocol::IpAddress> address_in(std::string_view host) {
+    return env::parse_ip(host.substr(0, host.find('%')));
+}
 
 std::string show_seeds(const std::vector<HostPort>& seeds) {
     std::vector<std::string> shown;

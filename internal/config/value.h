@@ -58,14 +58,16 @@ Parsed<std::uint64_t> parse_size_between(std::string_view text, std::uint64_t le
 Parsed<std::uint16_t> parse_port(std::string_view text);
 // A name that may be a folder's: 1 to 100 of a-z A-Z 0-9 . _ -, but not "." or "..".
 Parsed<std::string> parse_name(std::string_view text);
-// IP:PORT, or PORT with ip 0 in the answer, of an address that others can connect to.
-Parsed<env::Endpoint> parse_node_address(std::string_view text);
-std::string show_node_address(env::Endpoint address);
-// GROUP:PORT with a group in 224.0.0.0/4.
+// HOST:PORT, or PORT with an empty host in the answer; an address must be one that others can connect to.
+Parsed<HostPort> parse_node_address(std::string_view text);
+std::string show_node_address(const HostPort& address);
+// GROUP:PORT with a group in 224.0.0.0/4 or ff00::/8 that reaches other machines. Empty text is no group, port 0.
 Parsed<env::Endpoint> parse_multicast(std::string_view text);
+std::string show_multicast(const env::Endpoint& group);
 Parsed<HttpAddress> parse_http(std::string_view text);
 std::string show_http(const HttpAddress& http);
-// A host name or IPv4 address, and a port.
+// A host name or an address (IPv6 in brackets, with a zone if need be), and a port. An IPv4 address that is written as
+// an IPv6 one becomes what it is.
 Parsed<HostPort> parse_host_port(std::string_view text);
 // HOST:PORT,HOST:PORT,…; spaces around the commas do not matter; empty text is an empty list. At most 64.
 Parsed<std::vector<HostPort>> parse_seeds(std::string_view text);

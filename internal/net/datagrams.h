@@ -1,4 +1,4 @@
-// All of a node's datagram traffic: its own socket, the group's and the broadcast port's. Internal to net.
+// All of a node's datagram traffic: its own socket, the group's and discovery's. Internal to net.
 #pragma once
 
 #include <spdlog/logger.h>
@@ -47,8 +47,8 @@ private:
               spdlog::logger& log);
     protocol::Result<void> open_own(Fd fd);
     protocol::Result<void> open_group();
-    protocol::Result<void> open_broadcast();
-    std::vector<Destination> broadcast_destinations() const;
+    protocol::Result<void> open_discovery();
+    std::vector<Destination> discovery_destinations() const;
     void receive(env::Channel channel, PolledFd& socket, FrameReceiver& receiver, int rounds);
     void arrived(env::Channel channel, FrameReceiver& receiver, const FrameReceiver::Arrival& arrival);
 
@@ -62,12 +62,14 @@ private:
     env::FrameHandler handler_;
     env::DatagramLimits limits_;
     FrameReceiver few_;             // of the node's own socket and the broadcast port
-    FrameReceiver many_;            // of the group
+    FrameReceiver many_;            // of groups
     std::uint32_t lost_seen_[3]{};  // per channel, the kernel's count when last heard
     std::unique_ptr<PolledFd> own_;
+    bool own_takes_v6_ = false;
     std::unique_ptr<FrameSender> sender_;
     std::unique_ptr<PolledFd> group_;      // null: no multicast
-    std::unique_ptr<PolledFd> broadcast_;  // null: not asked for
+    std::unique_ptr<PolledFd> discovery_;  // null: not asked for
+    std::unique_ptr<FrameSender> discovery_sender_;
 };
 
 }  // namespace logstream::net

@@ -39,7 +39,7 @@ void FrameReceiver::offer_slots() {
         pieces_[i] = {buffers_[i].mutable_data(), slot_bytes_};
         msghdr& header = headers_[i].msg_hdr;
         header = {};
-        header.msg_name = &senders_[i];
+        header.msg_name = senders_[i].get();
         header.msg_namelen = sizeof senders_[i];
         header.msg_iov = &pieces_[i];
         header.msg_iovlen = 1;
@@ -53,7 +53,7 @@ void FrameReceiver::deliver_slot(std::size_t slot, const std::function<void(cons
     const auto packet = buffers_[slot].span().first(headers_[slot].msg_len);
     std::size_t step = packet.size();
     Arrival arrival;
-    arrival.from = to_endpoint(senders_[slot]);
+    arrival.from = senders_[slot].endpoint();
     for (cmsghdr* c = CMSG_FIRSTHDR(&header); c != nullptr; c = CMSG_NXTHDR(&header, c)) {
         if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
             arrival.interface_index = control_value<in_pktinfo>(*c).ipi_ifindex;

@@ -1,7 +1,6 @@
 // Receives datagrams many at a time (recvmmsg). Internal to net.
 #pragma once
 
-#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include "internal/env/endpoint.h"
+#include "internal/net/socket_address.h"
 #include "internal/protocol/bytes.h"
 
 namespace logstream::net {
@@ -49,7 +49,7 @@ private:
     std::size_t datagram_bytes_;
     std::vector<protocol::Bytes> buffers_;
     std::vector<iovec> pieces_;
-    std::vector<sockaddr_in> senders_;
+    std::vector<SocketAddress> senders_;
     std::vector<Control> controls_;
     std::vector<mmsghdr> headers_;
     protocol::Bytes packet_;  // the one that is delivered, once something of it is taken

@@ -43,11 +43,17 @@ private:
 };
 
 // Needs no privilege, unlike SO_BINDTODEVICE on older kernels.
-in_pktinfo by_interface(const Destination& to) {
-    in_pktinfo info{};
-    info.ipi_ifindex = to.interface_index;
-    info.ipi_spec_dst.s_addr = htonl(to.source_ip);
-    return info;
+void add_interface(ControlWriter& control, const Destination& to) {
+    if (to.to.ip.is_v4()) {
+        in_pktinfo info{};
+        info.ipi_ifindex = to.interface_index;
+        info.ipi_spec_dst.s_addr = htonl(to.source_ip.v4());
+        return control.add(IPPROTO_IP, IP_PKTINFO, info);
+    }
+    in6_pktinfo info{};
+    info.ipi6_ifindex = static_cast<unsigned>(to.interface_index);
+    if (!to.source_ip.is_unspecified()) info.ipi6_addr = to_in6(to.source_ip);
+    control.add(IPPROTO_IPV6, IPV6_PKTINFO, info);
 }
 
 // Errors of a kernel, a device or a firewall that takes datagrams one by one only.
@@ -59,7 +65,13 @@ bool refuses_segments(int os_error) {
 
 FrameSender::FrameSender(Loop& loop, PolledFd& socket, std::size_t queue_frames, Counters& counters,
                          spdlog::logger& log, SystemCall sendmmsg)
-    : loop_(loop), socket_(socket), queue_frames_(queue_frames), sendmmsg_(sendmmsg), counters_(counters), log_(log) {}
+    : loop_(loop),
+      socket_(socket),
+      family_(family_of_socket(socket.fd())),
+      queue_frames_(queue_frames),
+      sendmmsg_(sendmmsg),
+      counters_(counters),
+      log_(log) {}
 
 void FrameSender::send(const Destination& to, std::span<const env::OutFrame> frames) {
     const std::size_t done = waiting_.empty() ? transmit(to, frames) : 0;
@@ -78,7 +90,7 @@ std::size_t FrameSender::run_of(std::span<const env::OutFrame> frames) const {
 
 // Describes the first frames, in as many packets as one system call takes.
 std::span<mmsghdr> FrameSender::packets_of(const Destination& to, std::span<const env::OutFrame> frames) {
-    address_ = to_sockaddr(to.to);
+    address_ = SocketAddress(to.to, family_);
     pieces_.clear();
     std::size_t count = 0;
     for (std::size_t at = 0; at < frames.size() && count < kBatch; at += runs_[count++]) {
@@ -89,12 +101,12 @@ std::span<mmsghdr> FrameSender::packets_of(const Destination& to, std::span<cons
             if (!frame.tail.empty()) pieces_.push_back(piece(frame.tail));
         }
         ControlWriter control(controls_[count].bytes);
-        if (to.interface_index != 0) control.add(IPPROTO_IP, IP_PKTINFO, by_interface(to));
+        if (to.interface_index != 0) add_interface(control, to);
         if (run > 1) control.add(SOL_UDP, UDP_SEGMENT, static_cast<std::uint16_t>(size_of(frames[at])));
         msghdr& header = headers_[count].msg_hdr;
         header = {};
-        header.msg_name = &address_;
-        header.msg_namelen = sizeof address_;
+        header.msg_name = address_.get();
+        header.msg_namelen = address_.size();
         header.msg_iovlen = pieces_.size() - pieces_before;
         header.msg_control = control.size() > 0 ? controls_[count].bytes.data() : nullptr;
         header.msg_controllen = control.size();

@@ -17,6 +17,7 @@
 #include "internal/net/counters.h"
 #include "internal/net/log_throttle.h"
 #include "internal/net/loop.h"
+#include "internal/net/socket_address.h"
 
 namespace logstream::net {
 
@@ -25,8 +26,8 @@ class PolledFd;
 // Where a datagram goes, and by which interface when the routing table is not to choose.
 struct Destination {
     env::Endpoint to;
-    int interface_index{};      // 0: the kernel chooses
-    std::uint32_t source_ip{};  // with an interface: the sender's address on it; 0: the kernel chooses
+    int interface_index{};            // 0: the kernel chooses
+    protocol::IpAddress source_ip{};  // with an interface: the sender's address on it; none: the kernel chooses
     friend bool operator==(const Destination&, const Destination&) = default;
 };
 
@@ -51,9 +52,9 @@ private:
     // Of a packet; what every kernel since 4.18 takes.
     static constexpr std::size_t kSegments = 64;
     static constexpr std::size_t kSegmentedBytes = 65507;
-    // Room for IP_PKTINFO and UDP_SEGMENT.
+    // Room for IPV6_PKTINFO, the larger one of its kind, and UDP_SEGMENT.
     struct alignas(cmsghdr) Control {
-        std::array<std::byte, CMSG_SPACE(sizeof(in_pktinfo)) + CMSG_SPACE(sizeof(std::uint16_t))> bytes;
+        std::array<std::byte, CMSG_SPACE(sizeof(in6_pktinfo)) + CMSG_SPACE(sizeof(std::uint16_t))> bytes;
     };
     struct Waiting {
         Destination to;
@@ -70,6 +71,7 @@ private:
 
     Loop& loop_;
     PolledFd& socket_;
+    int family_;  // of the socket
     std::size_t queue_frames_;
     SystemCall sendmmsg_;
     Counters& counters_;
@@ -81,7 +83,7 @@ private:
     bool segments_ = true;             // until the kernel refuses
 
     // Of the system call that is made.
-    sockaddr_in address_{};
+    SocketAddress address_;
     std::array<mmsghdr, kBatch> headers_{};
     std::array<Control, kBatch> controls_{};
     std::array<std::size_t, kBatch> runs_{};  // frames of each packet

@@ -13,19 +13,25 @@
 
 namespace logstream::net {
 
+// Where IPv6 brokers are asked for on each link, in place of broadcast: ff02::ef00:0, beside the default group of
+// replication.
+inline constexpr protocol::IpAddress kDiscoveryGroup{0xff02'0000'0000'0000, 0xef000000};
+
 struct NetOptions {
     // Cluster name: its tag is in everything sent, and what carries another one is counted and dropped.
     std::string cluster = "logstream";
 
     // Brokers: TCP listens here, and the node's own UDP socket has the same ip:port. Port 0 takes a free one; see
     // UvEnv::local_address. Clients: nullopt; no listening, an UDP socket on a free port of all addresses.
+    // A link-local address has its scope here; everywhere else in this node its scope is 0.
     std::optional<env::Endpoint> listen;
     // The interface for multicast and broadcast; empty: the one that has `listen`'s address (clients: every one that is
     // up).
     std::string interface;
 
     // UDP port of discovery: where broadcasts go, and, with listen_broadcast, where they are heard. The port is bound
-    // so that several brokers of one host share it and each gets every broadcast.
+    // so that several brokers of one host share it and each gets every broadcast. With IPv6, a group of the link takes
+    // the place of broadcast.
     std::uint16_t broadcast_port = 8888;
     bool listen_broadcast = false;
 

@@ -15,8 +15,8 @@ struct Resolver::Door {
     Resolver* resolver;  // loop thread only
 };
 
-Resolver::Resolver(Loop& loop, std::vector<HostPort> names, Handler on_answer)
-    : handler_(std::move(on_answer)), door_(new Door{{}, &loop, this}) {
+Resolver::Resolver(Loop& loop, std::vector<HostPort> names, Handler on_answer, Family family)
+    : handler_(std::move(on_answer)), family_(family), door_(new Door{{}, &loop, this}) {
     for (HostPort& name : names) names_.push_back({std::move(name), false, false, {}, {}});
 }
 
@@ -42,16 +42,18 @@ void Resolver::look_up() {
             });
         };
         if (is_address(name.at.host)) {
-            answer(resolve(name.at.host, name.at.port));
+            answer(resolve(name.at.host, name.at.port, family_));
         } else {
-            std::thread([answer, at = name.at] { answer(resolve(at.host, at.port)); }).detach();
+            std::thread([answer, at = name.at, family = family_] {
+                answer(resolve(at.host, at.port, family));
+            }).detach();
         }
     }
 }
 
 void Resolver::on_answer(std::size_t answered, protocol::Result<std::vector<env::Endpoint>> found) {
     Name& name = names_[answered];
-    name.asked = is_address(name.at.host);
+    name.asked = found && is_address(name.at.host);
     name.trouble = found ? "" : found.error().message;
     if (found) name.endpoints = *std::move(found);
     name.answered = true;

@@ -8,13 +8,14 @@
 #include <vector>
 
 #include "internal/env/endpoint.h"
+#include "internal/net/interfaces.h"
 #include "internal/net/loop.h"
 #include "internal/protocol/error.h"
 
 namespace logstream::net {
 
 struct HostPort {
-    std::string host;  // a name or a dotted address
+    std::string host;  // a name or an address
     std::uint16_t port{};
 };
 
@@ -32,12 +33,12 @@ public:
     // Runs on the loop after each answer.
     using Handler = std::function<void(const Resolved&)>;
 
-    Resolver(Loop& loop, std::vector<HostPort> names, Handler on_answer);
+    Resolver(Loop& loop, std::vector<HostPort> names, Handler on_answer, Family family = Family::kAny);
     ~Resolver();
     Resolver(const Resolver&) = delete;
     Resolver& operator=(const Resolver&) = delete;
 
-    // Asks for every name that is not being asked for. Dotted addresses stand for themselves at once.
+    // Asks for every name that is not being asked for. Addresses stand for themselves at once.
     void look_up();
     // Some are names, and may come to stand for something else.
     bool may_change() const;
@@ -55,6 +56,7 @@ private:
 
     std::vector<Name> names_;
     Handler handler_;
+    Family family_;               // addresses of others are left out
     std::shared_ptr<Door> door_;  // by which threads that outlive this find it gone
 };
 

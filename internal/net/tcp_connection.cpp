@@ -26,13 +26,12 @@ std::array<char, 64u << 10> discarded;
 std::int64_t milliseconds(protocol::Duration d) { return std::chrono::round<std::chrono::milliseconds>(d).count(); }
 
 // The source address of a connection, the port being chosen by the kernel when it knows the destination.
-int bind_source(TcpSocket& socket, std::uint32_t ip) {
+int bind_source(TcpSocket& socket, const env::Endpoint& from) {
     uv_os_fd_t fd = -1;
     if (const int status = uv_fileno(reinterpret_cast<const uv_handle_t*>(&socket.tcp), &fd); status < 0) return status;
     const int on = 1;
     ::setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
-    const sockaddr_in from = to_sockaddr({ip, 0});
-    return uv_tcp_bind(&socket.tcp, reinterpret_cast<const sockaddr*>(&from), 0);
+    return uv_tcp_bind(&socket.tcp, SocketAddress(from).get(), 0);
 }
 
 }  // namespace
@@ -54,14 +53,14 @@ TcpConnection::TcpConnection(Context& context, env::ConnectionId id, Handle<TcpS
 
 TcpConnection::~TcpConnection() { cancel_deadline(); }
 
-void TcpConnection::start_connect(env::ConnectionHandler& handler, protocol::Duration timeout, std::uint32_t from_ip) {
+void TcpConnection::start_connect(env::ConnectionHandler& handler, protocol::Duration timeout,
+                                  const env::Endpoint& from) {
     handler_ = &handler;
     connect_timeout_ = timeout;
-    if (from_ip != 0) {
-        if (const int status = bind_source(*socket_, from_ip); status < 0) return fail(lost("cannot reach", status));
+    if (!from.ip.is_unspecified()) {
+        if (const int status = bind_source(*socket_, from); status < 0) return fail(lost("cannot reach", status));
     }
-    const sockaddr_in address = to_sockaddr(peer_);
-    const int status = uv_tcp_connect(&socket_->connect, &socket_->tcp, reinterpret_cast<const sockaddr*>(&address),
+    const int status = uv_tcp_connect(&socket_->connect, &socket_->tcp, SocketAddress(peer_).get(),
                                       [](uv_connect_t* request, int result) {
                                           auto* self = owner_of<TcpConnection>(request->handle);
                                           if (self != nullptr) self->connected(result);

@@ -48,7 +48,7 @@ public:
     TcpConnection& operator=(const TcpConnection&) = delete;
 
     // One of these three, once. A failure to start is told by on_closed like any other.
-    void start_connect(env::ConnectionHandler& handler, protocol::Duration timeout, std::uint32_t from_ip);
+    void start_connect(env::ConnectionHandler& handler, protocol::Duration timeout, const env::Endpoint& from);
     void start_accepted(env::ConnectionHandler& handler);
     void start_failed(env::ConnectionHandler& handler, protocol::Error reason);
 

@@ -13,9 +13,9 @@ namespace {
 
 constexpr int kListenBacklog = 511;
 
-protocol::Result<Handle<TcpSocket>> new_socket(Loop& loop) {
+protocol::Result<Handle<TcpSocket>> new_socket(Loop& loop, int family) {
     return make_handle<TcpSocket>(nullptr,
-                                  [&](TcpSocket* s) { return uv_tcp_init_ex(loop.handle(), &s->tcp, AF_INET); });
+                                  [&](TcpSocket* s) { return uv_tcp_init_ex(loop.handle(), &s->tcp, family); });
 }
 
 }  // namespace
@@ -33,12 +33,12 @@ TcpTransport::TcpTransport(Loop& loop, Timers& timers, const NetOptions& options
 
 TcpTransport::~TcpTransport() = default;
 
-protocol::Result<env::Endpoint> TcpTransport::listen(env::Endpoint at) {
-    auto listener =
-        make_handle<uv_tcp_t>(this, [&](uv_tcp_t* h) { return uv_tcp_init_ex(loop_.handle(), h, AF_INET); });
+protocol::Result<env::Endpoint> TcpTransport::listen(const env::Endpoint& at) {
+    const int family = family_of(at.ip);
+    auto listener = make_handle<uv_tcp_t>(this, [&](uv_tcp_t* h) { return uv_tcp_init_ex(loop_.handle(), h, family); });
     if (!listener) return std::unexpected(listener.error());
-    sockaddr_in address = to_sockaddr(at);
-    int status = uv_tcp_bind(listener->get(), reinterpret_cast<const sockaddr*>(&address), 0);
+    SocketAddress address(at);
+    int status = uv_tcp_bind(listener->get(), address.get(), family == AF_INET6 ? UV_TCP_IPV6ONLY : 0);
     // libuv may report a failure to bind only here.
     if (status == 0)
         status =
@@ -47,8 +47,8 @@ protocol::Result<env::Endpoint> TcpTransport::listen(env::Endpoint at) {
             });
     if (status < 0) return std::unexpected(bind_error(at, -status, "TCP", "--address"));
     int size = sizeof address;
-    uv_tcp_getsockname(listener->get(), reinterpret_cast<sockaddr*>(&address), &size);
-    listening_at_ = to_endpoint(address);
+    uv_tcp_getsockname(listener->get(), address.get(), &size);
+    listening_at_ = address.endpoint();
     listener_ = std::move(*listener);
     return listening_at_;
 }
@@ -72,10 +72,10 @@ void TcpTransport::accept(int status) {
                       accepted_, *times);
         return;
     }
-    sockaddr_in address{};
+    SocketAddress address;
     int size = sizeof address;
-    if (uv_tcp_getpeername(&(*socket)->tcp, reinterpret_cast<sockaddr*>(&address), &size) < 0) return;  // gone again
-    const env::Endpoint peer = to_endpoint(address);
+    if (uv_tcp_getpeername(&(*socket)->tcp, address.get(), &size) < 0) return;  // gone again
+    const env::Endpoint peer = address.endpoint();
     const env::ConnectionId id = next_id();
     auto [entry, inserted] = connections_.emplace(
         id, std::make_unique<TcpConnection>(context_, id, std::move(*socket), peer, TcpConnection::Origin::kAccept));
@@ -106,7 +106,7 @@ bool TcpTransport::make_room() {
 
 env::ConnectionId TcpTransport::connect(env::Endpoint to, protocol::Duration timeout, env::ConnectionHandler& handler) {
     const env::ConnectionId id = next_id();
-    auto socket = new_socket(loop_);
+    auto socket = new_socket(loop_, family_of(to.ip));
     auto made = std::make_unique<TcpConnection>(context_, id, socket ? std::move(*socket) : nullptr, to,
                                                 TcpConnection::Origin::kConnect);
     TcpConnection& connection = *connections_.emplace(id, std::move(made)).first->second;
@@ -115,9 +115,13 @@ env::ConnectionId TcpTransport::connect(env::Endpoint to, protocol::Duration tim
         return id;
     }
     // A node speaks from the address that it is known by, whichever interface the routing table prefers; but from a
-    // loopback address only loopback can be reached, and the other way round it need not.
-    const bool own_source = listening_at_.ip != 0 && listening_at_.is_loopback() == to.is_loopback();
-    connection.start_connect(handler, timeout, own_source ? listening_at_.ip : 0);
+    // loopback address only loopback can be reached, and the other way round it need not; likewise from a link-local
+    // one.
+    const auto& own = listening_at_.ip;
+    const bool own_source = !own.is_unspecified() && own.is_v4() == to.ip.is_v4() &&
+                            own.is_loopback() == to.is_loopback() && (!own.is_link_local() || to.ip.is_link_local());
+    connection.start_connect(handler, timeout,
+                             own_source ? env::Endpoint{own, 0, listening_at_.scope} : env::Endpoint{});
     return id;
 }
 

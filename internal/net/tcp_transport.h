@@ -25,7 +25,7 @@ public:
     ~TcpTransport();
 
     // Listens at `at`, port 0 for a free one, and returns where. Connections are accepted as soon as the loop runs.
-    protocol::Result<env::Endpoint> listen(env::Endpoint at);
+    protocol::Result<env::Endpoint> listen(const env::Endpoint& at);
     void stop_listening();
     void on_accept(env::AcceptHandler handler) { accept_handler_ = std::move(handler); }
 

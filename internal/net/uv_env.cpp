@@ -23,7 +23,7 @@ struct Bound {
 };
 
 // TCP and UDP at one ip:port.
-protocol::Result<Bound> bind_node(TcpTransport& tcp, env::Endpoint at) {
+protocol::Result<Bound> bind_node(TcpTransport& tcp, const env::Endpoint& at) {
     for (int attempt = 1;; ++attempt) {
         const auto listening = tcp.listen(at);
         if (!listening) return std::unexpected(listening.error());
@@ -34,9 +34,9 @@ protocol::Result<Bound> bind_node(TcpTransport& tcp, env::Endpoint at) {
     }
 }
 
-// Of a client: any free port, on the interface that was named, or everywhere.
-protocol::Result<Bound> bind_client(const std::optional<Interface>& interface) {
-    auto udp = open_own_socket({interface ? interface->ip : 0, 0});
+// Of a client: any free port, everywhere.
+protocol::Result<Bound> bind_client() {
+    auto udp = open_client_socket();
     if (!udp) return std::unexpected(udp.error());
     const env::Endpoint at = bound_address(udp->get());
     return Bound{at, std::move(*udp)};
@@ -68,26 +68,38 @@ struct UvEnv::State {
     KernelRandom random;
     std::optional<Interface> interface;
     env::Endpoint local;
+    std::uint32_t scope{};  // of link-local addresses that come without one
     std::unique_ptr<Timers> timers;
     std::unique_ptr<TcpTransport> tcp;
     std::unique_ptr<Datagrams> datagrams;
+
+    // Messages carry no scope: what is said of others is meant for the link that this node is on.
+    env::Endpoint outward(env::Endpoint at) const {
+        if (at.scope == 0 && at.ip.is_link_local()) at.scope = scope;
+        return at;
+    }
+    env::Endpoint inward(env::Endpoint at) const {
+        if (at.scope == scope) at.scope = 0;
+        return at;
+    }
 };
 
 protocol::Result<std::unique_ptr<UvEnv>> UvEnv::open(Loop& loop, NetOptions options,
                                                      std::shared_ptr<spdlog::logger> logger) {
     auto state =
-        std::unique_ptr<State>(new State{loop, std::move(options), std::move(logger), {}, {}, {}, {}, {}, {}, {}});
+        std::unique_ptr<State>(new State{loop, std::move(options), std::move(logger), {}, {}, {}, {}, {}, {}, {}, {}});
     State& s = *state;
     auto interface = choose_interface(s.options, interfaces());
     if (!interface) return std::unexpected(interface.error());
     s.interface = std::move(*interface);
+    if (s.interface) s.scope = static_cast<std::uint32_t>(s.interface->index);
     auto timers = Timers::open(loop);
     if (!timers) return std::unexpected(timers.error());
     s.timers = std::move(*timers);
     s.tcp = std::make_unique<TcpTransport>(loop, *s.timers, s.options, s.counters, *s.logger);
-    auto bound = s.options.listen ? bind_node(*s.tcp, *s.options.listen) : bind_client(s.interface);
+    auto bound = s.options.listen ? bind_node(*s.tcp, *s.options.listen) : bind_client();
     if (!bound) return std::unexpected(bound.error());
-    s.local = bound->at;
+    s.local = s.inward(bound->at);
     auto datagrams = Datagrams::open(loop, s.options, s.interface, std::move(bound->udp), s.counters, *s.logger);
     if (!datagrams) return std::unexpected(datagrams.error());
     s.datagrams = std::move(*datagrams);
@@ -97,7 +109,11 @@ protocol::Result<std::unique_ptr<UvEnv>> UvEnv::open(Loop& loop, NetOptions opti
 UvEnv::UvEnv(std::unique_ptr<State> state) : state_(std::move(state)) {}
 UvEnv::~UvEnv() = default;
 
-void UvEnv::on_accept(env::AcceptHandler handler) { state_->tcp->on_accept(std::move(handler)); }
+void UvEnv::on_accept(env::AcceptHandler handler) {
+    state_->tcp->on_accept([s = state_.get(), handler = std::move(handler)](env::ConnectionId id, env::Endpoint from) {
+        return handler ? handler(id, s->inward(from)) : nullptr;
+    });
+}
 void UvEnv::on_frame(env::FrameHandler handler) { state_->datagrams->on_frame(std::move(handler)); }
 void UvEnv::set_self(protocol::NodeId self) { state_->datagrams->set_self(self); }
 
@@ -118,7 +134,7 @@ env::TimerId UvEnv::set_timer(protocol::Duration after, std::move_only_function<
 void UvEnv::cancel_timer(env::TimerId timer) { state_->timers->cancel(timer); }
 
 env::ConnectionId UvEnv::connect(env::Endpoint to, protocol::Duration timeout, env::ConnectionHandler& handler) {
-    return state_->tcp->connect(to, timeout, handler);
+    return state_->tcp->connect(state_->outward(to), timeout, handler);
 }
 env::SendStatus UvEnv::send(env::ConnectionId connection, protocol::OutMessage message) {
     return state_->tcp->send(connection, std::move(message));
@@ -127,11 +143,13 @@ std::size_t UvEnv::queued_bytes(env::ConnectionId connection) { return state_->t
 void UvEnv::pause_reading(env::ConnectionId connection) { state_->tcp->pause_reading(connection); }
 void UvEnv::resume_reading(env::ConnectionId connection) { state_->tcp->resume_reading(connection); }
 void UvEnv::close(env::ConnectionId connection) { state_->tcp->close(connection); }
-env::Endpoint UvEnv::peer_of(env::ConnectionId connection) { return state_->tcp->peer_of(connection); }
+env::Endpoint UvEnv::peer_of(env::ConnectionId connection) { return state_->inward(state_->tcp->peer_of(connection)); }
 
 void UvEnv::broadcast(env::OutFrame frame) { state_->datagrams->broadcast(frame); }
 void UvEnv::multicast(std::span<const env::OutFrame> frames) { state_->datagrams->multicast(frames); }
-void UvEnv::send_datagram(env::Endpoint to, env::OutFrame frame) { state_->datagrams->send(to, frame); }
+void UvEnv::send_datagram(env::Endpoint to, env::OutFrame frame) {
+    state_->datagrams->send(state_->outward(to), frame);
+}
 env::DatagramLimits UvEnv::datagram_limits() { return state_->datagrams->limits(); }
 
 std::vector<env::Counter> UvEnv::counted() {

@@ -30,7 +30,8 @@ public:
     // Frames of this sender are our own, heard back, and dropped.
     void set_self(protocol::NodeId self);
 
-    // Where this node is reached: `listen` with its real port. A client has ip 0 and the port of its UDP socket.
+    // Where this node is reached: `listen` with its real port, its scope being 0. A client has no ip, and the port of
+    // its UDP socket.
     env::Endpoint local_address() const;
     // The interface of `local_address`; nullopt for a client that named none.
     const std::optional<Interface>& interface() const;

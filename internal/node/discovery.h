@@ -5,6 +5,7 @@
 #include <map>
 
 #include "internal/node/peer_links.h"
+#include "internal/node/said.h"
 #include "internal/node/settings.h"
 #include "internal/view/view.h"
 
@@ -47,6 +48,8 @@ public:
         kSeek,      // looking for a leader: ten times a second
     };
     void set_mode(Mode mode);
+    // There is somebody to ask now: what was not heard before says nothing.
+    void begin_anew() { since_ = env_.now(); }
     // In mode kSeek: since when.
     protocol::TimePoint seeking_since() const { return since_; }
 
@@ -63,6 +66,7 @@ public:
 private:
     void tick();
     void say_join();
+    bool is_of_our_family(const proto::Member& other);
     void send_response(Endpoint to, const proto::JoinResponse& response);
 
     env::Env& env_;
@@ -73,6 +77,7 @@ private:
     protocol::TimePoint since_;
     std::map<NodeId, Candidate> candidates_;
     env::TimerId timer_;
+    Said said_;
 };
 
 }  // namespace logstream::node

@@ -36,8 +36,14 @@ void Node::seek_tick() {
     elector_.start(core_.self, known_endpoints(), has_history() ? "no leader" : "bootstrap");
 }
 
+void Node::set_seeds(std::vector<Endpoint> seeds) {
+    settings_.seeds = std::move(seeds);
+    if (std::exchange(settings_.seeds_pending, false)) discovery_.begin_anew();
+}
+
 // A new broker bootstraps only when it has listened long enough and nobody with history is about.
 bool Node::may_bootstrap() const {
+    if (settings_.seeds_pending) return false;
     if (core_.env.now() - discovery_.seeking_since() < settings_.discovery_timeout) return false;
     std::size_t blank = 1;
     for (const Candidate& candidate : discovery_.candidates()) {

@@ -60,7 +60,7 @@ public:
     env::ConnectionHandler* on_accept() { return &service_; }
 
     // Where to ask for the cluster from now on.
-    void set_seeds(std::vector<Endpoint> seeds) { settings_.seeds = std::move(seeds); }
+    void set_seeds(std::vector<Endpoint> seeds);
 
     NodeId id() const { return core_.self.id; }
     // As `logstreamctl status --json` prints it.

@@ -46,6 +46,7 @@ struct Settings {
     std::uint32_t expect = 1;  // bootstrap waits for this many new brokers
     Duration discovery_timeout = std::chrono::seconds(1);
     std::vector<env::Endpoint> seeds;
+    bool seeds_pending{};  // seeds are named, and no name stands for an address yet
 
     Duration heartbeat = std::chrono::milliseconds(100);
     double phi_suspect = 8;

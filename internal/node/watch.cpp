@@ -129,7 +129,7 @@ void Watch::heartbeat(NodeId member) {
 
 void Watch::link_lost(Endpoint address) {
     for (const auto& [id, peer] : peers_) {
-        if (peer.member.ip != address.ip || peer.member.port != address.port) continue;
+        if (Endpoint{peer.member.ip, peer.member.port} != address) continue;
         proto::Probe probe;
         *probe.mutable_from() = view::to_proto(self_);
         const NodeId member = id;

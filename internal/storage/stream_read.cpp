@@ -233,8 +233,8 @@ void StreamLog::inspect(Offset segment_base, ViewNumber least_view, std::move_on
     const Offset end = std::min(end_of(at), written_end_);
     context_.disk.read(
         segment.log_path(), 0, segment.written,
-        [self = weak_from_this(), base = segment.base, end, layout = layout_, written = segment.written,
-         least_view, done = std::move(done)](Result<Bytes> data) mutable {
+        [self = weak_from_this(), base = segment.base, end, layout = layout_, written = segment.written, least_view,
+         done = std::move(done)](Result<Bytes> data) mutable {
             const auto log = self.lock();
             if (!log) return;
             if (log->layout_ != layout) return done(true);

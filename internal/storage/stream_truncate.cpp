@@ -125,8 +125,7 @@ void StreamLog::find_on_disk(Offset to, FlushCallback callback) {
                 if (!log) return;
                 if (!data) return log->end_change(std::move(callback), std::unexpected(data.error()));
                 const ViewNumber least_view = point.tables->epochs.last_view();
-                SegmentScan scan =
-                    scan_segment(*data, 0, base, log->seed_, {least_view, log->end_of(point.segment)});
+                SegmentScan scan = scan_segment(*data, 0, base, log->seed_, {least_view, log->end_of(point.segment)});
                 const auto end =
                     std::ranges::find_if(scan.entries, [to](const ScannedEntry& e) { return e.info.base >= to; });
                 const bool boundary =

@@ -151,7 +151,7 @@ NodeSet Change::voters() const {
 
 // Who accepted a newer view than those it forgot holds all that was committed in them.
 bool Change::has_forgotten(const Answer& answer) const {
-    if (options_.lineage == Lineage::kRecovered) return false;
+    if (options_.lineage == Lineage::kRecovered || protocol::planted(protocol::Bug::kForgetfulVotes)) return false;
     const auto forgot = [&](const Base& base) {
         return base.number > accepted_number(answer) && std::ranges::binary_search(base.members, answer.member.id) &&
                !remembers_promise(answer.promises, base);

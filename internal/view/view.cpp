@@ -38,7 +38,7 @@ proto::Member to_proto(const Member& member) {
     out.set_id(member.id.value);
     out.set_incarnation(member.incarnation.value);
     out.set_name(member.name);
-    out.set_ip(member.ip);
+    protocol::put_ip(out, member.ip);
     out.set_port(member.port);
     out.set_http_port(member.http_port);
     out.set_window_bytes(member.window_bytes);
@@ -51,7 +51,7 @@ Member from_proto(const proto::Member& in) {
     return Member{NodeId{in.id()},
                   Incarnation{in.incarnation()},
                   in.name(),
-                  in.ip(),
+                  protocol::ip_of(in),
                   static_cast<std::uint16_t>(in.port()),
                   static_cast<std::uint16_t>(in.http_port()),
                   in.window_bytes(),

@@ -11,6 +11,7 @@
 
 #include "internal/protocol/error.h"
 #include "internal/protocol/ids.h"
+#include "internal/protocol/ip_address.h"
 #include "logstream.pb.h"
 
 namespace logstream::view {
@@ -29,7 +30,7 @@ struct Member {
     NodeId id;
     Incarnation incarnation;
     std::string name;
-    std::uint32_t ip{};  // IPv4, host byte order
+    protocol::IpAddress ip;
     std::uint16_t port{};
     std::uint16_t http_port{};     // 0: no HTTP
     std::uint64_t window_bytes{};  // what the kernel really gave its multicast socket

@@ -130,9 +130,9 @@ protocol::Result<bool> run(const Options& options) {
     client::Bootstrap bootstrap;
     bootstrap.cluster = options.client.cluster.value_or("");
     for (const std::string& broker : options.client.brokers) {
-        auto endpoint = runtime::resolve(broker);
-        if (!endpoint) return std::unexpected(endpoint.error());
-        bootstrap.brokers.push_back(*endpoint);
+        const auto endpoints = runtime::resolve_all(broker);
+        if (!endpoints) return std::unexpected(endpoints.error());
+        bootstrap.brokers.push_back(endpoints->front());
     }
     auto session = runtime::Session::open(kProgram, options.client);
     if (!session) return std::unexpected(session.error());

@@ -46,7 +46,7 @@ void try_input(Input input) {
         ++found;
         if (!brokers) return;
         LS_ASSERT(!brokers->empty() && brokers->size() <= kMaxBrokers);
-        for (const Endpoint at : *brokers) LS_ASSERT(at.ip != 0 && at.port != 0);
+        for (const Endpoint at : *brokers) LS_ASSERT(!at.ip.is_unspecified() && at.port != 0);
     });
     discovery.start();
     world.run_for(std::chrono::milliseconds(10));

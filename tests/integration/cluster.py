@@ -1,10 +1,10 @@
 """The brokers of a scenario: started, stopped, killed, paused, cut off; what they say of themselves."""
 
+import ipaddress
 import json
 import os
 import re
 import signal
-import socket
 
 import client
 import wire
@@ -17,7 +17,7 @@ class Broker:
     def __init__(self, cluster, number, place):
         self.cluster, self.number, self.place = cluster, number, place
         self.name = place.name
-        self.address = f"{place.ip}:{place.port}"
+        self.address = place.address
         self.data = os.path.join(cluster.run.folder, cluster.name, self.name)
         self.program = "logstream"
         self.environment = {}  # more of it than the tests' own
@@ -38,7 +38,8 @@ class Broker:
             "--broadcast-port": network.broadcast_port,
             "--multicast": network.multicast,
         } | network.broker_flags
-        words = [word for flag, value in given.items() if flag not in flags for word in (flag, value)]
+        given = {flag: value for flag, value in given.items() if flag not in flags and value is not None}
+        words = [word for pair in given.items() for word in pair]
         words += [word for key, value in cluster.settings.items() for word in ("--set", f"{key}={value}")]
         return [cluster.run.program(self.program), *map(str, words), *map(str, flags)]
 
@@ -188,16 +189,17 @@ class Cluster:
                 answer = broker.ask("LIST_OFFSETS", list_offsets)
                 if answer.type == "REASSIGN_BROKER":
                     owner = answer.parse().owner
-                    return self._by_address(owner.ip, owner.port)
+                    return self._by_address(owner)
                 if not answer.parse().error.code:
                     return broker
             return None
 
         return self.wait_until(look, VIEW_SECONDS, f"the owner of {topic}/{partition} is known")
 
-    def _by_address(self, ip, port):
-        text = f"{socket.inet_ntoa(ip.to_bytes(4, 'big'))}:{port}"
-        return next((broker for broker in self.brokers if broker.address == text), None)
+    def _by_address(self, member):
+        ip = ipaddress.ip_address(member.ip6 or member.ip)
+        at = (str(ip), member.port)
+        return next((broker for broker in self.brokers if (broker.place.ip, broker.place.port) == at), None)
 
     def create_topic(self, name, partitions=1):
         request = wire.protobuf("Topics")

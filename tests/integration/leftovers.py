@@ -34,6 +34,7 @@ def remove_namespace(name):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
+    shutil.rmtree(f"/etc/netns/{name}", ignore_errors=True)
 
 
 def remove_mounted(folder):

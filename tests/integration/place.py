@@ -45,6 +45,10 @@ class Place:
     prefix: list  # of a command line, so that it runs here
     namespace: str = ""  # of the network, by its name in /run/netns
 
+    @property
+    def address(self):
+        return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
+
     # Programs. `name` is that of their files of stdout and stderr in `folder`; `environment` is more than the tests' own.
 
     def start(self, argv, name, folder, stdin=None, environment=None):
@@ -68,7 +72,9 @@ class Place:
     def connect(self, address, seconds):
         """A TCP connection from here."""
         with inside(self.namespace):
-            connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            # A link-local address names an interface, which only those within know.
+            family, _, _, _, address = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0]
+            connection = socket.socket(family, socket.SOCK_STREAM)
         try:
             connection.settimeout(seconds)
             connection.connect(address)

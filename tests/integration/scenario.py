@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from checks import Failure
 from cluster import Cluster
 from modes import Need
+from modes.netns import Ipv6Network
 from process import run as command
 
 SCENARIOS = {}
@@ -77,6 +78,10 @@ class Run:
         network = (make or self.mode.network)(size)
         self._stack.callback(network.remove)
         return network
+
+    def ipv6_network(self, size, both=()):
+        """Places with IPv6 addresses; the hosts in `both` have IPv4 ones, too."""
+        return self.network(size, lambda n: Ipv6Network(n, os.path.join(self.project, "deploy", "netns"), both))
 
     def cluster(self, size=3, network=None, name="itest", first=1, **settings):
         """As many brokers, not started yet, at the places from `first` on. Settings by their key:

@@ -30,6 +30,8 @@ const std::vector<PlantedBug>& planted_bugs() {
         {Bug::kOrphanLost, "orphan-lost", {"P5"}, 1000},
         {Bug::kOrphanTwice, "orphan-twice", {"P6"}, 100},
         {Bug::kResumeIgnored, "resume-ignored", {"P6"}, 1000},
+        {Bug::kHolesForgotten, "holes-forgotten", {"P1"}, 2000},
+        {Bug::kForgetfulVotes, "forgetful-votes", {"P1", "view quorum", "view content", "promise"}, 2000},
         {Bug::kCrcNotChecked, "crc-not-checked", {"P8"}, 100},
         {Bug::kMinorityWrites, "minority-writes", {"P4"}, 1000},
         {Bug::kBasesForgotten,

@@ -20,6 +20,7 @@ constexpr Duration kSlice = 50ms;
 
 Simulation::Simulation(const Options& options, Transcript::Detail detail, Transcript::Sink sink)
     : options_(options),
+      family_(options.seed % 4 == 0 ? AddressFamily::kIpv6 : AddressFamily::kIpv4),
       world_(options.seed),
       swarm_(options, world_.chance_of()),
       transcript_(world_, detail, std::move(sink)),
@@ -77,7 +78,7 @@ Simulation::~Simulation() = default;
 
 void Simulation::make_machines() {
     for (std::size_t i = 0; i < swarm_.nodes; ++i) {
-        const Endpoint address{0x0a000001 + static_cast<std::uint32_t>(i), 8001};
+        const Endpoint address = address_of(family_, 0x0a000001 + static_cast<std::uint32_t>(i), 8001);
         MachineOptions options = swarm_.machine;
         options.settings.name = "n" + std::to_string(i);
         options.settings.address = address;
@@ -105,12 +106,12 @@ void Simulation::make_clients() {
     };
     std::uint32_t place = 0;
     for (const ProducerPlan& plan : swarm_.producers) {
-        const Endpoint address{0x0a010001 + place++, 40000};
+        const Endpoint address = address_of(family_, 0x0a010001 + place++, 40000);
         producers_.push_back(std::make_unique<ProducerClient>(
             world_, transcript_, address, static_cast<std::uint32_t>(producers_.size()), plan, history_, report));
     }
     for (const ConsumerPlan& plan : swarm_.consumers) {
-        const Endpoint address{0x0a010001 + place++, 40000};
+        const Endpoint address = address_of(family_, 0x0a010001 + place++, 40000);
         const std::string name = "c" + std::to_string(consumers_.size());
         consumers_.push_back(std::make_unique<ConsumerClient>(
             world_, transcript_, address, name, plan,
@@ -240,7 +241,7 @@ void Simulation::heal_phase() {
     transcript_.say("simulator", "everything heals");
     nemesis_.heal();
     // A new producer, so that nothing of what the others have been through matters.
-    const Endpoint address{0x0a020001, 40000};
+    const Endpoint address = address_of(family_, 0x0a020001, 40000);
     nemesis_.add_client(address);
     ProducerPlan plan;
     plan.timeout = 120s;

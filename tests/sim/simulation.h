@@ -51,6 +51,7 @@ private:
     bool one_view();
 
     Options options_;
+    const AddressFamily family_;  // of a quarter of all seeds IPv6
     World world_;
     Swarm swarm_;
     TimePoint now_;  // as of the last event, for the violations

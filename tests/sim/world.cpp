@@ -111,7 +111,7 @@ bool World::step(TimePoint end) {
     const auto fold = [this](std::uint64_t value) { fingerprint_ = (fingerprint_ ^ value) * 1099511628211ULL; };
     fold(static_cast<std::uint64_t>(now_.time_since_epoch().count()));
     fold(event->order);
-    if (owner != nullptr) fold(owner->address_.ip);
+    if (owner != nullptr) fold(owner->address_.ip.v4());
     event->task();
     if (owner != nullptr && on_event && owner->alive_) on_event(*owner);
     return true;

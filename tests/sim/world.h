@@ -17,6 +17,14 @@ namespace logstream::sim {
 
 using env::ConnectionId;
 using env::Endpoint;
+
+// Whether a world's addresses are of IPv4 or of IPv6.
+enum class AddressFamily : bool { kIpv4, kIpv6 };
+// 10.0.0.1 and its like by their number, or fd00::a00:1.
+inline Endpoint address_of(AddressFamily family, std::uint32_t number, std::uint16_t port) {
+    if (family == AddressFamily::kIpv4) return {number, port};
+    return {protocol::IpAddress(0xfd00'0000'0000'0000, number), port};
+}
 using env::TimerId;
 using protocol::Bytes;
 using protocol::Duration;

@@ -289,7 +289,7 @@ TEST_F(ClientConsumer, FindsBrokersByBroadcast) {
         response.set_cluster_id(0xc1);
         response.set_nonce(join.nonce());
         response.set_serving(true);
-        response.mutable_responder()->set_ip(FakeCluster::endpoint(1).ip);
+        protocol::put_ip(*response.mutable_responder(), FakeCluster::endpoint(1).ip);
         response.mutable_responder()->set_port(8001);
         env::ReceivedFrame answer{
             env::Channel::kUnicast, FakeCluster::endpoint(1), {}, Bytes::copy_of(response.SerializeAsString())};
@@ -316,7 +316,7 @@ TEST_F(ClientConsumer, TwoHistoriesOfOneNameAreAnError) {
             response.set_cluster_id(static_cast<std::uint64_t>(0xc0 + broker));
             response.set_has_records(true);
             response.set_nonce(join.nonce());
-            response.mutable_responder()->set_ip(FakeCluster::endpoint(broker).ip);
+            protocol::put_ip(*response.mutable_responder(), FakeCluster::endpoint(broker).ip);
             response.mutable_responder()->set_port(8001);
             env::ReceivedFrame answer{env::Channel::kUnicast, {}, {}, Bytes::copy_of(response.SerializeAsString())};
             answer.header.type = MessageType::kJoinResponse;

@@ -173,7 +173,7 @@ proto::View FakeCluster::view() const {
     for (const int broker : members_) {
         proto::Member* member = out.add_members();
         member->set_id(static_cast<std::uint64_t>(broker));
-        member->set_ip(endpoint(broker).ip);
+        protocol::put_ip(*member, endpoint(broker).ip);
         member->set_port(8001);
     }
     return out;

@@ -72,11 +72,19 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"node:\n  name: [a", "f.yaml:2: not valid YAML: end of sequence flow not found"},
         // Bad values.
         Case{"node:\n  address: localhost",
-             "f.yaml:2: node.address: expected IP:PORT or PORT, like 10.0.0.1:8001 or 8001, got 'localhost'"},
+             "f.yaml:2: node.address: expected IP:PORT or PORT, like 10.0.0.1:8001 or 8001 (IPv6: [fd00::1]:8001; in "
+             "place of IP a name of this machine), got 'localhost'"},
         Case{"node:\n  address: 10.0.0.1:0",
-             "f.yaml:2: node.address: expected IP:PORT or PORT, like 10.0.0.1:8001 or 8001, got '10.0.0.1:0'"},
+             "f.yaml:2: node.address: expected IP:PORT or PORT, like 10.0.0.1:8001 or 8001 (IPv6: [fd00::1]:8001; in "
+             "place of IP a name of this machine), got '10.0.0.1:0'"},
         Case{"node:\n  address: 70000",
-             "f.yaml:2: node.address: expected IP:PORT or PORT, like 10.0.0.1:8001 or 8001, got '70000'"},
+             "f.yaml:2: node.address: expected IP:PORT or PORT, like 10.0.0.1:8001 or 8001 (IPv6: [fd00::1]:8001; in "
+             "place of IP a name of this machine), got '70000'"},
+        Case{"node:\n  address: fd00::1:8001",
+             "f.yaml:2: node.address: expected an IPv6 address in brackets, like [fd00::1]:8001, got 'fd00::1:8001'"},
+        Case{"node:\n  address: '[::]:8001'",
+             "f.yaml:2: node.address: expected an address of this machine that others can connect to, like "
+             "10.0.0.1:8001 (PORT alone takes the first interface that is not loopback), got '[::]:8001'"},
         Case{"node:\n  address: 0.0.0.0:8001",
              "f.yaml:2: node.address: expected an address of this machine that others can connect to, like "
              "10.0.0.1:8001 "
@@ -105,11 +113,11 @@ INSTANTIATE_TEST_SUITE_P(
         Case{
             "replication:\n  multicast: 10.0.0.1:9999",
             "f.yaml:2: replication.multicast: expected GROUP:PORT with a group from 224.0.0.0 to 239.255.255.255, like "
-            "239.0.0.1:9999, got '10.0.0.1:9999'"},
+            "239.0.0.1:9999, or of IPv6 from ff02:: on, like [ff02::ef00:1]:9999, got '10.0.0.1:9999'"},
         Case{
             "replication:\n  multicast: 240.0.0.1:9999",
             "f.yaml:2: replication.multicast: expected GROUP:PORT with a group from 224.0.0.0 to 239.255.255.255, like "
-            "239.0.0.1:9999, got '240.0.0.1:9999'"},
+            "239.0.0.1:9999, or of IPv6 from ff02:: on, like [ff02::ef00:1]:9999, got '240.0.0.1:9999'"},
         Case{"replication:\n  transport: udp",
              "f.yaml:2: replication.transport: expected one of auto, multicast, tcp, got 'udp'"},
         Case{
@@ -120,8 +128,12 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"discovery:\n  broadcast_port: http",
              "f.yaml:2: discovery.broadcast_port: expected a port from 1 to 65535, got 'http'"},
         Case{"discovery:\n  seeds: [10.0.0.1]",
-             "f.yaml:2: discovery.seeds: expected HOST:PORT,HOST:PORT,… like 10.0.0.1:8001,broker2:8001, got "
+             "f.yaml:2: discovery.seeds: expected HOST:PORT,HOST:PORT,… like "
+             "10.0.0.1:8001,[fd00::1]:8001,broker2:8001, got "
              "'10.0.0.1'"},
+        Case{"discovery:\n  seeds: [fd00::1:8001]",
+             "f.yaml:2: discovery.seeds: expected an IPv6 address in brackets, like [fd00::1]:8001, got "
+             "'fd00::1:8001'"},
         Case{"storage:\n  retention:\n    time: always",
              "f.yaml:3: storage.retention.time: expected a whole number with its unit, like 100ms, 15s, 5m, 2h or 7d, "
              "or "
@@ -129,7 +141,9 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"topics:\n  auto_create: maybe", "f.yaml:2: topics.auto_create: expected true or false, got 'maybe'"},
         Case{"topics:\n  partitions: 1.5",
              "f.yaml:2: topics.partitions: expected a whole number from 1 to 10000, got '1.5'"},
-        Case{"admin:\n  http: 9001", "f.yaml:2: admin.http: expected IP:PORT or off, like 127.0.0.1:9001, got '9001'"},
+        Case{"admin:\n  http: 9001",
+             "f.yaml:2: admin.http: expected IP:PORT or off, like 127.0.0.1:9001 or [::1]:9001, got "
+             "'9001'"},
         Case{"log:\n  level: verbose",
              "f.yaml:2: log.level: expected one of trace, debug, info, warn, error, off, got 'verbose'"},
         // Each may be right alone.
@@ -169,6 +183,14 @@ INSTANTIATE_TEST_SUITE_P(
         Case{
             "node:\n  address: 10.0.0.1:8001\nadmin:\n  http: 0.0.0.0:8001",
             "f.yaml:4: expected two different ports, but admin.http is 0.0.0.0:8001 and node.address is 10.0.0.1:8001"},
+        Case{"node:\n  address: '[fd00::1]:8001'\nreplication:\n  multicast: 239.0.0.1:9999",
+             "f.yaml:4: expected both IPv4 or both IPv6, but replication.multicast is 239.0.0.1:9999 and node.address "
+             "is "
+             "[fd00::1]:8001"},
+        Case{"node:\n  address: 10.0.0.1:8001\ndiscovery:\n  seeds: ['[fd00::2]:8001', n2:8001]",
+             "f.yaml:4: expected seeds of the address's family, all IPv4 or all IPv6, or names that have such "
+             "addresses, "
+             "but discovery.seeds is [fd00::2]:8001,n2:8001 and node.address is 10.0.0.1:8001"},
         Case{"node:\n  address: 65000",
              "f.yaml:2: expected a port up to 64535 or an admin.http of its own (without one it is the port + 1000), "
              "but "
@@ -194,9 +216,9 @@ TEST(EveryRule, IsAboutSettingsThatExistAndHoldsForTheDefaults) {
 TEST(RefusedVariable, IsNamed) {
     const auto stop = stop_of({}, {{"NODE_ADDRESS", "here"}});
     EXPECT_EQ(stop.exit_code, 1);
-    EXPECT_EQ(
-        stop.text,
-        "logstream: environment NODE_ADDRESS: expected IP:PORT or PORT, like 10.0.0.1:8001 or 8001, got 'here'\n");
+    EXPECT_EQ(stop.text,
+              "logstream: environment NODE_ADDRESS: expected IP:PORT or PORT, like 10.0.0.1:8001 or 8001 (IPv6: "
+              "[fd00::1]:8001; in place of IP a name of this machine), got 'here'\n");
 }
 
 TEST(RefusedVariable, ThatClashesWithTheFileOrADefaultIsTheOneNamed) {

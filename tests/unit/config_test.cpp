@@ -31,7 +31,7 @@ struct Sample {
 
 const std::map<std::string_view, Sample>& samples() {
     static const std::map<std::string_view, Sample> all{
-        {"node.address", {"10.1.2.3:8005", [](Config& c) { c.node.address = {0x0a010203, 8005}; }}},
+        {"node.address", {"10.1.2.3:8005", [](Config& c) { c.node.address = {"10.1.2.3", 8005}; }}},
         {"node.interface", {"eth7", [](Config& c) { c.node.interface = "eth7"; }}},
         {"node.name", {"n1", [](Config& c) { c.node.name = "n1"; }}},
         {"cluster.name", {"blue", [](Config& c) { c.cluster.name = "blue"; }}},
@@ -284,7 +284,7 @@ TEST(CommandLine, TheLastOfARepeatedSettingWins) {
 TEST(CommandLine, TheAddressMayStandAlone) {
     const auto started = start({"8002", "--data", "x"});
     ASSERT_TRUE(started) << started.error().text;
-    EXPECT_EQ(started->config.node.address, (env::Endpoint{0, 8002}));
+    EXPECT_EQ(started->config.node.address, (HostPort{"", 8002}));
 }
 
 TEST(CommandLine, ABareFlagAndItsNegation) {
@@ -348,16 +348,35 @@ TEST(ChangedSettings, AreNamed) {
 
 TEST(Complete, FillsInWhatDependsOnTheMachine) {
     Config config;
-    config.node.address = {0x7f000001, 8002};
+    config.node.address = {"127.0.0.1", 8002};
     ASSERT_TRUE(complete(config, "my host", {}));
     EXPECT_EQ(config.node.name, "my-host-8002");
     EXPECT_EQ(config.storage.dir, "./data/8002");
-    EXPECT_EQ(config.admin.http, (HttpAddress{HttpAddress::Mode::kAt, {0x7f000001, 9002}}));
+}
+
+TEST(TakeAddress, FillsInWhatFollowsFromIt) {
+    Config v4;
+    take_address(v4, {0x7f000001, 8002});
+    EXPECT_EQ(v4.admin.http, (HttpAddress{HttpAddress::Mode::kAt, {0x7f000001, 9002}}));
+    EXPECT_EQ(env::to_string(v4.replication.multicast), "239.0.0.1:9999");
+    Config v6;
+    take_address(v6, *env::parse_endpoint("[fe80::1%2]:8002"));
+    EXPECT_EQ(env::to_string(v6.admin.http.at), "[fe80::1%2]:9002");
+    EXPECT_EQ(env::to_string(v6.replication.multicast), "[ff02::ef00:1]:9999");
+}
+
+TEST(TakeAddress, LeavesWhatWasGiven) {
+    Config config;
+    config.admin.http.mode = HttpAddress::Mode::kOff;
+    config.replication.multicast = {0xef000007, 7};
+    const Config before = config;
+    take_address(config, {0x7f000001, 8002});
+    EXPECT_EQ(config, before);
 }
 
 TEST(Complete, KeepsTheDataOfABrokerWithANameUnderIt) {
     Config config;
-    config.node.address = {0x7f000001, 8002};
+    config.node.address = {"127.0.0.1", 8002};
     config.node.name = "n1";
     ASSERT_TRUE(complete(config, "host", {"8002", "host-8002"}));
     EXPECT_EQ(config.storage.dir, "./data/n1");
@@ -365,7 +384,7 @@ TEST(Complete, KeepsTheDataOfABrokerWithANameUnderIt) {
 
 TEST(Complete, LeavesWhatWasGiven) {
     Config config;
-    config.node.address = {0x7f000001, 8002};
+    config.node.address = {"127.0.0.1", 8002};
     config.node.name = "n";
     config.storage.dir = "d";
     config.admin.http.mode = HttpAddress::Mode::kOff;

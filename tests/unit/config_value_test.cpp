@@ -128,6 +128,44 @@ TEST(Seeds, AreAListThatMayHaveSpacesAndBeEmpty) {
     EXPECT_FALSE(parse_seeds(many));
 }
 
+TEST(Hosts, AreNamesOrAddressesOfBothFamilies) {
+    const auto host = [](std::string_view text) { return parse_host_port(text).value_or(HostPort{"refused", 0}).host; };
+    EXPECT_EQ(host("10.0.0.1:8001"), "10.0.0.1");
+    EXPECT_EQ(host("broker-2.lan:8001"), "broker-2.lan");
+    EXPECT_EQ(host("[fd00:0::1]:8001"), "fd00::1");
+    EXPECT_EQ(host("[fe80::1%eth0]:8001"), "fe80::1%eth0");
+    EXPECT_EQ(host("[fe80::1%2]:8001"), "fe80::1%2");
+    EXPECT_EQ(host("[::ffff:10.0.0.1]:8001"), "10.0.0.1") << "what it is";
+    for (const auto text : {"[fd00::1]", "[fd00::1]8001", "[fd00::1%eth0]:8001", "[fe80::1%]:8001",
+                            "[fe80::1%a/b]:8001", "[10.0.0.1]:8001", "[broker]:8001", "[]:8001", "256.0.0.1:8001",
+                            "10.0.1:8001", "1.2.3.4.5:8001", "fe80::1:8001", "[::1:8001"})
+        EXPECT_EQ(host(text), "refused") << text;
+    EXPECT_EQ(parse_host_port("fd00::1:8001").error(), "an IPv6 address in brackets, like [fd00::1]:8001");
+}
+
+TEST(Hosts, AreShownAsTheyCanBeRead) {
+    for (const auto text : {"10.0.0.1:8001", "n1:8001", "[fd00::1]:8001", "[fe80::1%eth0]:8001"})
+        EXPECT_EQ(to_string(*parse_host_port(text)), text);
+    EXPECT_EQ(show_seeds(*parse_seeds("[fd00::1]:1, [fe80::2%lo]:2,a:3")), "[fd00::1]:1,[fe80::2%lo]:2,a:3");
+}
+
+TEST(NodeAddresses, AreThoseThatOthersCanConnectTo) {
+    EXPECT_EQ(*parse_node_address("8001"), (HostPort{"", 8001}));
+    EXPECT_EQ(*parse_node_address("n1.lan:8001"), (HostPort{"n1.lan", 8001}));
+    for (const auto text : {"0.0.0.0:8001", "[::]:8001", "[::ffff:0.0.0.0]:8001", "0.1.2.3:8001", "224.0.0.1:8001",
+                            "255.255.255.255:8001", "[ff02::1]:8001", "::1:8001", "[::1]:0"})
+        EXPECT_FALSE(parse_node_address(text)) << text;
+}
+
+TEST(Groups, AreOfEitherFamilyAndReachOtherMachines) {
+    for (const auto text : {"239.0.0.1:9999", "224.1.1.1:1", "[ff02::ef00:1]:9999", "[ff05::1234]:9999", "[ff3e::1]:5"})
+        EXPECT_EQ(show_multicast(*parse_multicast(text)), text);
+    EXPECT_EQ(parse_multicast("")->port, 0);
+    for (const auto text : {"[ff01::1]:9999", "[ff11::1]:9999", "[fe80::1]:9999", "[ff02::1%2]:9999", "ff02::1:9999",
+                            "[ff02::1]:0", "name:9999", "240.0.0.1:1"})
+        EXPECT_FALSE(parse_multicast(text)) << text;
+}
+
 TEST(HttpAddresses, OffOrAnAddressOrTheDefault) {
     EXPECT_EQ(parse_http("")->mode, HttpAddress::Mode::kDefault);
     EXPECT_EQ(parse_http("off")->mode, HttpAddress::Mode::kOff);

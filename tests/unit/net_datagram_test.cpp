@@ -117,7 +117,7 @@ TEST_F(Datagrams, FramesThatShareAPacketArriveOneByOne) {
 
 TEST_F(Datagrams, AnotherGroupOnTheSamePortIsNotHeard) {
     auto a = node(1);
-    options.multicast->ip ^= 1;
+    options.multicast->ip = options.multicast->ip.v4() ^ 1;
     auto other = node(2);
     other->env->multicast(std::vector{frame(2, 1, "not for a")});
     ASSERT_TRUE(eventually([&] { return other->env->counters().datagrams_own == 1; }));
@@ -297,12 +297,11 @@ TEST_F(Datagrams, AFloodLeavesTimeForTimers) {
 
 TEST(FrameReceiver, ASmallDatagramDoesNotPinALargeBuffer) {
     const auto to = open_own_socket({kLoopbackIp, 0}), from = open_own_socket({kLoopbackIp, 0});
-    const sockaddr_in address = to_sockaddr(bound_address(to->get()));
+    const SocketAddress address(bound_address(to->get()));
     const auto send = [&](std::size_t size) {
         const std::string text(size, 's');
-        ASSERT_EQ(
-            ::sendto(from->get(), text.data(), size, 0, reinterpret_cast<const sockaddr*>(&address), sizeof address),
-            static_cast<ssize_t>(size));
+        ASSERT_EQ(::sendto(from->get(), text.data(), size, 0, address.get(), address.size()),
+                  static_cast<ssize_t>(size));
     };
     FrameReceiver receiver(4, 1000, 1000);
     const std::byte* slot = nullptr;

@@ -48,6 +48,37 @@ TEST(NetResolver, AddressesNeedNobodyAndDoNotChange) {
     EXPECT_TRUE(names.may_change());
 }
 
+TEST(NetResolver, AddressesOfAFamilyThatIsNotWantedAreLeftOut) {
+    Loop loop;
+    Resolved last;
+    Resolver resolver(
+        loop, {{"fd00::1", 8001}, {"10.0.0.1", 8001}}, [&last](const Resolved& found) { last = found; }, Family::kIpv6);
+    resolver.look_up();
+    loop.run_until([&last] { return last.whole; }, 30s);
+    EXPECT_EQ(last.endpoints, (std::vector{Endpoint{{0xfd00'0000'0000'0000, 1}, 8001}}));
+    EXPECT_EQ(last.trouble, "'10.0.0.1' is no IPv6 address");
+}
+
+TEST(Resolve, AZoneIsAnInterfaceByNameOrNumber) {
+    const auto lo = interfaces().front();
+    const auto scope = [](const std::string& zone) { return resolve("fe80::1%" + zone, 8001)->front().scope; };
+    EXPECT_EQ(scope(lo.name), static_cast<std::uint32_t>(lo.index));
+    EXPECT_EQ(scope(std::to_string(lo.index)), static_cast<std::uint32_t>(lo.index));
+    EXPECT_EQ(resolve("fe80::1", 8001)->front().scope, 0u);
+    for (const char* zone : {"nowhere9", "99999", ""}) {
+        const auto found = resolve(std::string("fe80::1%") + zone, 8001);
+        ASSERT_FALSE(found.has_value()) << zone;
+        EXPECT_NE(found.error().message.find(fmt::format("there is no interface '{}' on this machine; it has ", zone)),
+                  std::string::npos)
+            << found.error().message;
+    }
+}
+
+TEST(Resolve, AnIpv4AddressInIpv6sClothesIsOne) {
+    EXPECT_EQ(resolve("::ffff:10.0.0.1", 8001, Family::kIpv4)->front(), kFirst);
+    EXPECT_FALSE(resolve("::ffff:10.0.0.1", 8001, Family::kIpv6).has_value());
+}
+
 TEST(NetResolver, IsAskedAgainAndAgain) {
     Loop loop;
     int answers = 0;

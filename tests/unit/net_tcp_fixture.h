@@ -33,8 +33,8 @@ protected:
     // A connection of a program that is not ours.
     Fd connect_raw() const {
         Fd fd(::socket(AF_INET, SOCK_STREAM, 0));
-        const sockaddr_in to = to_sockaddr(server->local_address());
-        EXPECT_EQ(::connect(fd.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to), 0);
+        const SocketAddress to(server->local_address());
+        EXPECT_EQ(::connect(fd.get(), to.get(), to.size()), 0);
         return fd;
     }
 };

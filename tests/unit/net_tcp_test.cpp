@@ -63,8 +63,8 @@ TEST_F(Tcp, MessagesQueuedInOneTurnGoOutInOneRead) {
 TEST_F(Tcp, NobodyListensIsToldOnce) {
     user = open(client());
     const Fd taken(::socket(AF_INET, SOCK_STREAM, 0));  // bound, so nobody else gets the port, but not listening
-    const sockaddr_in any = to_sockaddr({kLoopbackIp, 0});
-    ASSERT_EQ(::bind(taken.get(), reinterpret_cast<const sockaddr*>(&any), sizeof any), 0);
+    const SocketAddress any({kLoopbackIp, 0});
+    ASSERT_EQ(::bind(taken.get(), any.get(), any.size()), 0);
     client_side.in_call = true;
     const ConnectionId c = user->connect(bound_address(taken.get()), 5s, client_side);
     client_side.in_call = false;
@@ -82,15 +82,15 @@ TEST_F(Tcp, ConnectTimesOut) {
     user = open(client());
     // A listener whose backlog is full drops further handshakes without a word.
     const Fd silent(::socket(AF_INET, SOCK_STREAM, 0));
-    const sockaddr_in any = to_sockaddr({kLoopbackIp, 0});
-    ASSERT_EQ(::bind(silent.get(), reinterpret_cast<const sockaddr*>(&any), sizeof any), 0);
+    const SocketAddress any({kLoopbackIp, 0});
+    ASSERT_EQ(::bind(silent.get(), any.get(), any.size()), 0);
     ASSERT_EQ(::listen(silent.get(), 0), 0);
     const env::Endpoint at = bound_address(silent.get());
     std::vector<Fd> fill;
     for (int i = 0; i < 4; ++i) {
         fill.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
-        const sockaddr_in to = to_sockaddr(at);
-        ::connect(fill.back().get(), reinterpret_cast<const sockaddr*>(&to), sizeof to);
+        const SocketAddress to(at);
+        ::connect(fill.back().get(), to.get(), to.size());
     }
     const ConnectionId c = user->connect(at, 40ms, client_side);
     user->send(c, text_message("never sent"));

@@ -1,6 +1,8 @@
-// Files that are sound one by one and contradict each other: what does not fit is damage that is told, or is dropped; no
-// log refuses records for ever without a word.
+// Files that are sound one by one and contradict each other: what does not fit is damage that is told, or is dropped.
+// No log refuses records for ever without a word.
 #include <gtest/gtest.h>
+
+#include <algorithm>
 
 #include "internal/storage/entry.h"
 #include "internal/storage/snapshot.h"
@@ -25,10 +27,12 @@ protected:
     static TableLimits limits() { return {}; }
     // The newest tables say that something is missing in them, as when a process stopped before they were made again.
     void forget_a_part_of_the_tables() {
+        const std::vector<std::string> files = disk_.files();
         for (unsigned slot = 0; slot < 2; ++slot) {
             const std::string path = snapshot_slot_path(kDir, slot);
+            if (std::ranges::count(files, path) == 0) continue;
             auto snapshot = decode_snapshot(disk_.content(path), kStream, limits());
-            if (!snapshot) continue;
+            ASSERT_TRUE(snapshot);
             snapshot->tables_incomplete = true;
             const Bytes bytes = encode_snapshot(*snapshot);
             disk_.put(path, {bytes.span().begin(), bytes.span().end()});
@@ -39,7 +43,8 @@ protected:
 
 TEST_F(StorageContradictionTest, TablesOfALaterViewThanTheLogAreDropped) {
     ten_records();
-    Snapshot lie{.stream = kStream};
+    Snapshot lie;
+    lie.stream = kStream;
     lie.tables = LogTables(limits());
     lie.tables.epochs.append(ViewNumber(9), Offset(0));
     lie.index = SparseIndex(Offset(0), options_.index_interval_bytes);

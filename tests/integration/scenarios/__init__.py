@@ -13,6 +13,8 @@ from . import flags_broker
 from . import flags_tools
 from . import bad_input
 from . import surroundings
+from . import ipv6
+from . import names
 from . import loopback
 from . import split_start
 from . import idle

@@ -24,7 +24,7 @@ def kubernetes(run):
     settings = _shipped_settings(run)
     names = Names(run, cluster)
     for broker in cluster.brokers:
-        names.tell(broker, [broker])
+        names.tell(broker, [])
         broker.start("--config", settings)
     late = _start_late(cluster, names)
     ids = {broker: broker.status()["node"] for broker in cluster.brokers}
@@ -91,10 +91,14 @@ class Names:
 
 
 def _start_late(cluster, names):
-    """The brokers know nobody but themselves, and wait, until the names of the others stand for something."""
+    """The brokers wait while no name stands for anything, and while only their own one does."""
     for broker in cluster.brokers:
         cluster.wait_until(broker.status, 20, f"{broker} answers")
         check(not broker.status()["quorum"], f"{broker} has begun a cluster by itself, in spite of cluster.expect")
+        check(broker.log_matches("waits for a seed"), f"{broker} says not that it waits for a seed")
+        names.tell(broker, [broker])
+        broker.process.wait_for_words(rf"DISCOVERY the seeds are {broker.address}", 20)
+        check(not broker.status()["quorum"], f"{broker} has begun a cluster by itself, once it knew its own name")
     watch = Stopwatch()
     names.tell_all()
     cluster.wait_for_view(cluster.brokers, seconds=40)

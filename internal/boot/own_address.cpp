@@ -1,0 +1,151 @@
+#include "internal/boot/own_address.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <tuple>
+
+#include "internal/net/resolve.h"
+#include "internal/net/resolver.h"
+
+namespace logstream::boot {
+
+using protocol::ErrorCode;
+using protocol::Result;
+
+namespace {
+
+constexpr protocol::Duration kLookAgain = std::chrono::milliseconds(200);
+constexpr protocol::Duration kAskAgain = std::chrono::seconds(1);  // the name service
+
+// What one look has found.
+struct Look {
+    std::optional<OwnAddress> taken;
+    std::string why;  // of `taken`, or what is waited for
+    bool doubtful{};  // others may not reach it
+};
+
+std::string list(std::span<const env::Endpoint> some) {
+    std::vector<std::string> shown;
+    for (const env::Endpoint& each : some) shown.push_back(env::to_string(each.ip));
+    return fmt::format("{}", fmt::join(shown, ", "));
+}
+
+Result<Look> look_for_address(const config::Config& config, std::span<const net::Interface> all) {
+    const auto& [host, port] = config.node.address;
+    const auto found = net::resolve(host, port);  // an address: nobody is asked
+    if (!found) return std::unexpected(found.error());
+    const env::Endpoint& at = found->front();
+    const net::Interface* named = nullptr;
+    for (const net::Interface& i : all)
+        if (i.ip == at.ip && i.name == config.node.interface) named = &i;
+    const net::Interface* interface =
+        named != nullptr && at.scope == 0 ? named : net::find_by_address(all, at.ip, at.scope);
+    if (interface == nullptr)
+        return protocol::fail(ErrorCode::kNetwork,
+                              "{} is not an address of this machine; its addresses are {}; choose one with --address",
+                              host, net::describe_addresses(all));
+    const std::uint32_t scope = at.ip.is_link_local() ? static_cast<std::uint32_t>(interface->index) : 0;
+    return Look{OwnAddress{{at.ip, port, scope}, *interface}, "it is given"};
+}
+
+Look look_for_name(const config::Config& config, std::span<const net::Interface> all, const net::Resolved& found) {
+    const auto& [host, port] = config.node.address;
+    if (found.endpoints.empty())
+        return {std::nullopt, found.trouble.empty() ? fmt::format("nobody answers for '{}'", host) : found.trouble};
+    const net::Interface* interface = choose_of_name(found.endpoints, all);
+    const std::string stands = fmt::format("'{}' stands for {}", host, list(found.endpoints));
+    if (interface == nullptr)
+        return {std::nullopt, fmt::format("{}, and this machine has {}", stands, net::describe_addresses(all))};
+    return {OwnAddress{interface->at(port), *interface},
+            found.endpoints.size() == 1
+                ? stands
+                : stands +
+                      "; of those of this machine IPv4 goes first, unless seeds or group are of IPv6 (write the "
+                      "address itself to take another one)",
+            interface->loopback && host != "localhost"};
+}
+
+// The interface that is named is for datagrams; the address is another matter.
+Result<Look> look_anywhere(const config::Config& config, std::span<const net::Interface> all) {
+    auto choice = net::choose_address(
+        all, {config.node.address.port, "", family_given(config), std::string_view(config.node.interface)});
+    if (!choice) return std::unexpected(choice.error());
+    return Look{OwnAddress{choice->at, choice->interface}, choice->why};
+}
+
+// An IPv6 address can't be had before the network was asked for it.
+Result<Look> once_checked(Look look) {
+    if (!look.taken) return look;
+    switch (look.taken->interface.check) {
+        case net::Interface::Check::kDone:
+            return look;
+        case net::Interface::Check::kUnderWay:
+            return Look{std::nullopt, fmt::format("the network of {} is being asked whether {} is free",
+                                                  look.taken->interface.name, env::to_string(look.taken->at.ip))};
+        case net::Interface::Check::kTaken:
+            return protocol::fail(ErrorCode::kNetwork,
+                                  "another machine on the network of {} has the address {}, too: give this one another "
+                                  "(ip -6 address), or choose another with --address",
+                                  look.taken->interface.name, env::to_string(look.taken->at.ip));
+    }
+    std::unreachable();
+}
+
+}  // namespace
+
+net::Family family_given(const config::Config& config) {
+    if (config.replication.multicast.port != 0) return net::family_wanted(config.replication.multicast.ip);
+    for (const config::HostPort& seed : config.discovery.seeds)
+        if (const auto ip = config::address_in(seed.host)) return net::family_wanted(*ip);
+    return net::Family::kAny;
+}
+
+const net::Interface* choose_of_name(std::span<const env::Endpoint> found, std::span<const net::Interface> all) {
+    const auto worth = [](const net::Interface& i) { return std::tuple(i.up, !i.loopback, i.ip.is_v4(), !i.passing); };
+    const net::Interface* best = nullptr;
+    for (const env::Endpoint& at : found) {
+        const net::Interface* here = net::find_by_address(all, at.ip, at.scope);
+        if (here != nullptr && (best == nullptr || worth(*here) > worth(*best))) best = here;
+    }
+    return best;
+}
+
+Result<std::optional<OwnAddress>> find_own_address(net::Loop& loop, const config::Config& config, spdlog::logger& log,
+                                                   const std::function<bool()>& given_up) {
+    const std::string& host = config.node.address.host;
+    const bool is_name = !host.empty() && !net::is_address(host);
+    bool answered = false;
+    net::Resolved found;
+    net::Resolver resolver(
+        loop, is_name ? std::vector<net::HostPort>{{host, config.node.address.port}} : std::vector<net::HostPort>{},
+        [&](const net::Resolved& answer) {
+            found = answer;
+            answered = true;
+        },
+        family_given(config));
+    std::string said;
+    while (true) {
+        if (is_name) resolver.look_up();
+        if (is_name && !answered) loop.run_until([&] { return answered || given_up(); }, kAskAgain);
+        if (given_up()) return std::nullopt;
+        const auto all = net::interfaces();
+        const auto seen = is_name        ? Result<Look>(look_for_name(config, all, found))
+                          : host.empty() ? look_anywhere(config, all)
+                                         : look_for_address(config, all);
+        const auto look = seen ? once_checked(*seen) : seen;
+        if (!look) return std::unexpected(look.error());
+        if (look->taken) {
+            log.log(look->doubtful ? spdlog::level::warn : spdlog::level::info, "NET address {} of {}: {}{}",
+                    env::to_string(look->taken->at), look->taken->interface.name, look->why,
+                    look->doubtful ? ", which other machines do not reach (see /etc/hosts)" : "");
+            return look->taken;
+        }
+        if (look->why != std::exchange(said, look->why))
+            log.warn("NET this broker waits for its address: {}; it looks again until that changes", look->why);
+        answered = false;
+        loop.run_until(given_up, is_name ? kAskAgain : kLookAgain);
+    }
+}
+
+}  // namespace logstream::boot

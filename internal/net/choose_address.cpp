@@ -1,0 +1,92 @@
+// Which address a broker takes that was told none.
+#include <algorithm>
+#include <array>
+
+#include "internal/net/interfaces.h"
+
+namespace logstream::net {
+
+namespace {
+
+struct Wish {
+    std::string_view why;
+    bool (*fits)(const Interface&);
+};
+
+bool is_outer(const Interface& i) { return i.up && !i.loopback; }
+bool is_global_v6(const Interface& i) { return !i.ip.is_v4() && !i.ip.is_link_local() && !i.passing; }
+
+// The first that anything fits, in this order.
+constexpr std::array kWishes{
+    Wish{"the first that is plugged in and can broadcast",
+         [](const Interface& i) { return is_outer(i) && i.carrier && i.broadcast != 0; }},
+    Wish{"the first that is plugged in", [](const Interface& i) { return is_outer(i) && i.carrier && i.ip.is_v4(); }},
+    Wish{"there is no IPv4 address on a network that is plugged in",
+         [](const Interface& i) { return is_outer(i) && i.carrier && is_global_v6(i); }},
+    Wish{"there is no other address than link-local ones, which are good within one network",
+         [](const Interface& i) { return is_outer(i) && i.carrier && !i.ip.is_v4() && i.multicast; }},
+    Wish{"no network is plugged in", [](const Interface& i) { return is_outer(i) && i.broadcast != 0; }},
+    Wish{"no network is plugged in", [](const Interface& i) { return is_outer(i) && is_global_v6(i); }},
+    Wish{"there is no network", [](const Interface& i) { return i.up && i.loopback && i.ip.is_v4(); }},
+    Wish{"there is no network", [](const Interface& i) { return i.up && i.loopback; }},
+};
+
+std::string list(const std::vector<const Interface*>& some) {
+    std::string out;
+    for (const Interface* i : some)
+        out += fmt::format("{}{} ({})", out.empty() ? "" : ", ", env::to_string(i->ip), i->name);
+    return out;
+}
+
+std::string_view word_for(Family family) {
+    return family == Family::kAny ? "" : family == Family::kIpv4 ? "IPv4 " : "IPv6 ";
+}
+
+protocol::Error nothing_found(std::span<const Interface> all, const Wanted& wanted,
+                              const std::vector<const Interface*>& inner) {
+    using protocol::ErrorCode;
+    if (!wanted.interface.empty())
+        return {
+            ErrorCode::kNetwork,
+            fmt::format("there is no interface '{}' that is up and has an {}address; this machine has {}; choose one "
+                        "with --interface",
+                        wanted.interface, word_for(wanted.family), describe_addresses(all))};
+    if (!inner.empty())
+        return {
+            ErrorCode::kNetwork,
+            fmt::format("of the addresses of this machine only those of containers and VPNs would do: {}; choose one "
+                        "with --address or --interface",
+                        list(inner))};
+    return {ErrorCode::kNetwork,
+            fmt::format("this machine has no network interface that is up and has an {}address, not even loopback (ip "
+                        "link set lo up); it has {}",
+                        word_for(wanted.family), describe_addresses(all))};
+}
+
+}  // namespace
+
+protocol::Result<Choice> choose_address(std::span<const Interface> all, const Wanted& wanted) {
+    std::vector<const Interface*> outer;
+    std::vector<const Interface*> inner;
+    for (const Interface& i : all) {
+        if (!is_of(wanted.family, i.ip) || i.check == Interface::Check::kTaken || !i.up) continue;
+        if (!wanted.interface.empty() && i.name != wanted.interface) continue;
+        const bool named = !wanted.interface.empty() || i.name == wanted.named;
+        (i.is_inner() && !named ? inner : outer).push_back(&i);
+    }
+    for (const Wish& wish : kWishes) {
+        const auto found = std::ranges::find_if(outer, [&](const Interface* i) { return wish.fits(*i); });
+        if (found == outer.end()) continue;
+        const Interface& taken = **found;
+        std::vector<const Interface*> others;
+        for (const Interface* i : outer)
+            if (i != &taken && !i->loopback && !i->passing && !i->ip.is_link_local()) others.push_back(i);
+        std::string why = wanted.interface.empty() ? std::string(wish.why) : "the interface is given";
+        if (!others.empty()) why += fmt::format("; it could have been {}", list(others));
+        if (!inner.empty()) why += fmt::format("; of containers or a VPN, and never taken unasked: {}", list(inner));
+        return Choice{taken, taken.at(wanted.port), std::move(why)};
+    }
+    return std::unexpected(nothing_found(all, wanted, inner));
+}
+
+}  // namespace logstream::net
