@@ -81,7 +81,6 @@ void Service::on_producer_state(const Caller& caller, const proto::ProducerState
     const storage::ProducerTable& producers = stream->log->producers();
     Response response;
     tell(producers.sent_by(producer), response);
-    if (protocol::planted(protocol::Bug::kHolesForgotten)) response.clear_missing();
     if (request.look()) return answer(caller, response);
 
     // A name that is forgotten may have orphans somewhere, and they are not of this one.

@@ -22,7 +22,6 @@ enum class Bug : std::uint8_t {
     kOrphanLost,              // what departs from the base log is cut off and not kept
     kOrphanTwice,             // an orphan is appended whether it stands there or not
     kResumeIgnored,           // an orphan is appended although a later instance of its producer sends it again
-    kHolesForgotten,          // who resumes is not told what is missing below its name's last record
     kForgetfulVotes,          // a broker that was put back to an earlier state votes as if it remembered all
     kCrcNotChecked,           // what the disk says is believed
     kMinorityWrites,          // an owner without a majority goes on

@@ -15,10 +15,10 @@ constexpr Duration kLimit = 20s;
 constexpr std::size_t kTopicsTried = 50;  // until one has the owner that is wanted
 
 // What can be done at a moment when somebody says something.
-const std::set<std::string> kDeeds = {"call",      "start",        "kill",     "power",        "restart",
-                                      "leave",     "suspend",      "new-disk", "slow-disk",    "isolate",
-                                      "cut",       "one-way",      "heal",     "pause",        "slow-groups",
-                                      "copy-disk", "same-machine", "moved",    "new-identity", "at-home"};
+const std::set<std::string> kDeeds = {
+    "call",         "start",   "kill",         "power",   "restart",   "leave",       "suspend",     "new-disk",
+    "slow-disk",    "isolate", "cut",          "one-way", "heal",      "pause",       "slow-groups", "copy-disk",
+    "same-machine", "moved",   "new-identity", "at-home", "keep-disk", "restore-disk"};
 
 // By blanks; "what stands in quotes" is one word. A # ends the line.
 std::vector<std::string> words_of(const std::string& line) {
@@ -157,6 +157,11 @@ std::string Scenario::act(const std::string& what, Machine& machine) {
     }
     if (what == "start") return machine.running() || machine.start() ? "" : "it does not start";
     if (what == "new-disk") return machine.running() ? "it runs" : (machine.replace_disk(), "");
+    if (what == "keep-disk") return images_.insert_or_assign(machine.index(), machine.disk().image()), "";
+    if (what == "restore-disk") {
+        if (machine.running()) return "it runs";
+        return machine.restore_disk(images_.at(machine.index())), "";
+    }
     if (!machine.running()) return "it does not run";
     if (what == "leave") return machine.leave(), "";
     machine.crash(what == "power" ? FakeDisk::Crash::kMachine : FakeDisk::Crash::kProcess);

@@ -13,6 +13,7 @@
 //   pause WHO MS                  it stands still, and its clock goes on
 //   new-disk WHO                  an empty one; not while it runs
 //   copy-disk WHO OF-WHOM         the first, which does not run, gets a copy of the other one's data
+//   keep-disk WHO | restore-disk WHO   a backup of its data is made; is put back, not while it runs
 //   same-machine WHO OF-WHOM      … and takes itself for the other one's machine
 //   moved WHO | new-identity WHO | at-home WHO    how it is started from now on: with that flag; with none
 //   slow-disk WHO MS              everything that the disk does takes so much longer
@@ -121,6 +122,7 @@ private:
     std::string last_topic_;
     std::map<std::string, std::size_t> names_;
     std::set<std::size_t> struck_;
+    std::map<std::size_t, storage::FakeDisk::Image> images_;  // backups, by machine
     std::vector<Trap> traps_;
     std::string trouble_;  // of a trap's step
     std::vector<std::string> lines_;

@@ -57,8 +57,12 @@ private:
 
 class Resume : public testing::TestWithParam<std::uint64_t> {
 protected:
-    Resume() : cluster_(GetParam(), 3) {
-        for (std::size_t i = 0; i < cluster_.size(); ++i) cluster_[i].options().store.max_producers = 4;
+    enum class Kind : bool { kLog, kTable };
+    explicit Resume(Kind kind = Kind::kLog) : cluster_(GetParam(), 3) {
+        for (std::size_t i = 0; i < cluster_.size(); ++i) {
+            cluster_[i].options().store.max_producers = 4;
+            cluster_[i].options().settings.topic_defaults.set_compact(kind == Kind::kTable);
+        }
         cluster_.start_all();
         LS_ASSERT(cluster_.wait_for_one_view());
         stream_ = cluster_.make_topic("t");
@@ -156,6 +160,27 @@ TEST_P(Resume, SendsWhatIsMissingInTheMiddle) {
     for (std::size_t i = 0; i < file.size(); ++i)
         content += protocol::content_of(static_cast<std::int32_t>(i), std::nullopt, file[i]);
     EXPECT_EQ(again.there().content, content) << "whatever came when";
+}
+
+// In a compacted topic nobody can tell a record that was lost from one that a later one replaced.
+class ResumeOfATable : public Resume {
+protected:
+    ResumeOfATable() : Resume(Kind::kTable) {}
+};
+INSTANTIATE_TEST_SUITE_P(Node, ResumeOfATable, testing::Range<std::uint64_t>(1, 3));
+TEST_P(ResumeOfATable, IsRefusedWhenSomethingIsMissing) {
+    const auto file = lines(8);
+    send_to_the_owner_alone("import", Import::Mode::kResume, file, 3);
+    go_on_without();
+    rot(file[5]);
+    heal();
+    ASSERT_EQ(count()[file[5]], 0);
+    Import import(cluster_, 2, "import", Import::Mode::kResume);
+    ASSERT_TRUE(import.ready());
+    ASSERT_FALSE(*import.ready());
+    EXPECT_EQ(import.ready()->error().code, protocol::ErrorCode::kInvalid);
+    EXPECT_NE(import.ready()->error().message.find("(the topic is compacted)"), std::string::npos)
+        << import.ready()->error().message;
 }
 
 // Nobody remembers this producer when its orphans come back. The log tells that one between did not send them again.
