@@ -216,8 +216,11 @@ void StreamLog::rebuild_tables(FlushCallback callback) {
             log->context_.disk.read(segment.log_path(), 0, segment.size, [me = shared_from_this()](Result<Bytes> data) {
                 const auto l = me->self.lock();
                 if (!l) return;
-                if (!data) return l->end_change(std::move(me->callback), std::unexpected(data.error()));
+                if (!data && !is_missing(data.error()))
+                    return l->end_change(std::move(me->callback), std::unexpected(data.error()));
                 const Segment& s = l->segments_[me->at];
+                const SegmentScan found = me->scan(*l, data ? *data : Bytes());
+                if (!found.whole_until(l->end_of(me->at))) return me->met_damage(*l, s.base);
                 if (me->at > 0) {
                     Snapshot snapshot{l->id_, s.base, s.base, 0, 0, s.base, 0, false, me->tables, {}, {}};
                     snapshot.index = SparseIndex(s.base, l->context_.options.index_interval_bytes);
@@ -225,8 +228,6 @@ void StreamLog::rebuild_tables(FlushCallback callback) {
                     me->ops.emplace_back(CreateOp{path});
                     me->ops.emplace_back(WriteOp{path, 0, {encode_snapshot(snapshot)}});
                 }
-                const SegmentScan found = me->scan(*l, *data);
-                if (!found.whole_until(l->end_of(me->at))) return me->met_damage(*l, s.base);
                 for (const ScannedEntry& entry : found.entries) me->tables.apply(entry.info);
                 ++me->at;
                 me->next();

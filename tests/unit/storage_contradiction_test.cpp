@@ -38,21 +38,36 @@ protected:
             disk_.put(path, {bytes.span().begin(), bytes.span().end()});
         }
     }
+    std::string second_segment() const {
+        for (const std::string& file : disk_.files())
+            if (file.ends_with(".log") && !file.ends_with("/00000000000000000000.log")) return file;
+        ADD_FAILURE() << "there is one segment only";
+        return {};
+    }
+    static Offset base_of(const std::string& segment) {
+        return Offset(std::stoll(segment.substr(segment.rfind('/') + 1)));
+    }
     Batches originals_;
 };
 
 TEST_F(StorageContradictionTest, TablesOfALaterViewThanTheLogAreDropped) {
     ten_records();
+    // Retention has taken the first segment; the tables of the second one are what is left of it.
+    const std::string second = second_segment();
+    const Offset start = base_of(second);
+    for (const char* kind : {".log", ".index"}) disk_.remove(kDir + "/00000000000000000000" + kind);
     Snapshot lie;
     lie.stream = kStream;
+    lie.offset = lie.segment_base = lie.known_end = start;
     lie.tables = LogTables(limits());
     lie.tables.epochs.append(ViewNumber(9), Offset(0));
-    lie.index = SparseIndex(Offset(0), options_.index_interval_bytes);
+    lie.index = SparseIndex(start, options_.index_interval_bytes);
     const Bytes bytes = encode_snapshot(lie);
-    disk_.put(segment_tables_path(kDir, Offset(0)), {bytes.span().begin(), bytes.span().end()});
+    disk_.put(segment_tables_path(kDir, start), {bytes.span().begin(), bytes.span().end()});
     forget_a_part_of_the_tables();
     open();
     disk_.run();
+    ASSERT_EQ(log().log_start(), start);
     EXPECT_FALSE(log().damage());
     EXPECT_TRUE(log().tables_are_whole());
     EXPECT_EQ(log().epochs().last_view(), ViewNumber(3));
@@ -60,15 +75,23 @@ TEST_F(StorageContradictionTest, TablesOfALaterViewThanTheLogAreDropped) {
     EXPECT_EQ(log().log_end(), Offset(11));
 }
 
+TEST_F(StorageContradictionTest, AFileThatIsGoneWhenTheTablesAreMadeIsDamage) {
+    ten_records();
+    forget_a_part_of_the_tables();
+    open();
+    disk_.remove(kDir + "/00000000000000000000.log");
+    disk_.run();
+    ASSERT_TRUE(log().damage());
+    EXPECT_EQ(log().damage()->from, Offset(0));
+    EXPECT_FALSE(log().tables_are_whole());
+}
+
 TEST_F(StorageContradictionTest, ASegmentOfAnEarlierViewThanTheOneBeforeIsDamage) {
     ten_records();
     // The second segment, with entries of view 2 that are sound in themselves.
-    std::string second;
-    for (const std::string& file : disk_.files())
-        if (file.ends_with(".log") && !file.ends_with("/00000000000000000000.log") && second.empty()) second = file;
-    ASSERT_FALSE(second.empty());
+    const std::string second = second_segment();
     std::vector<std::byte> content = disk_.content(second);
-    const Offset first(std::stoll(second.substr(second.rfind('/') + 1)));
+    const Offset first = base_of(second);
     Offset offset = first;
     for (std::size_t at = 0; at < content.size(); ++offset) {
         Bytes batch = Bytes::copy_of(originals_[static_cast<std::size_t>(offset.value)].span());
