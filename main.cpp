@@ -1,6 +1,4 @@
 // The broker: parse, configure, run.
-#include <spdlog/async.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -23,6 +21,7 @@
 #include "internal/net/machine.h"
 #include "internal/net/uv_env.h"
 #include "internal/node/node.h"
+#include "internal/process/console_log.h"
 #include "internal/process/log_file.h"
 #include "internal/process/standard_streams.h"
 #include "internal/process/supervisor.h"
@@ -60,7 +59,7 @@ struct Log {
 
 protocol::Result<Log> make_log(const config::Config& config) {
     Log log;
-    std::vector<spdlog::sink_ptr> sinks{std::make_shared<spdlog::sinks::stderr_color_sink_mt>()};
+    std::vector<spdlog::sink_ptr> sinks{std::make_shared<process::ConsoleLog>(stderr)};
     if (config.log.file) {
         auto file = process::LogFile::open(config.storage.dir + "/logstream.log", kLogFileBytes, kLogFiles);
         if (!file) return std::unexpected(file.error());
@@ -94,42 +93,6 @@ void reload(const Log& log, config::Config& given, const ReadConfig& read) {
         log.logger->warn("CONFIG {} was changed: that takes effect when this broker is started again", key);
 }
 
-storage::FsyncPolicy fsync_of(config::FsyncPolicy fsync) {
-    switch (fsync) {
-        case config::FsyncPolicy::kGroup:
-            return storage::FsyncPolicy::kGroup;
-        case config::FsyncPolicy::kInterval:
-            return storage::FsyncPolicy::kInterval;
-        case config::FsyncPolicy::kNever:
-            return storage::FsyncPolicy::kNever;
-    }
-    std::unreachable();
-}
-
-node::Transport transport_of(config::Transport transport) {
-    switch (transport) {
-        case config::Transport::kAuto:
-            return node::Transport::kAuto;
-        case config::Transport::kMulticast:
-            return node::Transport::kMulticast;
-        case config::Transport::kTcp:
-            return node::Transport::kTcp;
-    }
-    std::unreachable();
-}
-
-node::TimestampPolicy timestamp_policy_of(config::TimestampPolicy policy) {
-    switch (policy) {
-        case config::TimestampPolicy::kAccept:
-            return node::TimestampPolicy::kAccept;
-        case config::TimestampPolicy::kFlag:
-            return node::TimestampPolicy::kFlag;
-        case config::TimestampPolicy::kRefuse:
-            return node::TimestampPolicy::kRefuse;
-    }
-    std::unreachable();
-}
-
 net::NetOptions net_options(const config::Config& config, const env::Endpoint& own) {
     net::NetOptions out;
     out.cluster = config.cluster.name;
@@ -148,7 +111,7 @@ storage::StoreOptions store_options(const config::Config& config) {
     storage::StoreOptions out;
     out.dir = config.storage.dir;
     out.known_format = kVersion;
-    out.fsync = fsync_of(config.storage.fsync);
+    out.fsync = config.storage.fsync;
     out.fsync_interval = config.storage.fsync_interval;
     out.segment_bytes = config.storage.segment_bytes;
     out.cache_bytes = config.limits.cache_bytes;
@@ -166,8 +129,7 @@ node::Settings node_settings(const config::Config& config, const env::Endpoint& 
     out.data_dir = config.storage.dir;
     out.fsync = config::to_string(config.storage.fsync);
     out.loses_unflushed = config.storage.fsync != config::FsyncPolicy::kGroup;
-    out.identity =
-        config.storage.identity == config::IdentityPolicy::kVolume ? node::Identity::kVolume : node::Identity::kMachine;
+    out.identity = config.storage.identity;
     out.machine = net::this_machine();
     out.expect = config.cluster.expect;
     out.discovery_timeout = config.discovery.timeout;
@@ -175,13 +137,13 @@ node::Settings node_settings(const config::Config& config, const env::Endpoint& 
     out.phi_suspect = config.failure.phi_suspect;
     out.phi_fail = config.failure.phi_fail;
     out.failure_timeout = config.failure.timeout;
-    out.transport = transport_of(config.replication.transport);
+    out.transport = config.replication.transport;
     out.window_bytes = config.replication.window_bytes;
     out.slow_member_timeout = config.replication.slow_member_timeout;
     out.min_in_sync = config.replication.min_in_sync;
     out.auto_create = config.topics.auto_create;
     out.topic_defaults.set_partitions(config.topics.partitions);
-    out.timestamp_policy = timestamp_policy_of(config.topics.timestamp_policy);
+    out.timestamp_policy = config.topics.timestamp_policy;
     out.timestamp_range = std::chrono::duration_cast<std::chrono::milliseconds>(config.topics.timestamp_range);
     out.record_bytes = config.limits.record_bytes;
     out.batch_bytes = config.limits.batch_bytes;
@@ -253,7 +215,11 @@ int run(config::Config config, const config::Declared& declared, const std::vect
     loop.on_signal(SIGHUP, [&](int) { reload(*log, given, read); });
     bool given_up = false;
     for (const int signal : {SIGTERM, SIGINT}) loop.on_signal(signal, [&](int) { given_up = true; });
-    const auto own = boot::find_own_address(loop, config, *logger, [&] { return given_up; });
+    process::Supervisor supervisor;
+    const auto own = boot::find_own_address(loop, config, *logger, [&] {
+        supervisor.still_starting();
+        return given_up;
+    });
     if (!own) return failed(own.error());
     if (!*own) return 0;
     config::take_address(config, (*own)->at);
@@ -294,7 +260,6 @@ int run(config::Config config, const config::Declared& declared, const std::vect
         http = *std::move(started);
     }
 
-    process::Supervisor supervisor;
     const auto leave = [&](int) {
         supervisor.stopping();
         node.leave([&loop] { loop.stop(); });
@@ -308,6 +273,7 @@ int run(config::Config config, const config::Declared& declared, const std::vect
     supervisor.ready();
     supervisor.watch(**env, [&node] { return state_of(node); });
     loop.run();
+    supervisor.stop_watching();
     http.reset();
     return exit_code;
 }

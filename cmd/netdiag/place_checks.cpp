@@ -49,28 +49,27 @@ nlohmann::json to_json(const net::Interface& i) {
 // The address that is given, or that a broker would take; a finding: there is none.
 std::expected<Place, Finding> find_place(const Options& options, std::span<const net::Interface> all) {
     const auto& [host, port] = options.address;
+    const net::Family family =
+        options.multicast.port == 0 ? net::Family::kAny : net::family_wanted(options.multicast.ip);
     if (host.empty()) {
-        const net::Family family =
-            options.multicast.port == 0 ? net::Family::kAny : net::family_wanted(options.multicast.ip);
         auto chosen = net::choose_address(all, {port, options.interface, family});
         if (!chosen) return std::unexpected(failed("choice", chosen.error().message));
         return Place{chosen->interface, chosen->at, chosen->why};
     }
-    const auto found = net::resolve(host, port);
+    const auto found = net::resolve(host, port, family);
     if (!found) return std::unexpected(failed("choice", found.error().message));
-    const net::Interface* own = boot::choose_of_name(*found, all);
-    const net::Interface* interface = own == nullptr || options.interface.empty()
-                                          ? own
-                                          : net::find_by_name(all, options.interface, net::family_wanted(own->ip));
+    const auto own = boot::choose_of_name(*found, all);
+    const net::Interface* interface = nullptr;
+    if (own)
+        interface = options.interface.empty()
+                        ? &own->interface
+                        : net::find_by_name(all, options.interface, net::family_wanted(own->at.ip));
     if (interface == nullptr)
         return std::unexpected(
             failed("choice", fmt::format("{} is not here; this machine's addresses are {}: choose one of them",
-                                         own != nullptr ? fmt::format("an interface '{}'", options.interface) : host,
+                                         own ? fmt::format("an interface '{}'", options.interface) : host,
                                          net::describe_addresses(all))));
-    // All of 127.0.0.0/8 is this machine, whichever is listed.
-    env::Endpoint at = own->at(port);
-    if (own->loopback) at.ip = found->front().ip;
-    return Place{*interface, at, "it is given"};
+    return Place{*interface, own->at, "it is given"};
 }
 
 Finding choose(const Options& options, std::span<const net::Interface> all, std::optional<Place>& place) {

@@ -17,6 +17,8 @@ namespace {
 
 constexpr protocol::Duration kLookAgain = std::chrono::milliseconds(200);
 constexpr protocol::Duration kAskAgain = std::chrono::seconds(1);  // the name service
+constexpr protocol::Duration kSettle =
+    std::chrono::seconds(3);  // for better than a link-local address nobody asked for
 
 // What one look has found.
 struct Look {
@@ -50,28 +52,37 @@ Result<Look> look_for_address(const config::Config& config, std::span<const net:
 }
 
 Look look_for_name(const config::Config& config, std::span<const net::Interface> all, const net::Resolved& found) {
-    const auto& [host, port] = config.node.address;
+    const std::string& host = config.node.address.host;
     if (found.endpoints.empty())
         return {std::nullopt, found.trouble.empty() ? fmt::format("nobody answers for '{}'", host) : found.trouble};
-    const net::Interface* interface = choose_of_name(found.endpoints, all);
+    const auto own = choose_of_name(found.endpoints, all);
     const std::string stands = fmt::format("'{}' stands for {}", host, list(found.endpoints));
-    if (interface == nullptr)
-        return {std::nullopt, fmt::format("{}, and this machine has {}", stands, net::describe_addresses(all))};
-    return {OwnAddress{interface->at(port), *interface},
-            found.endpoints.size() == 1
-                ? stands
-                : stands +
-                      "; of those of this machine IPv4 goes first, unless seeds or group are of IPv6 (write the "
-                      "address itself to take another one)",
-            interface->loopback && host != "localhost"};
+    if (!own) return {std::nullopt, fmt::format("{}, and this machine has {}", stands, net::describe_addresses(all))};
+    std::string why = stands;
+    if (found.endpoints.size() > 1)
+        why +=
+            "; of those of this machine IPv4 goes first, unless seeds or group are of IPv6 (write the address itself "
+            "to "
+            "take another one)";
+    const bool alone = own->interface.loopback && host != "localhost";
+    if (alone) why += "; other machines do not reach it (see /etc/hosts)";
+    return {own, std::move(why), alone};
 }
 
-// The interface that is named is for datagrams; the address is another matter.
 Result<Look> look_anywhere(const config::Config& config, std::span<const net::Interface> all) {
-    auto choice = net::choose_address(
-        all, {config.node.address.port, "", family_given(config), std::string_view(config.node.interface)});
+    auto choice = net::choose_address(all, {config.node.address.port, config.node.interface, family_given(config)});
     if (!choice) return std::unexpected(choice.error());
-    return Look{OwnAddress{choice->at, choice->interface}, choice->why};
+    const bool alone = choice->interface.loopback && config.node.interface != choice->interface.name;
+    if (alone) choice->why += "; other machines do not reach it";
+    return Look{OwnAddress{choice->at, choice->interface}, choice->why, alone};
+}
+
+// A network that is just coming up has its link-local address first.
+Result<Look> once_settled(Look look, protocol::Duration waited) {
+    if (look.taken && look.taken->at.ip.is_link_local() && waited < kSettle)
+        return Look{std::nullopt,
+                    fmt::format("{} has no address but a link-local one yet", look.taken->interface.name)};
+    return look;
 }
 
 // An IPv6 address can't be had before the network was asked for it.
@@ -101,12 +112,15 @@ net::Family family_given(const config::Config& config) {
     return net::Family::kAny;
 }
 
-const net::Interface* choose_of_name(std::span<const env::Endpoint> found, std::span<const net::Interface> all) {
-    const auto worth = [](const net::Interface& i) { return std::tuple(i.up, !i.loopback, i.ip.is_v4(), !i.passing); };
-    const net::Interface* best = nullptr;
+std::optional<OwnAddress> choose_of_name(std::span<const env::Endpoint> found, std::span<const net::Interface> all) {
+    const auto worth = [](const net::Interface& i) {
+        return std::tuple(i.up, !i.loopback, i.carrier, !i.is_inner(), !i.ip.is_link_local(), i.ip.is_v4(), !i.passing);
+    };
+    std::optional<OwnAddress> best;
     for (const env::Endpoint& at : found) {
         const net::Interface* here = net::find_by_address(all, at.ip, at.scope);
-        if (here != nullptr && (best == nullptr || worth(*here) > worth(*best))) best = here;
+        if (here == nullptr || (best && worth(*here) <= worth(best->interface))) continue;
+        best = OwnAddress{{at.ip, at.port, here->at(at.port).scope}, *here};
     }
     return best;
 }
@@ -125,20 +139,21 @@ Result<std::optional<OwnAddress>> find_own_address(net::Loop& loop, const config
         },
         family_given(config));
     std::string said;
+    const protocol::TimePoint began = loop.now();
     while (true) {
         if (is_name) resolver.look_up();
         if (is_name && !answered) loop.run_until([&] { return answered || given_up(); }, kAskAgain);
         if (given_up()) return std::nullopt;
         const auto all = net::interfaces();
-        const auto seen = is_name        ? Result<Look>(look_for_name(config, all, found))
-                          : host.empty() ? look_anywhere(config, all)
-                                         : look_for_address(config, all);
+        auto seen = is_name        ? Result<Look>(look_for_name(config, all, found))
+                    : host.empty() ? look_anywhere(config, all)
+                                   : look_for_address(config, all);
+        if (seen && host.empty()) seen = once_settled(*std::move(seen), loop.now() - began);
         const auto look = seen ? once_checked(*seen) : seen;
         if (!look) return std::unexpected(look.error());
         if (look->taken) {
-            log.log(look->doubtful ? spdlog::level::warn : spdlog::level::info, "NET address {} of {}: {}{}",
-                    env::to_string(look->taken->at), look->taken->interface.name, look->why,
-                    look->doubtful ? ", which other machines do not reach (see /etc/hosts)" : "");
+            log.log(look->doubtful ? spdlog::level::warn : spdlog::level::info, "NET address {} of {}: {}",
+                    env::to_string(look->taken->at), look->taken->interface.name, look->why);
             return look->taken;
         }
         if (look->why != std::exchange(said, look->why))

@@ -25,9 +25,9 @@ protocol::Result<std::optional<OwnAddress>> find_own_address(net::Loop& loop, co
                                                              spdlog::logger& log,
                                                              const std::function<bool()>& given_up);
 
-// Of the addresses that a name has, the one to take on this machine: not loopback before loopback, and IPv4 before IPv6
-// unless that is what group and seeds are of. nullptr: none is this machine's.
-const net::Interface* choose_of_name(std::span<const env::Endpoint> found, std::span<const net::Interface> all);
+// Of the addresses that a name has, the one to take on this machine: what others can reach before what they cannot, and
+// IPv4 before IPv6 unless that is what group and seeds are of. nullopt: none is this machine's.
+std::optional<OwnAddress> choose_of_name(std::span<const env::Endpoint> found, std::span<const net::Interface> all);
 
 // The family of the group and the seeds that are given, where these are addresses.
 net::Family family_given(const config::Config& config);

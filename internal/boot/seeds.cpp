@@ -2,6 +2,7 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace logstream::boot {
@@ -42,7 +43,7 @@ std::vector<env::Endpoint> Seeds::first() {
 void Seeds::follow(std::function<void(std::vector<env::Endpoint>)> changed) {
     changed_ = std::move(changed);
     following_ = true;
-    if (pending() || resolver_.may_change()) look_again();
+    if (pending() || !found_.trouble.empty() || resolver_.may_change()) look_again();
 }
 
 void Seeds::look_again() {
@@ -55,6 +56,7 @@ void Seeds::look_again() {
 void Seeds::on_answer(net::Resolved found) {
     for (env::Endpoint& at : found.endpoints)
         if (at.scope == own_scope_) at.scope = 0;
+    std::ranges::sort(found.endpoints);  // name services shuffle them
     const bool was_pending = pending();
     const bool changed = found.endpoints != found_.endpoints;
     found_ = std::move(found);

@@ -19,26 +19,16 @@
 
 #include "internal/env/endpoint.h"
 #include "internal/protocol/error.h"
+#include "internal/protocol/policies.h"
 #include "internal/protocol/time.h"
 
 namespace logstream::config {
 
 using protocol::Duration;
-
-// How records travel from the owner to the replicas. kAuto: multicast where the join handshake finds that it arrives,
-// else TCP.
-enum class Transport : std::uint8_t { kAuto, kMulticast, kTcp };
-
-// What "durable" means in an acknowledgement. kGroup: on disk, one flush for all batches that wait. kInterval: written,
-// and flushed every `fsync_interval`. kNever: written; the operating system flushes when it likes.
-enum class FsyncPolicy : std::uint8_t { kGroup, kInterval, kNever };
-
-// What becomes of a record whose timestamp is out of range. kAccept: nothing. kFlag: it is taken and said in the log.
-// kRefuse: its batch is refused.
-enum class TimestampPolicy : std::uint8_t { kAccept, kFlag, kRefuse };
-// What tells a broker from a copy of its data. kMachine: the machine that it runs on. kVolume: nothing; whoever
-// attaches the volume sees to it that only one broker has it.
-enum class IdentityPolicy : std::uint8_t { kMachine, kVolume };
+using protocol::FsyncPolicy;
+using protocol::IdentityPolicy;
+using protocol::TimestampPolicy;
+using protocol::Transport;
 
 // What a side without quorum may do. kPrimary: refuse writes.
 enum class PartitionPolicy : std::uint8_t { kPrimary };

@@ -324,6 +324,18 @@ std::vector<Rule> make_rules() {
              });
          },
          "seeds of the address's family, all IPv4 or all IPv6, or names that have such addresses"},
+        {{"discovery.seeds", "replication.multicast"},
+         [](const Config& c) {
+             std::optional<bool> v4;
+             if (c.replication.multicast.port != 0) v4 = c.replication.multicast.ip.is_v4();
+             return std::ranges::all_of(c.discovery.seeds, [&](const HostPort& seed) {
+                 const auto ip = address_in(seed.host);
+                 if (!ip) return true;
+                 if (!v4) v4 = ip->is_v4();
+                 return *v4 == ip->is_v4();
+             });
+         },
+         "seeds and group of one family, all IPv4 or all IPv6"},
         {{"node.address", "admin.http"},
          [](const Config& c) {
              return c.admin.http.mode != HttpAddress::Mode::kDefault || c.node.address.port <= 64535;

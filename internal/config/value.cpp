@@ -101,10 +101,12 @@ std::optional<std::string> parse_host(std::string_view text) {
     if (text.starts_with('[') && text.ends_with(']')) return parse_v6_host(text.substr(1, text.size() - 2));
     if (text.empty() || text.size() > kMaxHostBytes || !std::ranges::all_of(text, is_host_character))
         return std::nullopt;
-    // What ends in a number is an IPv4 address, or a mistake; the C library would take 10.1 for 10.0.0.1.
-    const auto last = text.substr(text.rfind('.') + 1);
-    const bool number = std::ranges::all_of(last, [](unsigned char c) { return std::isdigit(c) != 0; });
-    if (number && !env::parse_ip(text)) return std::nullopt;
+    // Numbers with dots are an IPv4 address, or a mistake: the C library would take 10.1 for 10.0.0.1. Digits alone are
+    // a name, as containers have it, unless they are few enough to be an address to the library.
+    const bool numbers = std::ranges::all_of(text, [](unsigned char c) { return std::isdigit(c) != 0 || c == '.'; });
+    constexpr std::size_t kAddressDigits = 10;  // of 2^32 - 1
+    const bool is_id = text.find('.') == text.npos && text.size() > kAddressDigits;
+    if (numbers && !is_id && !env::parse_ip(text)) return std::nullopt;
     return std::string(text);
 }
 

@@ -24,7 +24,8 @@ constexpr std::array kWishes{
     Wish{"there is no IPv4 address on a network that is plugged in",
          [](const Interface& i) { return is_outer(i) && i.carrier && is_global_v6(i); }},
     Wish{"there is no other address than link-local ones, which are good within one network",
-         [](const Interface& i) { return is_outer(i) && i.carrier && !i.ip.is_v4() && i.multicast; }},
+         [](const Interface& i) { return is_outer(i) && i.carrier && i.ip.is_link_local() && i.multicast; }},
+    Wish{"there is no address that stays", [](const Interface& i) { return is_outer(i) && i.carrier && i.multicast; }},
     Wish{"no network is plugged in", [](const Interface& i) { return is_outer(i) && i.broadcast != 0; }},
     Wish{"no network is plugged in", [](const Interface& i) { return is_outer(i) && is_global_v6(i); }},
     Wish{"there is no network", [](const Interface& i) { return i.up && i.loopback && i.ip.is_v4(); }},
@@ -42,8 +43,7 @@ std::string_view word_for(Family family) {
     return family == Family::kAny ? "" : family == Family::kIpv4 ? "IPv4 " : "IPv6 ";
 }
 
-protocol::Error nothing_found(std::span<const Interface> all, const Wanted& wanted,
-                              const std::vector<const Interface*>& inner) {
+protocol::Error nothing_found(std::span<const Interface> all, const Wanted& wanted) {
     using protocol::ErrorCode;
     if (!wanted.interface.empty())
         return {
@@ -51,12 +51,6 @@ protocol::Error nothing_found(std::span<const Interface> all, const Wanted& want
             fmt::format("there is no interface '{}' that is up and has an {}address; this machine has {}; choose one "
                         "with --interface",
                         wanted.interface, word_for(wanted.family), describe_addresses(all))};
-    if (!inner.empty())
-        return {
-            ErrorCode::kNetwork,
-            fmt::format("of the addresses of this machine only those of containers and VPNs would do: {}; choose one "
-                        "with --address or --interface",
-                        list(inner))};
     return {ErrorCode::kNetwork,
             fmt::format("this machine has no network interface that is up and has an {}address, not even loopback (ip "
                         "link set lo up); it has {}",
@@ -71,8 +65,12 @@ protocol::Result<Choice> choose_address(std::span<const Interface> all, const Wa
     for (const Interface& i : all) {
         if (!is_of(wanted.family, i.ip) || i.check == Interface::Check::kTaken || !i.up) continue;
         if (!wanted.interface.empty() && i.name != wanted.interface) continue;
-        const bool named = !wanted.interface.empty() || i.name == wanted.named;
-        (i.is_inner() && !named ? inner : outer).push_back(&i);
+        (i.is_inner() && wanted.interface.empty() ? inner : outer).push_back(&i);
+    }
+    const bool networks = std::ranges::any_of(outer, [](const Interface* i) { return !i->loopback; });
+    if (!networks && !inner.empty()) {
+        outer.insert(outer.begin(), inner.begin(), inner.end());
+        inner.clear();
     }
     for (const Wish& wish : kWishes) {
         const auto found = std::ranges::find_if(outer, [&](const Interface* i) { return wish.fits(*i); });
@@ -83,10 +81,11 @@ protocol::Result<Choice> choose_address(std::span<const Interface> all, const Wa
             if (i != &taken && !i->loopback && !i->passing && !i->ip.is_link_local()) others.push_back(i);
         std::string why = wanted.interface.empty() ? std::string(wish.why) : "the interface is given";
         if (!others.empty()) why += fmt::format("; it could have been {}", list(others));
-        if (!inner.empty()) why += fmt::format("; of containers or a VPN, and never taken unasked: {}", list(inner));
+        if (!inner.empty()) why += fmt::format("; of containers or a VPN, and not taken unasked: {}", list(inner));
+        if (taken.is_inner() && wanted.interface.empty()) why += "; there are none but those of containers or a VPN";
         return Choice{taken, taken.at(wanted.port), std::move(why)};
     }
-    return std::unexpected(nothing_found(all, wanted, inner));
+    return std::unexpected(nothing_found(all, wanted));
 }
 
 }  // namespace logstream::net

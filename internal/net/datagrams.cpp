@@ -133,7 +133,7 @@ protocol::Result<void> Datagrams::open_group() {
     // A group could be joined there, and whatever is sent to it would be refused.
     if (interface_->loopback && !interface_->ip.is_v4()) return fail(ErrorCode::kNetwork, "IPv6's loopback has none");
     if (auto set = send_multicast_by(own_->fd(), *interface_, options_.multicast_ttl); !set) return set;
-    auto fd = open_multicast_receiver(*options_.multicast, *interface_);
+    auto fd = open_multicast_receiver(*options_.multicast, *interface_, "--multicast");
     if (!fd) return std::unexpected(fd.error());
     const std::size_t given = grow_receive_buffer(fd->get(), options_.multicast_buffer_bytes);
     if (given < options_.multicast_buffer_bytes)
@@ -151,8 +151,9 @@ protocol::Result<void> Datagrams::open_group() {
 
 protocol::Result<void> Datagrams::open_discovery() {
     const bool by_group = interface_ && !interface_->ip.is_v4() && !interface_->loopback;
-    auto fd = by_group ? open_multicast_receiver({kDiscoveryGroup, options_.broadcast_port}, *interface_)
-                       : open_broadcast_receiver(options_.broadcast_port);
+    auto fd = by_group
+                  ? open_multicast_receiver({kDiscoveryGroup, options_.broadcast_port}, *interface_, "--broadcast-port")
+                  : open_broadcast_receiver(options_.broadcast_port);
     if (!fd) return std::unexpected(fd.error());
     grow_receive_buffer(fd->get(), kOwnBufferBytes);
     FrameReceiver& receiver = by_group ? many_ : few_;

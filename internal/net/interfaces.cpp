@@ -94,9 +94,14 @@ env::Endpoint Interface::at(std::uint16_t port) const {
 }
 
 bool Interface::is_inner() const {
-    constexpr std::string_view kPrefixes[] = {"docker", "br-",       "veth",  "virbr",   "vnet", "tun",
-                                              "tap",    "wg",        "cni",   "flannel", "cali", "podman",
-                                              "zt",     "tailscale", "lxcbr", "lxdbr"};
+    constexpr std::string_view kPrefixes[] = {"docker",  "veth", "virbr",  "vnet", "tun",       "tap",   "wg",   "cni",
+                                              "flannel", "cali", "podman", "zt",   "tailscale", "lxcbr", "lxdbr"};
+    // Docker's networks: br-ex and br-lan are the network itself.
+    constexpr std::string_view kBridge = "br-";
+    constexpr std::size_t kIdDigits = 12;
+    if (name.starts_with(kBridge) && name.size() == kBridge.size() + kIdDigits &&
+        name.find_first_not_of("0123456789abcdef", kBridge.size()) == name.npos)
+        return true;
     return std::ranges::any_of(kPrefixes, [this](std::string_view prefix) { return name.starts_with(prefix); });
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -44,9 +45,14 @@ void Resolver::look_up() {
         if (is_address(name.at.host)) {
             answer(resolve(name.at.host, name.at.port, family_));
         } else {
-            std::thread([answer, at = name.at, family = family_] {
-                answer(resolve(at.host, at.port, family));
-            }).detach();
+            try {
+                std::thread([answer, at = name.at, family = family_] {
+                    answer(resolve(at.host, at.port, family));
+                }).detach();
+            } catch (const std::system_error& error) {
+                answer(protocol::fail(protocol::ErrorCode::kNetwork, "'{}' is not looked up: {}", name.at.host,
+                                      error.what()));
+            }
         }
     }
 }

@@ -147,13 +147,14 @@ bool join(int fd, const env::Endpoint& group, const Interface& interface) {
 
 }  // namespace
 
-protocol::Result<Fd> open_multicast_receiver(const env::Endpoint& group, const Interface& interface) {
+protocol::Result<Fd> open_multicast_receiver(const env::Endpoint& group, const Interface& interface,
+                                             std::string_view flag) {
     auto fd = new_socket(family_of(group.ip));
     if (!fd) return fd;
     set_option(fd->get(), SOL_SOCKET, SO_REUSEADDR, 1);
     // An IPv6 group may be one of a link: which one is part of the address.
     const env::Endpoint at{group.ip, group.port, static_cast<std::uint32_t>(interface.index)};
-    if (!bind_to(*fd, at)) return std::unexpected(bind_error(group, errno, "multicast", "--multicast"));
+    if (!bind_to(*fd, at)) return std::unexpected(bind_error(group, errno, "multicast", flag));
     if (!join(fd->get(), group, interface))
         return fail(ErrorCode::kNetwork, "cannot join {} on {}: {}", env::to_string(group.ip), interface.name,
                     os_message(errno));

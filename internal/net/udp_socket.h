@@ -29,7 +29,8 @@ protocol::Result<void> send_multicast_by(int fd, const Interface& interface, int
 
 // Receives the group, on this interface only: bound to the group's address, so that nothing else that is sent to the
 // port arrives here, and several brokers of one host share it.
-protocol::Result<Fd> open_multicast_receiver(const env::Endpoint& group, const Interface& interface);
+protocol::Result<Fd> open_multicast_receiver(const env::Endpoint& group, const Interface& interface,
+                                             std::string_view flag);
 
 // AF_INET or AF_INET6, which takes IPv4 addresses too unless it is bound to an IPv6 one.
 int family_of_socket(int fd);

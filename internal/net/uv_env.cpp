@@ -92,7 +92,10 @@ protocol::Result<std::unique_ptr<UvEnv>> UvEnv::open(Loop& loop, NetOptions opti
     auto interface = choose_interface(s.options, interfaces());
     if (!interface) return std::unexpected(interface.error());
     s.interface = std::move(*interface);
-    if (s.interface) s.scope = static_cast<std::uint32_t>(s.interface->index);
+    if (s.options.listen && s.options.listen->scope != 0)
+        s.scope = s.options.listen->scope;
+    else if (s.interface)
+        s.scope = static_cast<std::uint32_t>(s.interface->index);
     auto timers = Timers::open(loop);
     if (!timers) return std::unexpected(timers.error());
     s.timers = std::move(*timers);

@@ -29,7 +29,8 @@ Aligner::Aligner(Core& core, ClusterId cluster, std::vector<AlignTarget> targets
                  DoneHandler done)
     : core_(core), cluster_(cluster), address_of_(std::move(address_of)), done_(std::move(done)) {
     for (AlignTarget& target : targets) waiting_.push_back(std::make_shared<Task>(Task{std::move(target)}));
-    core_.env.set_timer(Duration{0}, guarded([this] { core_.when_still(guarded([this] { start_more(); })); }));
+    core_.env.set_timer(Duration{0},
+                        lifetime_.guard([this] { core_.when_still(lifetime_.guard([this] { start_more(); })); }));
 }
 
 void Aligner::start_more() {
@@ -41,7 +42,7 @@ void Aligner::start_more() {
         if (!done_) return;
     }
     if (running_ > 0 || !waiting_.empty()) return;
-    core_.store.flush(guarded([this](Result<void> flushed) { finish(flushed); }));
+    core_.store.flush(lifetime_.guard([this](Result<void> flushed) { finish(flushed); }));
 }
 
 // From where on this log is not the base log; its end if it is nowhere else.
@@ -56,7 +57,7 @@ Offset Aligner::departure(const Task& task, const storage::StreamLog& log) const
             if (own.view == epoch.view) departs = std::min(departs, std::min(own.first, epoch.first));
     }
     const bool only_longer = departs == plan.log_end && log.log_end() > plan.log_end;
-    if (only_longer && task.target.current_view.value != 0 && log.epochs().view_at(departs) == task.target.current_view)
+    if (only_longer && task.target.current_view && log.epochs().view_at(departs) == *task.target.current_view)
         return log.log_end();
     return departs;
 }
@@ -94,7 +95,8 @@ void Aligner::cut(const TaskPtr& task) {
             "stream {}: its records up to {} are committed, and the cluster's log departs from them at {}: other "
             "brokers have lost what they acknowledged (their folders were restored from older copies?)",
             protocol::to_string(plan.stream), (*stream)->high_watermark, departs);
-        if (!task->target.recovers) return core_.condemn({ErrorCode::kConflict, std::move(text)});
+        if (task->target.purpose != AlignTarget::Purpose::kRecover)
+            return core_.condemn({ErrorCode::kConflict, std::move(text)});
         core_.env.log().error("ORPHAN {}: they give way to the recovered log and are appended to it again", text);
         core_.streams.give_up(**stream, departs);
     }
@@ -111,7 +113,7 @@ void Aligner::cut(const TaskPtr& task) {
 // Makes orphans of what stands from `from` on, then removes what stands from `to` on. What is not flushed yet could not
 // be read back after a crash in between: first the log becomes durable.
 void Aligner::keep_and_cut(const TaskPtr& task, Offset from, Offset to) {
-    core_.store.flush(guarded([this, task, from, to](Result<void> flushed) {
+    core_.store.flush(lifetime_.guard([this, task, from, to](Result<void> flushed) {
         Stream* again = core_.streams.find(task->target.plan.stream);
         if (!flushed) return finish(flushed);
         if (again != nullptr) move_to_orphans(task, *again, from, to);
@@ -131,37 +133,50 @@ void Aligner::move_to_orphans(const TaskPtr& task, Stream& stream, Offset from, 
         from = damage.to;
     }
     if (from >= end) return truncate(task, stream, cut_at);
-    stream.log->read(from, end, kFetchBytes, guarded([this, task, from, cut_at](auto batches) {
-                         Stream* again = core_.streams.find(task->target.plan.stream);
-                         if (!batches) return finish(std::unexpected(batches.error()));
-                         if (again == nullptr) return;
-                         Offset next = from;
-                         if (!batches->empty()) {
-                             auto last = protocol::BatchView::parse(batches->back());
-                             if (!last) return finish(std::unexpected(last.error()));
-                             next = last->next_offset();
-                         }
-                         core_.env.log().warn("ORPHAN kept stream={} from={} to={}", protocol::to_string(again->id),
-                                              from, next);
-                         core_.store.orphans().add(again->id, core_.record.cluster, *std::move(batches),
-                                                   guarded([this, task, next, from, cut_at](Result<void> added) {
-                                                       Stream* stream = core_.streams.find(task->target.plan.stream);
-                                                       if (!added) return finish(added);
-                                                       if (stream == nullptr) return;
-                                                       if (next > from)
-                                                           return move_to_orphans(task, *stream, next, cut_at);
-                                                       truncate(task, *stream, cut_at);
-                                                   }));
-                     }));
+    stream.log->read(from, end, kFetchBytes, lifetime_.guard([this, task, from, cut_at](auto batches) {
+        Stream* again = core_.streams.find(task->target.plan.stream);
+        if (!batches) return finish(std::unexpected(batches.error()));
+        if (again == nullptr) return;
+        Offset next = from;
+        ClusterId lineage = core_.record.cluster;
+        std::vector<protocol::Bytes> kept;  // those that are of one history
+        for (protocol::Bytes& bytes : *batches) {
+            const auto batch = protocol::BatchView::parse(bytes);
+            if (!batch) return finish(std::unexpected(batch.error()));
+            const ClusterId own = history_of(*task, batch->leader_epoch());
+            if (!kept.empty() && own != lineage) break;
+            lineage = own;
+            next = batch->next_offset();
+            kept.push_back(std::move(bytes));
+        }
+        core_.env.log().warn("ORPHAN kept stream={} from={} to={}", protocol::to_string(again->id), from, next);
+        core_.store.orphans().add(again->id, lineage, std::move(kept),
+                                  lifetime_.guard([this, task, next, from, cut_at](Result<void> added) {
+                                      Stream* stream = core_.streams.find(task->target.plan.stream);
+                                      if (!added) return finish(added);
+                                      if (stream == nullptr) return;
+                                      if (next > from) return move_to_orphans(task, *stream, next, cut_at);
+                                      truncate(task, *stream, cut_at);
+                                  }));
+    }));
+}
+
+// A record is told from others by lineage, view and offset. Where a person has chosen one of two views of one number,
+// the other one's id stands for the history that it was of: or its records would be taken for those of the chosen one.
+ClusterId Aligner::history_of(const Task& task, ViewNumber view) const {
+    const protocol::ViewId own = core_.record.views.id_of(view);
+    for (const view::EpochStart& epoch : task.target.plan.epochs)
+        if (epoch.view == view && epoch.id.value != 0 && own.value != 0 && epoch.id != own) return ClusterId{own.value};
+    return core_.record.cluster;
 }
 
 void Aligner::truncate(const TaskPtr& task, Stream& stream, Offset to) {
-    stream.log->truncate(to, guarded([this, task](Result<void> truncated) {
-                             if (truncated) return fill(task);
-                             if (truncated.error().code == ErrorCode::kCorrupt && !task->target.in_place)
-                                 return start_over(task);
-                             finish(truncated);
-                         }));
+    stream.log->truncate(to, lifetime_.guard([this, task](Result<void> truncated) {
+        if (truncated) return fill(task);
+        if (truncated.error().code == ErrorCode::kCorrupt && task->target.purpose != AlignTarget::Purpose::kMend)
+            return start_over(task);
+        finish(truncated);
+    }));
 }
 
 // Puts the base log's bytes in the place of the first damage, then looks again.
@@ -201,10 +216,14 @@ void Aligner::mended(const TaskPtr& task, const Bytes& answer, std::int64_t appe
     core_.env.log().warn("REPAIR stream={} from={} to={}", protocol::to_string(stream->id), damage->from, next);
     fetched_bytes_ += bytes;
     stream->log->repair(answer.slice(0, bytes), appended_ms,
-                        guarded([this, task, from = damage->from](Result<void> repaired) {
+                        lifetime_.guard([this, task, from = damage->from](Result<void> repaired) {
                             if (!repaired && repaired.error().code == ErrorCode::kInvalid)
                                 return give_up_from(task, from);
                             if (!repaired) return finish(repaired);
+                            // What took its place does not fit what stands before it: it would be fetched for ever.
+                            const Stream* again = core_.streams.find(task->target.plan.stream);
+                            const auto left = again != nullptr ? again->log->damage() : std::nullopt;
+                            if (left && left->from == from) return give_up_from(task, left->from);
                             cut(task);
                         }));
 }
@@ -212,7 +231,7 @@ void Aligner::mended(const TaskPtr& task, const Bytes& answer, std::int64_t appe
 // Damage that no peer's batches fit (they were compacted otherwise, or nobody has them): what the base log has from
 // there on is fetched anew. What stands behind the damage and is not of the base log is kept.
 void Aligner::give_up_from(const TaskPtr& task, Offset from) {
-    if (task->target.in_place)
+    if (task->target.purpose == AlignTarget::Purpose::kMend)
         return finish(protocol::fail(ErrorCode::kCorrupt, "stream {} cannot be repaired in place at offset {}",
                                      protocol::to_string(task->target.plan.stream), from));
     core_.env.log().warn("REPAIR stream={} is damaged at {}: what others hold from there on is fetched again",
@@ -241,7 +260,7 @@ void Aligner::start_over(const TaskPtr& task) {
 // disk first.
 void Aligner::without_vote(const TaskPtr& task, std::function<void(Stream&)> then) {
     core_.record.must_relearn = true;
-    core_.persist(guarded([this, task, then = std::move(then)] {
+    core_.persist(lifetime_.guard([this, task, then = std::move(then)] {
         Stream* stream = core_.streams.find(task->target.plan.stream);
         if (stream == nullptr) return task_done();
         then(*stream);
@@ -291,7 +310,7 @@ void Aligner::fetch(const TaskPtr& task, Stream& stream, What what) {
     request.set_start_tables(what == What::kStartTables);
     core_.links.request(
         *source, MessageType::kFetch, request, kFetchTimeout,
-        guarded([this, task, what, id](Result<Message> reply) { fetched(task, what, id, std::move(reply)); }));
+        lifetime_.guard([this, task, what, id](Result<Message> reply) { fetched(task, what, id, std::move(reply)); }));
 }
 
 void Aligner::fetched(const TaskPtr& task, What what, NodeId source, Result<Message> reply) {
@@ -305,7 +324,8 @@ void Aligner::fetched(const TaskPtr& task, What what, NodeId source, Result<Mess
         const bool removed = error.code == ErrorCode::kOffsetOutOfRange;
         // Two that are damaged at one offset would else wait for each other.
         const bool lacks = removed || error.code == ErrorCode::kCorrupt;
-        if (what != What::kRepair || !lacks || !task->target.in_place) return source_failed(task, error);
+        if (what != What::kRepair || !lacks || task->target.purpose != AlignTarget::Purpose::kMend)
+            return source_failed(task, error);
         task->without.insert(source);
         task->removed |= removed;
         const bool nobody =
@@ -314,11 +334,11 @@ void Aligner::fetched(const TaskPtr& task, What what, NodeId source, Result<Mess
         return nobody && task->removed && damage ? give_up_from(task, damage->from) : source_failed(task, error);
     }
     if (what == What::kStartTables) {
-        stream->log->reset(Offset{response.log_start()}, reply->body, guarded([this, task](Result<void> reset) {
-                               if (!reset) return finish(reset);
-                               task->begun = true;
-                               fill(task);
-                           }));
+        stream->log->reset(Offset{response.log_start()}, reply->body, lifetime_.guard([this, task](Result<void> reset) {
+            if (!reset) return finish(reset);
+            task->begun = true;
+            fill(task);
+        }));
         return;
     }
     if (what == What::kRepair) return mended(task, reply->body, response.appended_ms());
@@ -340,7 +360,7 @@ void Aligner::fetched(const TaskPtr& task, What what, NodeId source, Result<Mess
         fetched_bytes_ += batch.bytes().size();
     }
     // One flush for each fetch bounds what waits to be written.
-    core_.store.flush(guarded([this, task](Result<void> flushed) {
+    core_.store.flush(lifetime_.guard([this, task](Result<void> flushed) {
         if (!flushed) return finish(flushed);
         fill(task);
     }));
@@ -350,7 +370,7 @@ void Aligner::source_failed(const TaskPtr& task, const Error& error) {
     ++task->source;
     task->begun = false;
     if (++task->failures > kMaxFailures) return finish(std::unexpected(error));
-    core_.env.set_timer(std::chrono::milliseconds(10), guarded([this, task] { cut(task); }));
+    core_.env.set_timer(std::chrono::milliseconds(10), lifetime_.guard([this, task] { cut(task); }));
 }
 
 void Aligner::task_done() {

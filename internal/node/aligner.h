@@ -5,24 +5,30 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "internal/node/core.h"
+#include "internal/protocol/lifetime.h"
 
 namespace logstream::node {
 
 struct AlignTarget {
+    enum class Purpose : std::uint8_t {
+        kAgree,  // with the base log: what departs from it goes to the orphans, unless it is committed
+        // A member of the view in which all this stands mends its log where it is, and gives nothing up.
+        kMend,
+        // A person named the survivors that begin a new lineage: what is committed here gives way to their base log,
+        // and is kept like all else that departs from it.
+        kRecover,
+    };
+
     view::StreamPlan plan;  // epochs and log end to agree with, and who holds it
-    Offset fetch_to;        // at most plan.log_end; up to here the suffix is fetched
+    Offset fetch_to{};      // at most plan.log_end; up to here the suffix is fetched
     // Records of this view beyond plan.log_end stay: they may be committed though the one who made the plan has not
-    // received them yet. 0: the plan's end is the end.
-    ViewNumber current_view;
-    // Who else may hold some of it: asked for what is damaged here.
-    std::vector<NodeId> others{};
-    // A member of the view in which all this stands mends its log where it is and gives nothing up.
-    bool in_place{};
-    // A person named the survivors that begin a new lineage: what is committed here gives way to their base log, and is
-    // kept like all else that departs from it.
-    bool recovers{};
+    // received them yet. None: the plan's end is the end.
+    std::optional<ViewNumber> current_view = std::nullopt;
+    std::vector<NodeId> others{};  // who else may hold some of it: asked for what is damaged here
+    Purpose purpose = Purpose::kAgree;
 };
 
 class Aligner {
@@ -57,6 +63,7 @@ private:
     Offset departure_behind(const Task& task, const storage::StreamLog& log, Offset at) const;
     void keep_and_cut(const TaskPtr& task, Offset from, Offset to);
     void move_to_orphans(const TaskPtr& task, Stream& stream, Offset from, Offset cut_at);
+    ClusterId history_of(const Task& task, ViewNumber view) const;
     void truncate(const TaskPtr& task, Stream& stream, Offset to);
     void mend(const TaskPtr& task, Stream& stream, storage::DamageRange damage);
     void mended(const TaskPtr& task, const protocol::Bytes& answer, std::int64_t appended_ms);
@@ -71,13 +78,6 @@ private:
     void source_failed(const TaskPtr& task, const Error& error);
     void task_done();
     void finish(Result<void> result);
-    // Wraps a callback so that it does nothing once this object is gone.
-    template <class F>
-    auto guarded(F f) {
-        return [weak = std::weak_ptr<bool>(alive_), f = std::move(f)](auto&&... args) mutable {
-            if (weak.lock()) f(std::forward<decltype(args)>(args)...);
-        };
-    }
 
     Core& core_;
     ClusterId cluster_;  // the lineage of the base log; this node may not have entered it yet
@@ -86,7 +86,7 @@ private:
     std::deque<TaskPtr> waiting_;
     std::size_t running_{};
     std::uint64_t fetched_bytes_{};
-    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+    protocol::Lifetime lifetime_;
 };
 
 }  // namespace logstream::node

@@ -30,11 +30,9 @@ void CommittedReader::when_caught_up(std::function<void()> task) {
 void CommittedReader::reset() {
     next_ = {};
     waiting_.clear();
-    alive_ = std::make_shared<bool>(true);
+    lifetime_.renew();
     reading_ = false;
-    env_.set_timer(protocol::Duration{0}, [this, weak = std::weak_ptr<bool>(alive_)] {
-        if (weak.lock()) pump();
-    });
+    env_.set_timer(protocol::Duration{0}, lifetime_.guard([this] { pump(); }));
 }
 
 void CommittedReader::pump() {
@@ -42,22 +40,18 @@ void CommittedReader::pump() {
     if (stream == nullptr || reading_ || next_ >= stream->high_watermark) return;
     next_ = std::max(next_, stream->log->log_start());
     reading_ = true;
-    stream->log->read(next_, stream->high_watermark, kReadBytes,
-                      [this, weak = std::weak_ptr<bool>(alive_)](Result<storage::Batches> batches) {
-                          if (!weak.lock()) return;
-                          reading_ = false;
-                          if (batches && !batches->empty()) {
-                              unreadable_ = false;
-                              apply(*batches);
-                              return pump();
-                          }
-                          if (!batches && !std::exchange(unreadable_, true))
-                              env_.log().error("STREAM {} cannot be read: {}", protocol::to_string(id_),
-                                               batches.error().message);
-                          env_.set_timer(kRetry, [this, weak] {
-                              if (weak.lock()) pump();
-                          });
-                      });
+    stream->log->read(
+        next_, stream->high_watermark, kReadBytes, lifetime_.guard([this](Result<storage::Batches> batches) {
+            reading_ = false;
+            if (batches && !batches->empty()) {
+                unreadable_ = false;
+                apply(*batches);
+                return pump();
+            }
+            if (!batches && !std::exchange(unreadable_, true))
+                env_.log().error("STREAM {} cannot be read: {}", protocol::to_string(id_), batches.error().message);
+            env_.set_timer(kRetry, lifetime_.guard([this] { pump(); }));
+        }));
 }
 
 void CommittedReader::apply(const storage::Batches& batches) {

@@ -7,6 +7,7 @@
 #include "internal/env/env.h"
 #include "internal/node/core.h"
 #include "internal/node/streams.h"
+#include "internal/protocol/lifetime.h"
 #include "internal/protocol/record_batch.h"
 
 namespace logstream::node {
@@ -42,7 +43,7 @@ private:
     bool reading_{};
     bool unreadable_{};  // and this was said
     std::vector<std::pair<Offset, std::function<void()>>> waiting_;
-    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+    protocol::Lifetime lifetime_;
 };
 
 }  // namespace logstream::node

@@ -8,6 +8,7 @@
 #include "internal/node/peer_links.h"
 #include "internal/node/settings.h"
 #include "internal/node/streams.h"
+#include "internal/protocol/lifetime.h"
 #include "internal/view/record.h"
 
 namespace logstream::node {
@@ -19,8 +20,6 @@ using protocol::milliseconds;
 using protocol::NodeId;
 using protocol::Result;
 using protocol::ViewNumber;
-
-inline Endpoint address_of(const view::Member& member) { return Endpoint{member.ip, member.port}; }
 
 inline proto::Failure to_proto(const Error& error) {
     proto::Failure out;
@@ -47,7 +46,7 @@ struct Core {
     FatalHandler fatal;
 
     bool has_room = true;  // false while the record waits for room on a full disk
-    std::shared_ptr<bool> alive = std::make_shared<bool>(true);
+    protocol::Lifetime lifetime{};
 
     // Writes the record to disk, flushed; then calls `done`. On a full disk that comes later, once there is room: until
     // then this broker promises nothing. A failing disk is fatal.
@@ -63,9 +62,7 @@ struct Core {
                              if (std::exchange(has_room, false))
                                  env.log().warn("DISK full: the state waits for room: {}", saved.error().message);
                              // The record of then, which may be newer: an older one must not come after it.
-                             env.set_timer(kFullDiskPause, [this, done, weak = std::weak_ptr<bool>(alive)] {
-                                 if (weak.lock()) persist(done);
-                             });
+                             env.set_timer(kFullDiskPause, lifetime.guard([this, done] { persist(done); }));
                          });
     }
 
@@ -81,9 +78,8 @@ struct Core {
     // Calls `then` once no log is being cut or mended any more, perhaps for somebody who is gone: at once if so.
     void when_still(std::function<void()> then) {
         if (!streams.changing()) return then();
-        env.set_timer(kStillInterval, [this, then = std::move(then), weak = std::weak_ptr<bool>(alive)]() mutable {
-            if (weak.lock()) when_still(std::move(then));
-        });
+        env.set_timer(kStillInterval,
+                      lifetime.guard([this, then = std::move(then)]() mutable { when_still(std::move(then)); }));
     }
 };
 

@@ -61,20 +61,22 @@ void Discovery::tell_twin(Endpoint to, const view::Member& twin) {
     send_response(to, out);
 }
 
-// Those of a view send each other what is sent to one group: all have IPv4 addresses, or all have IPv6 ones.
-bool Discovery::is_of_our_family(const proto::Member& other) {
+std::optional<protocol::Error> Discovery::why_not_of_our_family(const proto::Member& other) {
     const protocol::IpAddress theirs = protocol::ip_of(other);
-    if (theirs.is_v4() == settings_.address.ip.is_v4()) return true;
-    const std::string text = fmt::format("{} at {} is left out: this cluster's brokers have {} addresses", other.name(),
-                                         env::to_string(Endpoint{theirs, static_cast<std::uint16_t>(other.port())}),
-                                         theirs.is_v4() ? "IPv6" : "IPv4");
-    if (said_.is_due(text, env_.now())) env_.log().warn("DISCOVERY {}; give it one with --address", text);
-    return false;
+    if (theirs.is_v4() == settings_.address.ip.is_v4()) return std::nullopt;
+    std::string text = fmt::format(
+        "{} at {} is left out: this cluster's brokers have {} addresses; give it one with "
+        "--address",
+        other.name(), env::to_string(Endpoint{theirs, static_cast<std::uint16_t>(other.port())}),
+        theirs.is_v4() ? "IPv6" : "IPv4");
+    if (said_.is_due(text, env_.now())) env_.log().warn("DISCOVERY {}", text);
+    return protocol::Error{protocol::ErrorCode::kRefused, std::move(text)};
 }
 
 void Discovery::on_join(const proto::Join& join, Endpoint from) {
     proto::JoinResponse answer = events_.answer();
     if (join.cluster() != settings_.cluster) return;
+    if (!join.client() && why_not_of_our_family(join.node())) return;
     if (join.node().id() == answer.responder().id()) return events_.twin(view::from_proto(join.node()));
     // The leader answers brokers; everybody answers clients.
     if (join.client() || answer.serving()) {
@@ -84,7 +86,7 @@ void Discovery::on_join(const proto::Join& join, Endpoint from) {
                           : Endpoint{protocol::ip_of(join.node()), static_cast<std::uint16_t>(join.node().port())},
                       answer);
     }
-    if (join.client() || !is_of_our_family(join.node())) return;
+    if (join.client()) return;
     const Candidate candidate{view::from_proto(join.node()),
                               ClusterId{join.cluster_id()},
                               ViewNumber{join.chosen()},
@@ -102,7 +104,7 @@ void Discovery::on_join(const proto::Join& join, Endpoint from) {
 void Discovery::on_join_response(const proto::JoinResponse& response) {
     if (response.cluster() != settings_.cluster) return;
     if (response.has_twin()) return events_.twin(view::from_proto(response.twin()));
-    if (response.serving() && is_of_our_family(response.responder())) events_.found_leader(response);
+    if (response.serving() && !why_not_of_our_family(response.responder())) events_.found_leader(response);
 }
 
 const Candidate* Discovery::find(NodeId id) const {

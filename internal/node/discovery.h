@@ -50,6 +50,9 @@ public:
     void set_mode(Mode mode);
     // There is somebody to ask now: what was not heard before says nothing.
     void begin_anew() { since_ = env_.now(); }
+    // Those of a view send each other what is sent to one group: all have IPv4 addresses, or all have IPv6 ones. None:
+    // it is of this broker's family; else why it is left out, which is also said in the log, now and then.
+    std::optional<protocol::Error> why_not_of_our_family(const proto::Member& other);
     // In mode kSeek: since when.
     protocol::TimePoint seeking_since() const { return since_; }
 
@@ -66,7 +69,6 @@ public:
 private:
     void tick();
     void say_join();
-    bool is_of_our_family(const proto::Member& other);
     void send_response(Endpoint to, const proto::JoinResponse& response);
 
     env::Env& env_;

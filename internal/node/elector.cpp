@@ -14,7 +14,6 @@ constexpr Duration kHopTimeout = std::chrono::milliseconds(250);
 constexpr Duration kElectionTimeout = std::chrono::milliseconds(1000);
 constexpr std::size_t kMaxAddresses = 1024;
 
-Endpoint address_of(const view::Member& member) { return Endpoint{member.ip, member.port}; }
 }  // namespace
 
 Elector::Elector(env::Env& env, PeerLinks& links, Events events)

@@ -59,8 +59,9 @@ bool Node::is_known_at(NodeId id, Endpoint from) const {
 void Node::look_where_it_woke() {
     view::Record& record = core_.record;
     const bool may_be_counted_on = record.accepted || record.chosen || record.promised.value > 0;
-    const bool elsewhere = may_be_counted_on && settings_.identity == Identity::kMachine && !record.machine.empty() &&
-                           !settings_.machine.empty() && !is_same_machine(record.machine, settings_.machine);
+    const bool elsewhere = may_be_counted_on && settings_.identity == IdentityPolicy::kMachine &&
+                           !record.machine.empty() && !settings_.machine.empty() &&
+                           !is_same_machine(record.machine, settings_.machine);
     if (elsewhere && !settings_.moved && !protocol::planted(protocol::Bug::kCopiesVote)) {
         elsewhere_ = true;
         core_.env.log().error("IDENTITY {}", *why_outside());
@@ -165,9 +166,7 @@ void Node::on_restart_heard(const view::Member& claimed) {
         // Who is known to be one of two is not asked about at each of its calls.
         if (outcome.verdict == IdentityCheck::Verdict::kTwin) on_twins(claimed, outcome.twin);
         core_.env.set_timer(outcome.verdict == IdentityCheck::Verdict::kTwin ? kTwinInterval : Duration{0},
-                            [this, id = claimed.id, weak = std::weak_ptr<bool>(alive_)] {
-                                if (weak.lock()) restarts_asked_.erase(id);
-                            });
+                            lifetime_.guard([this, id = claimed.id] { restarts_asked_.erase(id); }));
         if (outcome.verdict != IdentityCheck::Verdict::kTrue || !is_leader() || serving_->number != view) return;
         if (excluded_.insert(claimed.id).second) want_change("a member restarted");
     });

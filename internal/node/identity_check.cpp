@@ -11,7 +11,6 @@ namespace {
 constexpr Duration kTimeout = std::chrono::milliseconds(400);
 constexpr std::size_t kMaxAsked = 128;
 
-Endpoint address_of(const view::Member& member) { return Endpoint{member.ip, member.port}; }
 bool is_run(const proto::ProbeResponse& response, const view::Member& run) {
     return response.node().id() == run.id.value && response.node().incarnation() == run.incarnation.value;
 }
@@ -41,9 +40,7 @@ bool IdentityCheck::ask(const view::Member& claimed, std::uint64_t token, Handle
     if (std::ranges::find(others, claimed.incarnation, &view::Member::incarnation) != others.end()) {
         question->open = 1;
         question->verdict = Verdict::kFalse;
-        env_.set_timer(Duration{0}, [this, question, weak = std::weak_ptr<bool>(alive_)] {
-            if (weak.lock()) answered(*question);
-        });
+        env_.set_timer(Duration{0}, lifetime_.guard([this, question] { answered(*question); }));
         return true;
     }
     ask_claimed(question, token);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "internal/node/peer_links.h"
+#include "internal/protocol/lifetime.h"
 #include "internal/view/view.h"
 
 namespace logstream::node {
@@ -53,7 +54,7 @@ private:
     PeerLinks& links_;
     Events events_;
     std::size_t asked_{};
-    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+    protocol::Lifetime lifetime_;
 };
 
 }  // namespace logstream::node

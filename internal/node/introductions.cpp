@@ -7,7 +7,6 @@ namespace logstream::node {
 using protocol::hex;
 
 namespace {
-Endpoint address_of(const view::Member& member) { return Endpoint{member.ip, member.port}; }
 
 constexpr std::size_t kMaxWaiting = 1024;
 constexpr std::size_t kMaxWaitingBytes = 64u << 20;

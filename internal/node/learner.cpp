@@ -17,7 +17,6 @@ void Learner::start(Endpoint leader) {
     stop();
     leader_ = leader;
     said_ = false;
-    ++run_;
     // A leader out of reach is tried again and again.
     const std::string name = env::to_string(leader);
     if (start_said_.is_due(name, core_.env.now())) core_.env.log().info("LEARNER start leader={}", name);
@@ -28,6 +27,7 @@ void Learner::stop() {
     core_.env.cancel_timer(timer_);
     timer_ = {};
     leader_.reset();
+    lifetime_.renew();
     aligner_.reset();
 }
 
@@ -44,7 +44,7 @@ void Learner::ask(State state) {
     for (NodeId id : events_.multicast_heard()) request.add_multicast_heard(id.value);
     view::put_names(core_.record.views.newest(kNamesTold), request);
     core_.links.request(*leader_, MessageType::kLearn, request, kTimeout,
-                        for_this_run([this, state](Result<Message> reply) { taught(state, std::move(reply)); }));
+                        lifetime_.guard([this, state](Result<Message> reply) { taught(state, std::move(reply)); }));
 }
 
 void Learner::taught(State state, Result<Message> reply) {
@@ -62,13 +62,13 @@ void Learner::taught(State state, Result<Message> reply) {
     taught_ = *chosen;
     if (state == State::kReady) {
         // Taken in by a STATE_EXCHANGE soon; until then go on following.
-        timer_ = core_.env.set_timer(kReadyInterval, for_this_run([this] { compare(); }));
+        timer_ = core_.env.set_timer(kReadyInterval, lifetime_.guard([this] { compare(); }));
         return;
     }
     const ClusterId cluster{response.cluster_id()};
     if (core_.record.cluster.value == 0 || core_.record.cluster == cluster)
         core_.record.ancestors = view::take_ancestors(response);  // on disk with the lineage
-    events_.taught(cluster, *chosen, for_this_run([this] { compare(); }));
+    events_.taught(cluster, *chosen, lifetime_.guard([this] { compare(); }));
 }
 
 // A member comes back when it reaches all members of the view: else it would be removed again at once.
@@ -84,7 +84,7 @@ void Learner::ask_when_all_are_reached() {
         if (round->all) return ask(State::kReady);
         if (!std::exchange(said_, true))
             core_.env.log().warn("LEARNER waits until it reaches every member of view {}", taught_.number);
-        timer_ = core_.env.set_timer(kReadyInterval, for_this_run([this] { ask(State::kBehind); }));
+        timer_ = core_.env.set_timer(kReadyInterval, lifetime_.guard([this] { ask(State::kBehind); }));
     };
     proto::Probe probe;
     *probe.mutable_from() = view::to_proto(core_.self);
@@ -93,7 +93,7 @@ void Learner::ask_when_all_are_reached() {
         if (member.id == core_.self.id) continue;
         ++round->missing;
         core_.links.request(address_of(member), MessageType::kProbe, probe, kTimeout,
-                            for_this_run([answered](const Result<Message>& reply) { answered(reply.has_value()); }));
+                            lifetime_.guard([answered](const Result<Message>& reply) { answered(reply.has_value()); }));
     }
     answered(true);
 }
@@ -101,15 +101,17 @@ void Learner::ask_when_all_are_reached() {
 void Learner::compare() {
     proto::Summary request;
     request.set_cluster_id(core_.record.cluster.value);
-    core_.links.request(*leader_, MessageType::kSummary, request, kTimeout, for_this_run([this](Result<Message> reply) {
-        proto::SummaryResponse response;
-        if (!reply) return give_up(reply.error());
-        if (!reply->parse(response)) return give_up(Error{ErrorCode::kInvalid, "an unreadable answer"});
-        if (response.error().code() != 0)
-            return give_up(Error{static_cast<ErrorCode>(response.error().code()), response.error().message()});
-        if (ViewNumber{response.view()} != taught_.number) return ask(State::kBehind);  // the view changed in between
-        note_views(response);
-    }));
+    core_.links.request(
+        *leader_, MessageType::kSummary, request, kTimeout, lifetime_.guard([this](Result<Message> reply) {
+            proto::SummaryResponse response;
+            if (!reply) return give_up(reply.error());
+            if (!reply->parse(response)) return give_up(Error{ErrorCode::kInvalid, "an unreadable answer"});
+            if (response.error().code() != 0)
+                return give_up(Error{static_cast<ErrorCode>(response.error().code()), response.error().message()});
+            if (ViewNumber{response.view()} != taught_.number)
+                return ask(State::kBehind);  // the view changed in between
+            note_views(response);
+        }));
 }
 
 // The logs will name these views by number only: what they are is on disk first.
@@ -120,7 +122,7 @@ void Learner::note_views(const proto::SummaryResponse& summary) {
     if (const auto name = core_.record.views.conflict(names))
         return conflict(view::explain_conflict(*name, taught_.find(taught_.coordinator)->name));
     if (!core_.record.views.note(names)) return align(summary);
-    core_.persist(for_this_run([this, summary] { align(summary); }));
+    core_.persist(lifetime_.guard([this, summary] { align(summary); }));
 }
 
 void Learner::conflict(const std::string& text) {
@@ -136,9 +138,10 @@ void Learner::align(const proto::SummaryResponse& summary) {
         std::vector<NodeId> sources{taught_.coordinator};
         for (const view::Member& member : taught_.members)
             if (member.id != taught_.coordinator) sources.push_back(member.id);
-        targets.push_back({view::StreamPlan{holding.stream, holding.log_start, holding.log_end,
-                                            std::move(holding.epochs), std::move(sources), holding.bytes},
-                           holding.high_watermark, taught_.number});
+        targets.push_back({.plan = {holding.stream, holding.log_start, holding.log_end, std::move(holding.epochs),
+                                    std::move(sources), holding.bytes},
+                           .fetch_to = holding.high_watermark,
+                           .current_view = taught_.number});
     }
     aligner_ = std::make_unique<Aligner>(
         core_, core_.record.cluster, std::move(targets),
@@ -146,16 +149,16 @@ void Learner::align(const proto::SummaryResponse& summary) {
             const view::Member* member = taught_.find(id);
             return member == nullptr ? std::nullopt : std::optional(address_of(*member));
         },
-        for_this_run([this](Result<void> aligned) {
+        lifetime_.guard([this](Result<void> aligned) {
             const std::uint64_t fetched = aligner_->fetched_bytes();
             // The aligner is not destroyed inside its own callback.
-            core_.env.set_timer(Duration{0}, for_this_run([this, aligned, fetched] {
-                                    aligner_.reset();
-                                    if (!aligned) return give_up(aligned.error());
-                                    if (fetched > 0) core_.env.log().info("LEARNER fetched_bytes={}", fetched);
-                                    if (fetched > kNearBytes) return compare();
-                                    ask_when_all_are_reached();
-                                }));
+            core_.env.set_timer(Duration{0}, lifetime_.guard([this, aligned, fetched] {
+                aligner_.reset();
+                if (!aligned) return give_up(aligned.error());
+                if (fetched > 0) core_.env.log().info("LEARNER fetched_bytes={}", fetched);
+                if (fetched > kNearBytes) return compare();
+                ask_when_all_are_reached();
+            }));
         }));
 }
 

@@ -9,6 +9,7 @@
 #include "internal/node/aligner.h"
 #include "internal/node/core.h"
 #include "internal/node/said.h"
+#include "internal/protocol/lifetime.h"
 
 namespace logstream::node {
 
@@ -46,12 +47,6 @@ private:
     void align(const proto::SummaryResponse& summary);
     void conflict(const std::string& text);
     void give_up(const Error& error);
-    template <class F>
-    auto for_this_run(F f) {
-        return [this, run = run_, weak = std::weak_ptr<bool>(alive_), f = std::move(f)](auto&&... args) mutable {
-            if (weak.lock() && run == run_ && leader_) f(std::forward<decltype(args)>(args)...);
-        };
-    }
 
     Core& core_;
     Events events_;
@@ -59,10 +54,9 @@ private:
     bool said_{};  // that it waits
     Said start_said_;
     view::View taught_;
-    std::uint64_t run_{};
     std::unique_ptr<Aligner> aligner_;
     env::TimerId timer_;
-    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+    protocol::Lifetime lifetime_;  // of one run
 };
 
 }  // namespace logstream::node

@@ -81,10 +81,10 @@ NodeId Node::less_missed_of(NodeId a, NodeId b) const {
 // Dead, or only the link between these two? Who answers the leader lives; then, when all reports are in, one of the two
 // goes.
 void Node::judge_link(NodeId accused, NodeId reporter) {
-    const auto in_this_view = [this, view = serving_->number, weak = std::weak_ptr<bool>(alive_)](auto then) {
-        return [this, view, weak, then](auto&&... args) {
-            if (weak.lock() && is_leader() && serving_->number == view) then(std::forward<decltype(args)>(args)...);
-        };
+    const auto in_this_view = [this, view = serving_->number](auto then) {
+        return lifetime_.guard([this, view, then](auto&&... args) {
+            if (is_leader() && serving_->number == view) then(std::forward<decltype(args)>(args)...);
+        });
     };
     proto::Probe probe;
     *probe.mutable_from() = view::to_proto(core_.self);
@@ -307,7 +307,6 @@ void Node::on_chosen(const view::View& view) {
     judge_unplanned();
     replicator_.serve();
     groups_.take_over();
-    service_.on_serving();
     orphans_.start();
     // Every pair of members keeps a link, so that a killed process is noticed by all at once.
     proto::Probe probe;
@@ -392,6 +391,10 @@ proto::LearnResponse Node::on_learn(const proto::Learn& request) {
     out.set_cluster_id(core_.record.cluster.value);
     if (request.cluster_id() != 0 && request.cluster_id() != core_.record.cluster.value) {
         *out.mutable_error() = to_proto(Error{ErrorCode::kWrongCluster, "this leader belongs to another lineage"});
+        return out;
+    }
+    if (const auto error = discovery_.why_not_of_our_family(request.node())) {
+        *out.mutable_error() = to_proto(*error);
         return out;
     }
     if (const auto conflict = core_.record.views.conflict(view::take_names(request))) {

@@ -40,7 +40,8 @@ Node::Node(env::Env& env, storage::Store& store, Settings settings, FatalHandler
                            .accepted = [this](const view::View& view) { on_accepted(view); },
                            .multicast_heard = [this] { return multicast_heard(); },
                            .leaving = [this] { return left_ != nullptr || draining_; },
-                           .why_outside = [this] { return why_outside(); }}),
+                           .why_outside = [this] { return why_outside(); },
+                           .recovers = [this] { return !survivors_.empty(); }}),
       coordinator_(
           core_, participant_,
           {.chosen = [this](const view::Plan& plan) { on_change_done(plan); },
@@ -130,18 +131,23 @@ Node::~Node() {
 
 void Node::start() {
     env::Env& env = core_.env;
+    std::string unreadable = core_.store.state_damaged() ? "it is damaged" : "";
     if (core_.store.state() && !core_.store.state_damaged()) {
         auto record = view::decode_record(core_.store.state()->view());
-        if (record) core_.record = *std::move(record);
+        if (record)
+            core_.record = *std::move(record);
+        else
+            unreadable = record.error().message;
     }
     if (settings_.new_identity) renew_identity();
     if (core_.record.node.value == 0) {
-        if (core_.store.state_damaged())
+        if (!unreadable.empty())
             env.log().error(
                 "STATE the state file cannot be trusted: this broker forgets its old id and promises and joins as a "
-                "new member");
+                "new member ({})",
+                unreadable);
         core_.record = view::Record::made_for(NodeId{env.random() | 1});
-        core_.record.must_relearn = core_.store.state_damaged();
+        core_.record.must_relearn = !unreadable.empty();
     }
     if (settings_.loses_unflushed)
         env.log().warn(
@@ -382,9 +388,7 @@ void Node::leave(std::function<void()> done) {
     left_ = std::move(done);
     core_.env.log().info("NODE leaving");
     env::Env& env = core_.env;
-    env.set_timer(kLeaveTimeout, [this, weak = std::weak_ptr<bool>(alive_)] {
-        if (weak.lock()) finish_leaving();
-    });
+    env.set_timer(kLeaveTimeout, lifetime_.guard([this] { finish_leaving(); }));
     // The view shrinks only while at least two members remain, so that stopping a whole cluster strands nobody.
     if (!serving() || serving_->members.size() < 3) return finish_leaving();
     const view::Member* heir = nullptr;
@@ -397,11 +401,10 @@ void Node::leave(std::function<void()> done) {
     request.set_leaving(core_.self.id.value);
     request.set_cluster_id(core_.record.cluster.value);
     links_.request(address_of(asked), MessageType::kHandover, request, std::chrono::seconds(1),
-                   [this, weak = std::weak_ptr<bool>(alive_)](auto reply) {
+                   lifetime_.guard([this](auto reply) {
                        proto::HandoverResponse response;
-                       if (!weak.lock()) return;
                        if (!reply || !reply->parse(response) || response.error().code() != 0) finish_leaving();
-                   });
+                   }));
 }
 
 void Node::finish_leaving() {
@@ -423,11 +426,10 @@ void Node::finish_leaving() {
         done();
     };
     // A full disk takes nothing, perhaps for hours; what was acknowledged is on it already.
-    core_.env.set_timer(kCloseTimeout, [this, end, weak = std::weak_ptr<bool>(alive_)] {
-        if (!weak.lock()) return;
+    core_.env.set_timer(kCloseTimeout, lifetime_.guard([this, end] {
         core_.env.log().error("STORE is not closed in time: the next start takes this for a crash, and loses nothing");
         end();
-    });
+    }));
     core_.store.save_watermarks(core_.record.cluster, streams_.watermarks());
     core_.persist([this, end] {
         core_.store.close([this, end](Result<void> closed) {

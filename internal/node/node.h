@@ -32,6 +32,7 @@
 #include "internal/node/service.h"
 #include "internal/node/topics.h"
 #include "internal/node/watch.h"
+#include "internal/protocol/lifetime.h"
 #include "internal/ring/hash_ring.h"
 
 namespace logstream::node {
@@ -276,7 +277,7 @@ private:
     std::string change_reason_;
     protocol::TimePoint next_election_;
     protocol::TimePoint last_watermarks_;
-    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+    protocol::Lifetime lifetime_;
 };
 
 }  // namespace logstream::node

@@ -20,10 +20,10 @@ void Orphans::start() {
     }
 }
 
-void Orphans::stop() { ++run_; }
+void Orphans::stop() { lifetime_.renew(); }
 
 void Orphans::again(StreamId stream, std::size_t index) {
-    core_.env.set_timer(kRetry, for_this_run([this, stream, index] { send(stream, index); }));
+    core_.env.set_timer(kRetry, lifetime_.guard([this, stream, index] { send(stream, index); }));
 }
 
 void Orphans::send(StreamId stream, std::size_t index) {
@@ -40,7 +40,7 @@ void Orphans::send(StreamId stream, std::size_t index) {
     const storage::OrphanEntry entry = entries[index];
     core_.store.orphans().read(
         stream, entry,
-        for_this_run([this, stream, index, entry, to = address_of(*owner)](Result<protocol::Bytes> batch) {
+        lifetime_.guard([this, stream, index, entry, to = address_of(*owner)](Result<protocol::Bytes> batch) {
             // A disk that fails to read may do so for a moment only; what is damaged will not come back.
             if (!batch && batch.error().code != ErrorCode::kCorrupt) {
                 if (!std::exchange(unreadable_, true))
@@ -60,7 +60,7 @@ void Orphans::send(StreamId stream, std::size_t index) {
             request.set_lineage(entry.lineage.value);
             request.set_departed_at(departed_at_[stream].value);
             core_.links.request(to, MessageType::kOrphan, request, kTimeout,
-                                for_this_run([this, stream, index, entry](const Result<Message>& reply) {
+                                lifetime_.guard([this, stream, index, entry](const Result<Message>& reply) {
                                     sent(stream, index, entry, reply);
                                 }),
                                 {*batch});

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "internal/node/core.h"
+#include "internal/protocol/lifetime.h"
 #include "internal/storage/orphan_file.h"
 
 namespace logstream::node {
@@ -35,23 +36,16 @@ private:
     void sent(StreamId stream, std::size_t index, const storage::OrphanEntry& entry, const Result<Message>& reply);
     void say_lost(StreamId stream, const storage::OrphanEntry& entry, const std::string& why);
     void again(StreamId stream, std::size_t index);
-    template <class F>
-    auto for_this_run(F f) {
-        return [this, run = run_, weak = std::weak_ptr<bool>(alive_), f = std::move(f)](auto&&... args) mutable {
-            if (weak.lock() && run == run_) f(std::forward<decltype(args)>(args)...);
-        };
-    }
 
     Core& core_;
     OwnerOf owner_of_;
     WasDeleted was_deleted_;
-    std::uint64_t run_{};
     std::uint64_t returned_{};
     std::uint64_t lost_{};
     std::map<StreamId, std::size_t> lost_of_;  // in this run
     std::map<StreamId, Offset> departed_at_;   // the least of a stream's orphans
     bool unreadable_{};                        // the disk failed to read one, and this was said
-    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+    protocol::Lifetime lifetime_;              // of one run
 };
 
 }  // namespace logstream::node

@@ -136,7 +136,7 @@ void OwnSession::produce_next_piece(StreamId id, std::shared_ptr<OrphanPieces> o
         if (!appended || orphan->next == orphan->pieces.size()) return orphan->done(appended);
         produce_next_piece(id, orphan);
     };
-    produce_piece(*stream, *piece, orphan->origin, guarded(then));
+    produce_piece(*stream, *piece, orphan->origin, lifetime_.guard(then));
 }
 
 void OwnSession::produce_piece(Stream& stream, const protocol::BatchView& batch, const OrphanOrigin& origin,
@@ -177,7 +177,7 @@ void OwnSession::search(Stream& stream, Offset from, std::shared_ptr<Search> sea
     if (from >= stream.log->log_end())
         return append(stream, std::move(search->orphan), proto::QUORUM, std::move(search->done));
     stream.log->read(
-        from, stream.log->log_end(), kSearchBytes, guarded([this, id = stream.id, search](auto batches) {
+        from, stream.log->log_end(), kSearchBytes, lifetime_.guard([this, id = stream.id, search](auto batches) {
             Stream* again = core_.streams.find(id);
             if (!batches)
                 return search->done(
@@ -227,7 +227,8 @@ void OwnSession::append(Stream& stream, Bytes batch, proto::Acks acks, Replicato
     told_ = acks_.committed();
     told_at_ = core_.env.now();
     last_added_ = packer_.add(stream.id, told_, now_ms, std::move(batch), queue_);
-    LS_ASSERT(commits_.push(last_added_, stream.id, stream.log->log_end()));  // bounded with pending_ and queue_
+    const bool has_room = commits_.push(last_added_, stream.id, stream.log->log_end());
+    LS_ASSERT(has_room);  // it is bounded with pending_ and queue_
     schedule_pump();
     if (acks == proto::NONE) return done(base);
     wait(acks, last_added_, base, bytes, std::move(done));
@@ -312,7 +313,7 @@ void OwnSession::transmit(std::span<const protocol::OutFrame> frames) {
 void OwnSession::flush() {
     if (flush_asked_ == last_added_) return;
     flush_asked_ = last_added_;
-    core_.store.flush(guarded([this, durable = last_added_](Result<void> flushed) {
+    core_.store.flush(lifetime_.guard([this, durable = last_added_](Result<void> flushed) {
         if (!flushed) return core_.fatal(flushed.error());
         acks_.own_durable(durable, core_.env.now());
         settle();

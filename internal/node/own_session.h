@@ -7,6 +7,7 @@
 #include <set>
 
 #include "internal/node/replicator.h"
+#include "internal/protocol/lifetime.h"
 #include "internal/replication/ack_tracker.h"
 #include "internal/replication/commit_queue.h"
 #include "internal/replication/frame_packer.h"
@@ -83,12 +84,6 @@ private:
     void settle();
     void tell_committed();
     bool window_is_full() const;
-    template <class F>
-    auto guarded(F f) {
-        return [weak = std::weak_ptr<bool>(alive_), f = std::move(f)](auto&&... args) mutable {
-            if (weak.lock()) f(std::forward<decltype(args)>(args)...);
-        };
-    }
 
     Core& core_;
     const view::View view_;
@@ -113,7 +108,7 @@ private:
     env::TimerId pump_timer_;
     env::TimerId resend_timer_;
     env::TimerId news_timer_;
-    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+    protocol::Lifetime lifetime_;
 };
 
 }  // namespace logstream::node

@@ -62,7 +62,8 @@ void Participant::on_exchange(const proto::StateExchange& request, ExchangeReply
     if (core_.record.cluster.value != 0 && request.cluster_id() != core_.record.cluster.value)
         return refuse(number, ErrorCode::kWrongCluster, "this broker belongs to another lineage", reply);
     if (const auto why = events_.why_outside()) return refuse(number, ErrorCode::kInvalid, *why, reply);
-    if (const auto conflict = core_.record.views.conflict(view::take_names(request))) {
+    const auto conflict = core_.record.views.conflict(view::take_names(request));
+    if (conflict && !events_.recovers()) {
         std::string text = view::explain_conflict(*conflict, request.coordinator().name());
         if (conflict_said_.is_due(text, core_.env.now())) core_.env.log().error("VIEW exchange refused: {}", text);
         return refuse(number, ErrorCode::kConflict, std::move(text), reply);
@@ -198,12 +199,15 @@ void Participant::on_install(const proto::ViewInstall& request, InstallReply rep
     std::vector<view::ViewName> names = view::names_of(*view);
     // Brokers that found a lineage hold nothing; so these go on by a person's word.
     const bool recovers = view->bases.empty();
+    const auto purpose = recovers ? AlignTarget::Purpose::kRecover : AlignTarget::Purpose::kAgree;
+    // Survivors may have histories that contradict; only the plan knows whose log is the base log.
+    const std::vector<NodeId> others = recovers ? std::vector<NodeId>{} : holders;
     for (const proto::StreamBase& base : request.streams()) {
         view::StreamPlan plan = view::plan_from_proto(base);
         const Offset end = plan.log_end;
         planned.insert(plan.stream);
         std::ranges::move(view::names_of(plan.epochs), std::back_inserter(names));
-        targets.push_back({std::move(plan), end, {}, holders, false, recovers});
+        targets.push_back({.plan = std::move(plan), .fetch_to = end, .others = others, .purpose = purpose});
     }
     if (const auto conflict = core_.record.views.conflict(names); conflict && !recovers)
         return reply_install(number,
@@ -220,7 +224,7 @@ void Participant::on_install(const proto::ViewInstall& request, InstallReply rep
         if (committed && !protocol::is_internal(id) && !recovers)
             unplanned_.push_back(id);
         else
-            targets.push_back({view::StreamPlan{id, Offset{}, Offset{}, {}, {}, 0}, Offset{}, {}, {}, false, recovers});
+            targets.push_back({.plan = {id, Offset{}, Offset{}, {}, {}, 0}, .purpose = purpose});
     }
 
     aligning_ = number;

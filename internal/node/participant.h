@@ -23,6 +23,8 @@ public:
         std::function<bool()> leaving;
         // Why this broker may promise nothing, if it may not.
         std::function<std::optional<std::string>()> why_outside;
+        // A person named the survivors that make a new lineage, this broker among them.
+        std::function<bool()> recovers;
     };
     using ExchangeReply = std::function<void(const proto::StateExchangeResponse&)>;
     using InstallReply = std::function<void(const proto::ViewInstallAck&)>;

@@ -110,11 +110,6 @@ void PeerLinks::keep_only(const std::vector<Endpoint>& addresses) {
     }
 }
 
-std::size_t PeerLinks::queued_bytes(Endpoint to) {
-    const auto found = links_.find(to);
-    return found == links_.end() || !found->second.up ? 0 : env_.queued_bytes(found->second.connection);
-}
-
 void PeerLinks::on_connected(env::ConnectionId connection) {
     const auto at = by_connection_.find(connection);
     if (at == by_connection_.end()) return;

@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "internal/env/env.h"
+#include "internal/view/view.h"
 #include "logstream.pb.h"
 
 namespace logstream::node {
@@ -16,6 +17,8 @@ using protocol::Duration;
 using protocol::Message;
 using protocol::MessageType;
 using protocol::OutMessage;
+
+inline Endpoint address_of(const view::Member& member) { return Endpoint{member.ip, member.port}; }
 
 class PeerLinks : private env::ConnectionHandler {
 public:
@@ -43,7 +46,6 @@ public:
     }
     // Ends links to all addresses but these; their requests fail.
     void keep_only(const std::vector<Endpoint>& addresses);
-    std::size_t queued_bytes(Endpoint to);
 
 private:
     struct Request {

@@ -36,16 +36,16 @@ PeerSession::~PeerSession() { end(); }
 void PeerSession::end() {
     core_.env.cancel_timer(settle_timer_);
     core_.env.cancel_timer(deadline_timer_);
-    alive_.reset();
+    lifetime_.end();
 }
 
 void PeerSession::on_frame(const protocol::FrameHeader& header, const protocol::Bytes& payload, Endpoint from) {
     if (from.port != 0) source_ = from;
     delivered_.clear();
-    const std::weak_ptr<bool> alive = alive_;
+    const auto session = lifetime_.observe();
     auto inserted = window_.insert(header.sequence, header.flags, payload, delivered_);
     for (const replication::DeliveredMessage& message : delivered_)
-        if (!apply(message) || !alive.lock()) return;  // broken: this object may be gone
+        if (!apply(message) || session.expired()) return;  // broken: this object may be gone
     if (!inserted) return broken_(inserted.error().message);
     schedule_settle();
 }
@@ -104,7 +104,7 @@ void PeerSession::schedule_settle() {
 
 void PeerSession::flush(Sequence last_frame) {
     flush_asked_ = last_frame;
-    core_.store.flush(guarded([this, last_frame](Result<void> flushed) {
+    core_.store.flush(lifetime_.guard([this, last_frame](Result<void> flushed) {
         if (!flushed) return core_.fatal(flushed.error());
         coalescer_.durable(last_frame, core_.env.now());
         settle();

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "internal/node/replicator.h"
+#include "internal/protocol/lifetime.h"
 #include "internal/replication/ack_coalescer.h"
 #include "internal/replication/commit_queue.h"
 #include "internal/replication/loss_detector.h"
@@ -39,12 +40,6 @@ private:
     void schedule_settle();
     void settle();
     void send_nack(const std::vector<replication::SequenceRange>& ranges);
-    template <class F>
-    auto guarded(F f) {
-        return [weak = std::weak_ptr<bool>(alive_), f = std::move(f)](auto&&... args) mutable {
-            if (weak.lock()) f(std::forward<decltype(args)>(args)...);
-        };
-    }
 
     Core& core_;
     const ViewNumber view_;
@@ -64,7 +59,7 @@ private:
     Sequence flush_asked_;
     env::TimerId settle_timer_;
     env::TimerId deadline_timer_;
-    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+    protocol::Lifetime lifetime_;
 };
 
 }  // namespace logstream::node

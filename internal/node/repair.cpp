@@ -22,12 +22,11 @@ void Repair::tick(ViewNumber view, const std::vector<view::Member>& peers) {
         if (!damage) continue;
         core_.env.log().error("REPAIR stream={} is damaged from {} to {} on this broker",
                               protocol::to_string(holding.stream), damage->from, damage->to);
-        targets.push_back({view::StreamPlan{holding.stream, holding.log_start, holding.log_end,
-                                            std::move(holding.epochs), others, holding.bytes},
-                           holding.high_watermark,
-                           view,
-                           {},
-                           true});
+        targets.push_back({.plan = {holding.stream, holding.log_start, holding.log_end, std::move(holding.epochs),
+                                    others, holding.bytes},
+                           .fetch_to = holding.high_watermark,
+                           .current_view = view,
+                           .purpose = AlignTarget::Purpose::kMend});
     }
     if (targets.empty()) return;
     aligner_ = std::make_unique<Aligner>(
@@ -38,9 +37,7 @@ void Repair::tick(ViewNumber view, const std::vector<view::Member>& peers) {
         },
         [this](const Result<void>& result) {
             // The aligner is not destroyed inside its own callback.
-            core_.env.set_timer(Duration{0}, [this, result, weak = std::weak_ptr<bool>(alive_)] {
-                if (weak.lock()) finished(result);
-            });
+            core_.env.set_timer(Duration{0}, lifetime_.guard([this, result] { finished(result); }));
         });
 }
 

@@ -6,6 +6,7 @@
 
 #include "internal/node/aligner.h"
 #include "internal/node/core.h"
+#include "internal/protocol/lifetime.h"
 
 namespace logstream::node {
 
@@ -27,7 +28,7 @@ private:
     std::function<void(const std::string&)> beyond_repair_;
     std::unique_ptr<Aligner> aligner_;
     protocol::TimePoint next_;
-    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+    protocol::Lifetime lifetime_;
 };
 
 }  // namespace logstream::node

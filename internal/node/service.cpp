@@ -38,12 +38,6 @@ void Service::close(env::ConnectionId connection) {
     node_.introductions().forget(connection);
 }
 
-std::size_t Service::waiting_fetches() const {
-    std::size_t count = 0;
-    for (const auto& [id, fetches] : waiting_) count += fetches.size();
-    return count;
-}
-
 void Service::reassign(const Caller& caller, StreamId stream) {
     proto::ReassignBroker out;
     out.set_topic(stream.topic.value);
@@ -177,17 +171,21 @@ void Service::on_fetch(const Caller& caller, const proto::Fetch& request) {
             caller, {ErrorCode::kOffsetOutOfRange, fmt::format("offset {} is not held: the log has {} to {}", offset,
                                                                stream->log->log_start(), stream->high_watermark)});
     }
-    const WaitingFetch fetch{
+    WaitingFetch fetch{
         caller, offset, std::clamp<std::size_t>(request.max_bytes(), 1, kMaxFetchBytes), request.any_replica(),
         core_.env.now() + std::min<Duration>(std::chrono::milliseconds(request.max_wait_ms()), kMaxWait)};
     if (offset < stream->high_watermark) return read(fetch, id);
     if (request.max_wait_ms() == 0) return send_records(fetch, *stream, {});
-    if (waiting_fetches() >= kMaxWaitingFetches)
+    if (waiting_fetches_ >= kMaxWaitingFetches)
         return refuse<proto::FetchResponse>(caller, {ErrorCode::kBusy, "too many readers wait on this broker"});
+    fetch.timer = core_.env.set_timer(fetch.deadline - core_.env.now(), lifetime_.guard([this, id] { expire(id); }));
     waiting_[id].push_back(fetch);
-    core_.env.set_timer(fetch.deadline - core_.env.now(), [this, id, weak = std::weak_ptr<bool>(alive_)] {
-        if (weak.lock()) expire(id);
-    });
+    ++waiting_fetches_;
+}
+
+void Service::waits_no_more(const WaitingFetch& fetch) {
+    core_.env.cancel_timer(fetch.timer);
+    --waiting_fetches_;
 }
 
 void Service::read(const WaitingFetch& fetch, StreamId id) {
@@ -196,13 +194,12 @@ void Service::read(const WaitingFetch& fetch, StreamId id) {
     if (auto cached = stream->log->read_cached(fetch.offset, stream->high_watermark, fetch.max_bytes))
         return send_records(fetch, *stream, *std::move(cached));
     stream->log->read(fetch.offset, stream->high_watermark, fetch.max_bytes,
-                      [this, fetch, id, weak = std::weak_ptr<bool>(alive_)](Result<storage::Batches> batches) {
-                          if (!weak.lock()) return;
+                      lifetime_.guard([this, fetch, id](Result<storage::Batches> batches) {
                           if (!batches) return refuse<proto::FetchResponse>(fetch.caller, batches.error());
                           Stream* again = core_.streams.find(id);
                           if (again == nullptr) return end_wait(fetch, id);
                           send_records(fetch, *again, *std::move(batches));
-                      });
+                      }));
 }
 
 void Service::send_records(const WaitingFetch& fetch, const Stream& stream, std::vector<Bytes> batches) {
@@ -244,6 +241,7 @@ void Service::wake(Stream& stream) {
     std::vector<WaitingFetch> ready;
     std::erase_if(found->second, [&](const WaitingFetch& fetch) {
         if (fetch.offset >= stream.high_watermark) return false;
+        waits_no_more(fetch);
         ready.push_back(fetch);
         return true;
     });
@@ -257,6 +255,7 @@ void Service::expire(StreamId id) {
     const protocol::TimePoint now = core_.env.now();
     std::erase_if(found->second, [&](const WaitingFetch& fetch) {
         if (fetch.deadline > now) return false;
+        waits_no_more(fetch);
         end_wait(fetch, id);
         return true;
     });
@@ -265,7 +264,10 @@ void Service::expire(StreamId id) {
 
 void Service::on_freeze() {
     for (const auto& [id, fetches] : std::exchange(waiting_, {}))
-        for (const WaitingFetch& fetch : fetches) end_wait(fetch, id);
+        for (const WaitingFetch& fetch : fetches) {
+            waits_no_more(fetch);
+            end_wait(fetch, id);
+        }
 }
 
 // What a broker reads to catch up: records up to its limit, committed or not.
@@ -275,9 +277,9 @@ void Service::on_catch_up(const Caller& caller, const proto::Fetch& request) {
     Stream* stream = core_.streams.find({TopicId{request.topic()}, request.partition()});
     if (stream == nullptr)
         return refuse<Response>(caller, {ErrorCode::kUnknownTopic, "this broker does not hold the stream"});
-    const auto reply = [this, caller, id = stream->id, weak = std::weak_ptr<bool>(alive_)](
+    const auto reply = [this, caller, id = stream->id, service = lifetime_.observe()](
                            Result<std::vector<Bytes>> body, std::optional<Offset> start = std::nullopt) {
-        if (!weak.lock()) return;
+        if (service.expired()) return;
         if (!body) return refuse<Response>(caller, body.error());
         const Stream* again = core_.streams.find(id);
         if (again == nullptr) return;

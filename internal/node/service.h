@@ -10,6 +10,7 @@
 #include "internal/node/core.h"
 #include "internal/node/door.h"
 #include "internal/node/groups.h"
+#include "internal/protocol/lifetime.h"
 #include "internal/protocol/record_batch.h"
 
 namespace logstream::node {
@@ -22,8 +23,6 @@ public:
 
     // Fetches that wait for records are answered as they are: the view is changing.
     void on_freeze();
-    // The view serves.
-    void on_serving() {}
     // About every 100 ms: who waits for records of an owner that has lost its quorum is told.
     void tick();
 
@@ -35,7 +34,7 @@ public:
     void on_message(env::ConnectionId connection, Message message) override;
     void on_closed(env::ConnectionId connection, const Error& reason) override;
 
-    std::size_t waiting_fetches() const;
+    std::size_t waiting_fetches() const { return waiting_fetches_; }
     std::size_t connections() const { return refused_.size(); }
     std::uint64_t timestamps_out_of_range() const { return door_.flagged(); }
 
@@ -52,6 +51,7 @@ private:
         std::size_t max_bytes{};
         bool any_replica{};
         protocol::TimePoint deadline;
+        env::TimerId timer{};  // of the deadline
     };
 
     template <class Proto>
@@ -95,6 +95,7 @@ private:
     void send_records(const WaitingFetch& fetch, const Stream& stream, std::vector<protocol::Bytes> batches);
     // Answers without records.
     void end_wait(const WaitingFetch& fetch, StreamId id);
+    void waits_no_more(const WaitingFetch& fetch);
     void wake(Stream& stream);
     void expire(StreamId id);
 
@@ -102,10 +103,11 @@ private:
     Core& core_;
     Door door_;
     std::unordered_map<StreamId, std::vector<WaitingFetch>> waiting_;
+    std::size_t waiting_fetches_{};  // in all of it
     // Streams of which a batch without producer id was refused on this connection: what was pipelined behind it is
     // refused, too, or it would overtake.
     std::unordered_map<env::ConnectionId, std::set<StreamId>> refused_;
-    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+    protocol::Lifetime lifetime_;
 };
 
 }  // namespace logstream::node

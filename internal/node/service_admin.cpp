@@ -67,9 +67,7 @@ void Service::on_metadata(const Caller& caller, const proto::Metadata& request) 
         }
         answer(caller, response);
     };
-    const auto arrived = [gathering, weak = std::weak_ptr<bool>(alive_)] {
-        if (weak.lock()) gathering->arrived();
-    };
+    auto arrived = lifetime_.guard([gathering] { gathering->arrived(); });
     // Right after its start a broker does not know all of them.
     request.all() ? node_.topics().reader().when_caught_up(arrived) : arrived();
     for (const std::string& name : request.topics()) {
@@ -127,9 +125,7 @@ void Node::create_topic(const std::string& name, const proto::TopicSettings& set
         request.set_name(name);
         *request.mutable_settings() = settings;
         links_.request(address_of(*serving_->find(serving_->coordinator)), MessageType::kTopics, request,
-                       std::chrono::seconds(2),
-                       [this, name, done, weak = std::weak_ptr<bool>(alive_)](Result<Message> reply) {
-                           if (!weak.lock()) return;
+                       std::chrono::seconds(2), lifetime_.guard([this, name, done](Result<Message> reply) {
                            proto::TopicsResponse response;
                            if (!reply) return done(std::unexpected(reply.error()));
                            if (!reply->parse(response))
@@ -140,7 +136,7 @@ void Node::create_topic(const std::string& name, const proto::TopicSettings& set
                            // Known here as soon as the commit has come round.
                            if (topics_.find(name) != nullptr) return done({});
                            done(protocol::fail(ErrorCode::kBusy, "topic '{}' is being made; retry", name));
-                       });
+                       }));
         return;
     }
     topics_.reader().when_caught_up([this, name, settings, done] {
@@ -217,9 +213,8 @@ void Service::on_group(const Caller& caller, const Message& message,
     if (node_.owner_of(protocol::kGroupsStream)->id != core_.self.id) return reassign(caller, protocol::kGroupsStream);
     if (!node_.groups().ready())
         return refuse<Response>(caller, {ErrorCode::kBusy, "the groups are being read; retry"});
-    (node_.groups().*handle)(request, [this, caller, weak = std::weak_ptr<bool>(alive_)](const Response& response) {
-        if (weak.lock()) answer(caller, response);
-    });
+    (node_.groups().*handle)(request,
+                             lifetime_.guard([this, caller](const Response& response) { answer(caller, response); }));
 }
 
 void Service::on_groups_owner(const Caller& caller, const Message& message) {
@@ -243,14 +238,13 @@ void Service::on_list_offsets(const Caller& caller, const proto::ListOffsets& re
     response.set_offset(stream->high_watermark.value);
     if (const auto history = this->history()) *response.mutable_history() = to_proto(*history);
     if (request.timestamp_ms() < 0) return answer(caller, response);
-    stream->log->offset_for_timestamp(
-        request.timestamp_ms(),
-        [this, caller, response, weak = std::weak_ptr<bool>(alive_)](Result<Offset> offset) mutable {
-            if (!weak.lock()) return;
-            if (!offset) return refuse<proto::ListOffsetsResponse>(caller, offset.error());
-            response.set_offset(std::min(offset->value, response.high_watermark()));
-            answer(caller, response);
-        });
+    stream->log->offset_for_timestamp(request.timestamp_ms(),
+                                      lifetime_.guard([this, caller, response](Result<Offset> offset) mutable {
+                                          if (!offset)
+                                              return refuse<proto::ListOffsetsResponse>(caller, offset.error());
+                                          response.set_offset(std::min(offset->value, response.high_watermark()));
+                                          answer(caller, response);
+                                      }));
 }
 
 void Service::on_verify(const Caller& caller, const proto::Verify& request) {
@@ -286,9 +280,7 @@ void Service::on_verify(const Caller& caller, const proto::Verify& request) {
             gathering->arrived();
             continue;
         }
-        const auto add = [gathering, describe, held = holding->second,
-                          weak = std::weak_ptr<bool>(alive_)](Result<std::uint64_t> checksum) {
-            if (!weak.lock()) return;
+        const auto add = lifetime_.guard([gathering, describe, held = holding->second](Result<std::uint64_t> checksum) {
             proto::StreamDigest& digest = *gathering->response.add_streams();
             describe(digest, held);
             if (checksum)
@@ -296,7 +288,7 @@ void Service::on_verify(const Caller& caller, const proto::Verify& request) {
             else
                 *digest.mutable_error() = to_proto(checksum.error());
             gathering->arrived();
-        };
+        });
         const proto::TopicRecord* topic = node_.topics().find(id.topic);
         if (protocol::is_internal(id) || (topic != nullptr && topic->settings().compact()))
             content_checksum(id, Offset{point.to()}, add);
@@ -314,7 +306,7 @@ void Service::content_checksum(StreamId id, Offset to, std::function<void(Result
     auto scan = std::make_shared<Scan>();
     scan->next = core_.streams.find(id)->log->log_start();
     auto step = std::make_shared<std::function<void()>>();
-    *step = [this, id, to, scan, done, weak_step = std::weak_ptr(step), weak = std::weak_ptr<bool>(alive_)] {
+    *step = [this, id, to, scan, done, weak_step = std::weak_ptr(step), service = lifetime_.observe()] {
         Stream* stream = core_.streams.find(id);
         if (stream == nullptr) return done(protocol::fail(ErrorCode::kUnknownTopic, "the stream is gone"));
         if (scan->next >= to) {
@@ -324,8 +316,8 @@ void Service::content_checksum(StreamId id, Offset to, std::function<void(Result
             return done(XXH3_64bits(all.data(), all.size()));
         }
         stream->log->read(
-            scan->next, to, 1u << 20, [scan, done, step = weak_step.lock(), weak](Result<storage::Batches> batches) {
-                if (!weak.lock() || !step) return;
+            scan->next, to, 1u << 20, [scan, done, step = weak_step.lock(), service](Result<storage::Batches> batches) {
+                if (service.expired() || !step) return;
                 if (!batches) return done(std::unexpected(batches.error()));
                 if (batches->empty())
                     return done(protocol::fail(ErrorCode::kCorrupt, "the log ends before offset {}", scan->next));

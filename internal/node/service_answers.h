@@ -1,4 +1,4 @@
-// How Service answers; shared by its two files.
+// How Service answers; shared by its files.
 #pragma once
 
 #include "internal/node/node.h"

@@ -7,6 +7,7 @@
 
 #include "internal/env/endpoint.h"
 #include "internal/failure/phi_detector.h"
+#include "internal/protocol/policies.h"
 #include "internal/protocol/time.h"
 #include "internal/protocol/version.h"
 #include "logstream.pb.h"
@@ -14,19 +15,10 @@
 namespace logstream::node {
 
 using protocol::Duration;
+using protocol::IdentityPolicy;
 using protocol::TimePoint;
-
-// What tells a broker from a copy of it: the machine that it runs on, or nothing, because whoever attaches the volume
-// with its data sees to it that there is one.
-enum class Identity : std::uint8_t { kMachine, kVolume };
-
-enum class Transport : std::uint8_t { kAuto, kMulticast, kTcp };
-// What becomes of a batch with a record whose timestamp is further from this broker's clock than the range allows.
-enum class TimestampPolicy : std::uint8_t {
-    kAccept,
-    kFlag,  // taken, and said in the log
-    kRefuse,
-};
+using protocol::TimestampPolicy;
+using protocol::Transport;
 
 struct Settings {
     std::uint32_t protocol_version = protocol::kProtocolVersion;  // the greatest that it speaks
@@ -38,7 +30,7 @@ struct Settings {
     std::string fsync = "group";  // for status; the store does it
     bool loses_unflushed{};       // fsync is interval or never: an unclean machine restart may lose acknowledged bytes
 
-    Identity identity = Identity::kMachine;
+    IdentityPolicy identity = IdentityPolicy::kMachine;
     std::string machine;  // this one; empty: not known
     bool moved{};         // an operator says that the data came here from another machine for good
     bool new_identity{};  // … or that they are a copy: this is another broker from now on

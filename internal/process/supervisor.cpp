@@ -11,6 +11,7 @@ namespace logstream::process {
 namespace {
 
 constexpr protocol::Duration kLook = std::chrono::seconds(1);
+constexpr protocol::Duration kPatience = std::chrono::seconds(30);  // until the next sign of a start
 constexpr int kKeepEnvironment = 0;
 
 // A message that cannot be delivered is lost: the supervisor is then as blind as it would be without it.
@@ -26,8 +27,19 @@ std::optional<protocol::Duration> watchdog_limit() {
 
 Supervisor::Supervisor() : listens_(std::getenv("NOTIFY_SOCKET") != nullptr), watchdog_(watchdog_limit()) {}
 
-Supervisor::~Supervisor() {
+Supervisor::~Supervisor() { stop_watching(); }
+
+void Supervisor::stop_watching() {
     if (env_ != nullptr) env_->cancel_timer(timer_);
+    env_ = nullptr;
+}
+
+void Supervisor::still_starting() {
+    const auto now = std::chrono::steady_clock::now();
+    if (!listens_ || now - said_starting_ < kLook) return;
+    said_starting_ = now;
+    tell("EXTEND_TIMEOUT_USEC=" +
+         std::to_string(std::chrono::duration_cast<std::chrono::microseconds>(kPatience).count()));
 }
 
 void Supervisor::ready() { tell("READY=1"); }

@@ -38,6 +38,8 @@ inline constexpr std::uint32_t kFrameMagic = 0x4744534c;    // "LSDG"
 inline constexpr std::uint32_t kMessageMagic = 0x4d54534c;  // "LSTM"
 inline constexpr std::uint8_t kHeaderVersion = 1;
 inline constexpr std::size_t kFrameHeaderBytes = 48;
+// What fits in a datagram of a view, at least: header, message head and some of a batch.
+inline constexpr std::size_t kMinFrameBytes = 256;
 inline constexpr std::size_t kLeastFrameHeaderBytes = 40;  // of what is read
 inline constexpr std::size_t kMessageHeaderBytes = 32;
 

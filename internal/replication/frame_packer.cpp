@@ -21,7 +21,7 @@ std::byte* put(std::byte* at, std::span<const std::byte> bytes) {
 
 FramePacker::FramePacker(std::size_t frame_bytes, Sequence first_sequence)
     : frame_bytes_(frame_bytes), next_(first_sequence), open_bytes_(kFrameHeaderBytes) {
-    LS_ASSERT(frame_bytes >= kMinFrameBytes);
+    LS_ASSERT(frame_bytes >= protocol::kMinFrameBytes);
     LS_ASSERT(first_sequence.value >= 1);
 }
 

@@ -24,12 +24,11 @@ struct PackedFrame {
 // size.
 class FramePacker {
 public:
-    // Smallest limit that is of use: header, message head and some of the batch.
-    static constexpr std::size_t kMinFrameBytes = 256;
     // Below this, copying is cheaper than a second piece in the datagram; and it keeps room for coalescing.
     static constexpr std::size_t kReferenceBytes = 4096;
 
-    // `frame_bytes`: the largest datagram, header included; >= kMinFrameBytes. `first_sequence` >= 1: of the view.
+    // `frame_bytes`: the largest datagram, header included; >= protocol::kMinFrameBytes. `first_sequence` >= 1: of the
+    // view.
     FramePacker(std::size_t frame_bytes, Sequence first_sequence);
 
     // Takes a message; frames that are full thereby go to the end of `out`. Returns the sequence of the frame in which

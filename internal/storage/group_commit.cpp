@@ -98,13 +98,17 @@ void GroupCommit::add(DiskOp op, FlushCallback done) {
     queue(std::move(op)).done = std::move(done);
 }
 
+// After a failure: whoever waits is told of it, later.
+bool GroupCommit::refused(FlushCallback& callback) {
+    if (!failed()) return false;
+    disk_.post([callback = std::move(callback), error = *failure_]() mutable {
+        if (callback) callback(std::unexpected(std::move(error)));
+    });
+    return true;
+}
+
 void GroupCommit::add_barrier(std::vector<DiskOp> ops, FlushCallback done) {
-    if (failed()) {
-        disk_.post([done = std::move(done), error = *failure_]() mutable {
-            if (done) done(std::unexpected(std::move(error)));
-        });
-        return;
-    }
+    if (refused(done)) return;
     last_write_.clear();
     for (DiskOp& op : ops) queue(std::move(op));
     Item& last = queue(SyncOp{});
@@ -115,12 +119,7 @@ void GroupCommit::add_barrier(std::vector<DiskOp> ops, FlushCallback done) {
 }
 
 void GroupCommit::flush(FlushCallback callback) {
-    if (failed()) {
-        disk_.post([callback = std::move(callback), error = *failure_]() mutable {
-            callback(std::unexpected(std::move(error)));
-        });
-        return;
-    }
+    if (refused(callback)) return;
     if (done_number_ + 1 == next_number_) {
         disk_.post([callback = std::move(callback)]() mutable { callback({}); });
         return;
@@ -130,41 +129,25 @@ void GroupCommit::flush(FlushCallback callback) {
 }
 
 void GroupCommit::urgent(std::vector<DiskOp> ops, FlushCallback callback) {
-    if (failed()) {
-        disk_.post([callback = std::move(callback), error = *failure_]() mutable {
-            callback(std::unexpected(std::move(error)));
-        });
-        return;
-    }
+    if (refused(callback)) return;
     urgent_.push_back({std::move(ops), std::move(callback)});
     pump();
 }
 
 void GroupCommit::beside(std::vector<DiskOp> ops, FlushCallback callback) {
-    if (failed()) {
-        disk_.post([callback = std::move(callback), error = *failure_]() mutable {
-            callback(std::unexpected(std::move(error)));
-        });
-        return;
-    }
+    if (refused(callback)) return;
     ++beside_in_flight_;
-    disk_.submit_beside(std::move(ops), [this, alive = std::weak_ptr(alive_),
-                                         callback = std::move(callback)](const GroupResult& result) mutable {
-        if (!alive.lock()) return;
-        --beside_in_flight_;
-        const bool broken = !result.status && result.status.error().code != ErrorCode::kDiskFull;
-        if (broken && !failed()) fail_all(result.status.error());
-        callback(result.status);
-    });
+    disk_.submit_beside(std::move(ops),
+                        lifetime_.guard([this, callback = std::move(callback)](const GroupResult& result) mutable {
+                            --beside_in_flight_;
+                            const bool broken = !result.status && result.status.error().code != ErrorCode::kDiskFull;
+                            if (broken && !failed()) fail_all(result.status.error());
+                            callback(result.status);
+                        }));
 }
 
 void GroupCommit::background(std::vector<DiskOp> ops, FlushCallback callback) {
-    if (failed()) {
-        disk_.post([callback = std::move(callback), error = *failure_]() mutable {
-            callback(std::unexpected(std::move(error)));
-        });
-        return;
-    }
+    if (refused(callback)) return;
     background_.push_back({std::move(ops), std::move(callback)});
     pump();
 }
@@ -281,9 +264,8 @@ void GroupCommit::submit_data() {
     stalled_ = false;
     in_flight_ = InFlight::kData;
     ++submitted_;
-    disk_.submit(std::exchange(group_ops_, {}), [this, alive = std::weak_ptr(alive_)](GroupResult result) {
-        if (alive.lock()) data_done(std::move(result));
-    });
+    disk_.submit(std::exchange(group_ops_, {}),
+                 lifetime_.guard([this](GroupResult result) { data_done(std::move(result)); }));
 }
 
 void GroupCommit::submit_other(std::deque<Other>& queue, InFlight kind) {
@@ -298,10 +280,10 @@ void GroupCommit::submit_other(std::deque<Other>& queue, InFlight kind) {
             scrub([rename](const std::string& path) { return is_below(path, rename->from); });
         }
     }
-    disk_.submit(std::move(other.ops), [this, alive = std::weak_ptr(alive_), kind,
-                                        callback = std::move(other.callback)](GroupResult result) mutable {
-        if (alive.lock()) other_done(kind, std::move(callback), result.status);
-    });
+    disk_.submit(std::move(other.ops),
+                 lifetime_.guard([this, kind, callback = std::move(other.callback)](GroupResult result) mutable {
+                     other_done(kind, std::move(callback), result.status);
+                 }));
 }
 
 void GroupCommit::data_done(GroupResult result) {
@@ -452,11 +434,6 @@ bool GroupCommit::has_room(Claim claim, std::uint64_t bytes) const {
                                : claim == Claim::kGroups ? reserve_bytes() / 4
                                                          : reserve_bytes() / 8;
     return disk_.free_bytes() >= kept + claimed_bytes_ + kBlockBytes + bytes;
-}
-
-bool GroupCommit::idle() const {
-    return in_flight_ == InFlight::kNone && beside_in_flight_ == 0 && queue_.empty() && group_.empty() &&
-           urgent_.empty() && background_.empty();
 }
 
 }  // namespace logstream::storage

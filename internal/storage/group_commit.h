@@ -1,6 +1,7 @@
 // Group commit: gathers what the streams write into groups, one in flight at a time, and ends a group with the flush
 // that the policy asks for. Everything that goes to the disk's write lane passes here, so it also decides what goes
-// next: urgent work (orphans), then data, then background work (compaction, retention), one group each.
+// next: urgent work (orphans, the files of the format and of the run), then data, then background work (compaction,
+// retention), one group each.
 #pragma once
 
 #include <spdlog/logger.h>
@@ -17,6 +18,7 @@
 
 #include "internal/protocol/error.h"
 #include "internal/protocol/ids.h"
+#include "internal/protocol/lifetime.h"
 #include "internal/protocol/time.h"
 #include "internal/storage/disk.h"
 #include "internal/storage/store_options.h"
@@ -86,8 +88,6 @@ public:
     // So many bytes may be written for that claim, as far as this program alone uses the disk.
     bool has_room(Claim claim, std::uint64_t bytes) const;
     std::uint64_t unwritten_bytes() const { return unwritten_bytes_; }
-    // Whether anything is queued or under way.
-    bool idle() const;
 
 private:
     struct Item {
@@ -116,6 +116,7 @@ private:
     };
     enum class InFlight : std::uint8_t { kNone, kUrgent, kData, kBackground };
 
+    bool refused(FlushCallback& callback);
     void pump();
     Item& queue(DiskOp op);
     void claim(Item& item, std::uint64_t bytes);
@@ -138,7 +139,7 @@ private:
     Disk& disk_;
     const StoreOptions& options_;
     spdlog::logger& log_;
-    std::shared_ptr<bool> alive_{std::make_shared<bool>(true)};
+    protocol::Lifetime lifetime_;
 
     std::deque<Item> queue_;                                     // numbered without gaps
     std::unordered_map<std::string, std::uint64_t> last_write_;  // path -> number of the queued write that may grow

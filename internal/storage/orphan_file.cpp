@@ -173,10 +173,9 @@ void OrphanFiles::start_next() {
         ops.emplace_back(SyncOp{{path}, {parent_of(path)}});
     }
     context_.commit.urgent(
-        std::move(ops),
-        [this, alive = std::weak_ptr(alive_), stream, generation = file.generation, position, added = std::move(added),
-         keys = std::move(keys), callback = std::move(addition.callback)](const Result<void>& status) mutable {
-            if (!alive.lock()) return;
+        std::move(ops), lifetime_.guard([this, stream, generation = file.generation, position, added = std::move(added),
+                                         keys = std::move(keys),
+                                         callback = std::move(addition.callback)](const Result<void>& status) mutable {
             adding_ = false;
             File& f = files_[stream];
             if (status && f.generation == generation) {
@@ -186,7 +185,7 @@ void OrphanFiles::start_next() {
             }
             start_next();
             callback(status);
-        });
+        }));
 }
 
 std::vector<protocol::StreamId> OrphanFiles::streams() const {

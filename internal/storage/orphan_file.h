@@ -16,6 +16,7 @@
 #include "internal/protocol/bytes.h"
 #include "internal/protocol/error.h"
 #include "internal/protocol/ids.h"
+#include "internal/protocol/lifetime.h"
 #include "internal/storage/disk.h"
 #include "internal/storage/store_options.h"
 #include "internal/storage/stream_log.h"
@@ -84,7 +85,7 @@ private:
     std::deque<Addition> waiting_;  // one addition at a time, so that a failed one leaves no hole in a file
     bool adding_{false};
     std::uint64_t damaged_{0};
-    std::shared_ptr<bool> alive_{std::make_shared<bool>(true)};
+    protocol::Lifetime lifetime_;
 };
 
 }  // namespace logstream::storage

@@ -2,6 +2,7 @@
 // and every rebuild of an index or a table rest on this one walk.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -41,7 +42,12 @@ struct SegmentScan {
 
     // What follows the last valid entry is neither room nor the end of the bytes.
     bool ends_in_gap() const { return !gaps.empty() && !gaps.back().to; }
-    bool whole_until(Offset limit) const { return gaps.empty() && end == limit; }
+    // All entries up to `limit` are there. Between them, and behind those of a closed segment, may be junk.
+    bool whole_until(Offset limit, bool closed) const {
+        return end == limit && std::ranges::all_of(gaps, [&](const ScanGap& gap) {
+                   return gap.to ? *gap.to == gap.from : closed && gap.from == limit;
+               });
+    }
 };
 
 // `data` holds the segment's bytes from `position` on, where the entry with base offset `expected` begins.

@@ -93,19 +93,19 @@ void StateFile::start() {
     content.put(++tried_);
     content.put_bytes(state.span());
     ops.emplace_back(ReplaceOp{path_of(tried_), {seal(kStateMagic, content.take())}});
-    commit_.beside(std::move(ops), [this, alive = std::weak_ptr(alive_), state, written = tried_,
+    commit_.beside(std::move(ops),
+                   lifetime_.guard([this, state, written = tried_,
                                     callbacks = std::exchange(waiting_, {})](const Result<void>& status) mutable {
-        if (!alive.lock()) return;
-        saving_ = false;
-        if (status) {
-            content_ = std::move(state);
-            damaged_ = false;
-            if (generation_ > 0) leftovers_.push_back(path_of(generation_));
-            generation_ = written;
-        }
-        if (next_) start();
-        for (FlushCallback& callback : callbacks) callback(status);
-    });
+                       saving_ = false;
+                       if (status) {
+                           content_ = std::move(state);
+                           damaged_ = false;
+                           if (generation_ > 0) leftovers_.push_back(path_of(generation_));
+                           generation_ = written;
+                       }
+                       if (next_) start();
+                       for (FlushCallback& callback : callbacks) callback(status);
+                   }));
 }
 
 }  // namespace logstream::storage

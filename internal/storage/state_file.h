@@ -10,6 +10,7 @@
 
 #include "internal/protocol/bytes.h"
 #include "internal/protocol/error.h"
+#include "internal/protocol/lifetime.h"
 #include "internal/storage/group_commit.h"
 
 namespace logstream::storage {
@@ -45,7 +46,7 @@ private:
     bool saving_{false};
     std::optional<Bytes> next_;  // the newest that waits; older ones that wait are superseded by it
     std::vector<FlushCallback> waiting_;
-    std::shared_ptr<bool> alive_{std::make_shared<bool>(true)};
+    protocol::Lifetime lifetime_;
 };
 
 }  // namespace logstream::storage

@@ -8,6 +8,7 @@
 #include <set>
 #include <utility>
 
+#include "internal/protocol/lifetime.h"
 #include "internal/storage/byte_codec.h"
 #include "internal/storage/format_file.h"
 #include "internal/storage/orphan_file.h"
@@ -95,7 +96,7 @@ struct StoreParts {
     bool run_owed{false};  // the machine went down, and no state that heeds it is saved yet
     bool closed{false};
     TimePoint next_quiet_check{};
-    std::shared_ptr<bool> alive{std::make_shared<bool>(true)};
+    protocol::Lifetime lifetime;
 
     Result<void> open();
     // From then on the directory counts as in use, until close.
@@ -183,19 +184,17 @@ void Store::close(FlushCallback callback) {
     parts.closed = true;
     // Data first; then the snapshots, which may only speak of what is flushed; then the word that all is well.
     parts.context.commit.add_barrier(
-        {}, [&parts, alive = std::weak_ptr(parts.alive), callback = std::move(callback)](Result<void> status) mutable {
-            if (!alive.lock()) return;
+        {}, parts.lifetime.guard([&parts, callback = std::move(callback)](Result<void> status) mutable {
             if (!status) return callback(status);
             for (auto& [stream, log] : parts.logs) log->save_snapshot_if_behind();
             parts.context.commit.add_barrier(
-                {}, [&parts, alive, callback = std::move(callback)](Result<void> saved) mutable {
-                    if (!alive.lock()) return;
+                {}, parts.lifetime.guard([&parts, callback = std::move(callback)](Result<void> saved) mutable {
                     if (!saved) return callback(saved);
                     const std::string path = run_path(parts.context.options.dir);
                     parts.context.commit.urgent(
                         {ReplaceOp{path, {encode_run(kRunClean, parts.context.disk.boot_id())}}}, std::move(callback));
-                });
-        });
+                }));
+        }));
 }
 
 StreamLog* Store::find(StreamId stream) {
@@ -239,13 +238,13 @@ void Store::remove(StreamId stream, FlushCallback callback) {
     ops.emplace_back(RenameOp{dir, gone});
     ops.emplace_back(SyncOp{{}, {streams_dir(parts.context.options.dir)}});
     for (const std::string& file : files) ops.emplace_back(RemoveOp{gone + file.substr(dir.size())});
-    parts.context.commit.background(std::move(ops), [&parts, alive = std::weak_ptr(parts.alive), stream, gone,
-                                                     callback = std::move(callback)](Result<void> status) mutable {
-        if (!alive.lock()) return;
-        parts.removing.erase(stream);
-        if (status) parts.context.commit.background({RemoveOp{gone}}, [](const Result<void>&) {});
-        callback(std::move(status));
-    });
+    parts.context.commit.background(
+        std::move(ops),
+        parts.lifetime.guard([&parts, stream, gone, callback = std::move(callback)](Result<void> status) mutable {
+            parts.removing.erase(stream);
+            if (status) parts.context.commit.background({RemoveOp{gone}}, [](const Result<void>&) {});
+            callback(std::move(status));
+        }));
 }
 
 std::vector<StreamId> Store::streams() const {
@@ -270,15 +269,15 @@ const std::optional<Bytes>& Store::state() const { return parts_->state.content(
 bool Store::state_damaged() const { return parts_->state.damaged(); }
 void Store::save_state(Bytes state, FlushCallback callback) {
     StoreParts& parts = *parts_;
-    parts.state.save(std::move(state), [&parts, alive = std::weak_ptr(parts.alive),
-                                        callback = std::move(callback)](Result<void> saved) mutable {
-        if (!alive.lock()) return;
-        if (saved && std::exchange(parts.run_owed, false))
-            parts.context.commit.urgent({parts.begin_run()}, [&parts, alive](const Result<void>& begun) {
-                if (alive.lock() && !begun) parts.run_owed = true;
-            });
-        callback(std::move(saved));
-    });
+    parts.state.save(std::move(state),
+                     parts.lifetime.guard([&parts, callback = std::move(callback)](Result<void> saved) mutable {
+                         if (saved && std::exchange(parts.run_owed, false))
+                             parts.context.commit.urgent({parts.begin_run()},
+                                                         parts.lifetime.guard([&parts](const Result<void>& begun) {
+                                                             if (!begun) parts.run_owed = true;
+                                                         }));
+                         callback(std::move(saved));
+                     }));
 }
 
 void Store::raise_format(std::uint32_t version) { parts_->format.raise(version); }

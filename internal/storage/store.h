@@ -1,7 +1,7 @@
 // storage keeps what a broker must not forget: the streams' records, in segmented logs; the node's small state;
-// orphans. It knows nothing of views, peers and clients. Everything in it is called by the one event loop, and nothing
-// in it blocks that loop after `open`: bytes go to the Disk's lanes and come back as callbacks. What lies on disk is
-// described in FORMAT.md.
+// orphans. Of a view it knows the number alone, and nothing of peers and clients. Everything in it is called by the one
+// event loop, and nothing in it blocks that loop after `open`: bytes go to the Disk's lanes and come back as callbacks.
+// What lies on disk is described in FORMAT.md.
 #pragma once
 
 #include <spdlog/logger.h>

@@ -6,17 +6,14 @@
 #include <cstdint>
 #include <string>
 
+#include "internal/protocol/policies.h"
 #include "internal/protocol/record_batch.h"
 #include "internal/protocol/time.h"
 #include "internal/protocol/version.h"
 
 namespace logstream::storage {
 
-enum class FsyncPolicy : std::uint8_t {
-    kGroup,     // a flush callback means: on the disk
-    kInterval,  // a flush callback means: written; flushed to the disk every fsync_interval
-    kNever,     // a flush callback means: written; flushed when a segment is closed, at a snapshot and at a clean stop
-};
+using protocol::FsyncPolicy;
 
 // How the process that used the data directory before us ended.
 enum class LastStop : std::uint8_t {

@@ -205,7 +205,8 @@ void StreamLog::save_snapshot() {
 }
 
 void StreamLog::tick(TimePoint now) {
-    if (tables_incomplete_ && !damage() && !changing_) rebuild_tables([](const Result<void>&) {});
+    if (tables_incomplete_ && !damage() && !changing_ && !compacting_ && swaps_ == 0)
+        rebuild_tables([](const Result<void>&) {});
     if (log_end_ != quiet_end_) {
         quiet_end_ = log_end_;
         quiet_since_ = now;

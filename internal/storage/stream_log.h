@@ -220,15 +220,21 @@ private:
     void repair_tail(Repair repair);
     void repair_segment(Offset base, Repair repair);
     void rebuild_tables(FlushCallback callback);
+    bool distrust_segment(std::size_t at);
+    void cut_to_nothing(Segment& segment);
     std::size_t segment_index(Offset offset) const;
     Offset end_of(std::size_t segment) const;
     // Hands over the index of a segment, from memory or disk. `use` runs later or at once; nullptr: not to be had.
     using IndexUse = std::move_only_function<void(std::shared_ptr<const SparseIndex>)>;
     void with_index(Offset segment_base, IndexUse use);
     void rebuild_index(const Segment& segment, IndexUse use);
-    // Walks a whole segment for damage; `done` says whether more is known than before. An entry of a view below
-    // `least_view` is damage, too.
-    void inspect(Offset segment_base, ViewNumber least_view, std::move_only_function<void(bool)> done);
+    enum class Inspection : std::uint8_t {
+        kNothingNew,  // all of it was read, and it is as it was known to be
+        kNews,        // more is known than before
+        kNotRead,     // it could not be read, or another file has taken its place
+    };
+    // Walks a whole segment for damage. An entry of a view below `least_view` is damage, too.
+    void inspect(Offset segment_base, ViewNumber least_view, std::move_only_function<void(Inspection)> done);
 
     StoreContext& context_;
     StreamId id_;

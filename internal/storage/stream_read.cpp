@@ -123,10 +123,10 @@ private:
 
     // Something is damaged before or at `from_`: learn what, and try again around it.
     void look_closer(StreamLog& log) {
-        log.inspect(segment_base_, ViewNumber(), [self = shared_from_this()](bool news) {
+        log.inspect(segment_base_, ViewNumber(), [self = shared_from_this()](StreamLog::Inspection seen) {
             const auto l = self->log_.lock();
             if (!l) return;
-            if (news || l->layout_ != self->layout_) return self->start();
+            if (seen == StreamLog::Inspection::kNews || l->layout_ != self->layout_) return self->start();
             self->finish(damaged(*l));
         });
     }
@@ -227,7 +227,7 @@ void StreamLog::rebuild_index(const Segment& segment, IndexUse use) {
                        });
 }
 
-void StreamLog::inspect(Offset segment_base, ViewNumber least_view, std::move_only_function<void(bool)> done) {
+void StreamLog::inspect(Offset segment_base, ViewNumber least_view, std::move_only_function<void(Inspection)> done) {
     const std::size_t at = segment_index(segment_base);
     const Segment& segment = segments_[at];
     const Offset end = std::min(end_of(at), written_end_);
@@ -237,9 +237,9 @@ void StreamLog::inspect(Offset segment_base, ViewNumber least_view, std::move_on
          done = std::move(done)](Result<Bytes> data) mutable {
             const auto log = self.lock();
             if (!log) return;
-            if (log->layout_ != layout) return done(true);
+            if (log->layout_ != layout) return done(Inspection::kNotRead);
             // What cannot be read now may be whole; only a file that is gone is damaged.
-            if (!data && !is_missing(data.error())) return done(false);
+            if (!data && !is_missing(data.error())) return done(Inspection::kNotRead);
             Segment& s = log->segments_[log->segment_index(base)];
             const Bytes bytes = data ? *data : Bytes();
             const SegmentScan scan = scan_segment(bytes, 0, base, log->seed_, {least_view, end});
@@ -249,7 +249,7 @@ void StreamLog::inspect(Offset segment_base, ViewNumber least_view, std::move_on
             }
             const bool to_the_end = !scan.gaps.empty() && !scan.gaps.back().to;
             if (!to_the_end && scan.end < end) found.push_back({scan.end, end, scan.end_position, written});
-            if (found == s.damage) return done(false);
+            if (found == s.damage) return done(Inspection::kNothingNew);
             for (const SegmentDamage& damage : found) {
                 log->context_.log.error("STORAGE damage stream={} offsets=[{}, {}) file={} position={}",
                                         to_string(log->id_), damage.from, damage.to, s.log_path(),
@@ -257,7 +257,7 @@ void StreamLog::inspect(Offset segment_base, ViewNumber least_view, std::move_on
             }
             s.damage = std::move(found);
             if (log->written_end_ == log->log_end_ && log->synced_end_ == log->log_end_) log->save_snapshot();
-            done(true);
+            done(Inspection::kNews);
         });
 }
 

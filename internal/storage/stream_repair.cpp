@@ -164,6 +164,32 @@ void StreamLog::end_change_after_flush(FlushCallback callback) {
                                 });
 }
 
+// Of a segment in which no record of the log is.
+void StreamLog::cut_to_nothing(Segment& segment) {
+    context_.log.warn("STORAGE stream={} file={}: it has entries beyond the end of the log, and is emptied",
+                      to_string(id_), segment.log_path());
+    segment.size = segment.written = segment.file_end = 0;
+    segment.index = SparseIndex(segment.base, context_.options.index_interval_bytes);
+    segment.appended = segment.index.appended();
+    context_.commit.add(TruncateOp{segment.log_path(), 0});
+}
+
+// Its entries are sound, and are not those of which the log knows: all of it is to be fetched again. False: none is of
+// the log, and it is emptied.
+bool StreamLog::distrust_segment(std::size_t at) {
+    Segment& segment = segments_[at];
+    const Offset end = end_of(at);
+    if (segment.base == end) {
+        cut_to_nothing(segment);
+        return false;
+    }
+    context_.log.error("STORAGE damage stream={} offsets=[{}, {}) file={}: it has other entries than are known",
+                       to_string(id_), segment.base, end, segment.log_path());
+    segment.damage = {{segment.base, end, 0, segment.size}};
+    save_snapshot();
+    return true;
+}
+
 // Reads the whole log from its first segment on: rare, and the log takes no appends meanwhile. Damage that it meets is
 // known afterwards, and the tables stay as they are until it is repaired.
 void StreamLog::rebuild_tables(FlushCallback callback) {
@@ -177,9 +203,11 @@ void StreamLog::rebuild_tables(FlushCallback callback) {
 
         // Nobody had read it before. Tables without what stands there would lie: those that lack something stay.
         void met_damage(StreamLog& log, Offset base) {
-            log.inspect(base, tables.epochs.last_view(), [me = shared_from_this()](bool) {
+            log.inspect(base, tables.epochs.last_view(), [me = shared_from_this(), base](Inspection seen) {
                 const auto l = me->self.lock();
                 if (!l) return;
+                if (!l->damage() && seen != Inspection::kNotRead && !l->distrust_segment(l->segment_index(base)))
+                    return me->next();
                 l->end_change(std::move(me->callback),
                               l->damage() ? Result<void>{}
                                           : protocol::fail(ErrorCode::kDisk, "stream {} cannot be read as a whole",
@@ -190,12 +218,13 @@ void StreamLog::rebuild_tables(FlushCallback callback) {
         // Tables of a view that is greater than the log's first one speak of another log: the log is what counts.
         SegmentScan scan(const StreamLog& log, const Bytes& data) {
             EntryBounds bounds{.least_view = tables.epochs.last_view(), .limit = log.end_of(at)};
+            const bool closed = at + 1 < log.segments_.size();
             const Offset base = log.segments_[at].base;
             SegmentScan found = scan_segment(data, 0, base, log.seed_, bounds);
-            if (at > 0 || found.whole_until(bounds.limit) || bounds.least_view == ViewNumber()) return found;
+            if (at > 0 || found.whole_until(bounds.limit, closed) || bounds.least_view == ViewNumber()) return found;
             bounds.least_view = {};
             SegmentScan alone = scan_segment(data, 0, base, log.seed_, bounds);
-            if (!alone.whole_until(bounds.limit)) return found;
+            if (!alone.whole_until(bounds.limit, closed)) return found;
             log.context_.log.warn("STORAGE stream={} tables before offset {} contradict the log and are dropped",
                                   to_string(log.id_), base);
             tables = LogTables(log.context_.table_limits());
@@ -220,7 +249,8 @@ void StreamLog::rebuild_tables(FlushCallback callback) {
                     return l->end_change(std::move(me->callback), std::unexpected(data.error()));
                 const Segment& s = l->segments_[me->at];
                 const SegmentScan found = me->scan(*l, data ? *data : Bytes());
-                if (!found.whole_until(l->end_of(me->at))) return me->met_damage(*l, s.base);
+                if (!found.whole_until(l->end_of(me->at), me->at + 1 < l->segments_.size()))
+                    return me->met_damage(*l, s.base);
                 if (me->at > 0) {
                     Snapshot snapshot{l->id_, s.base, s.base, 0, 0, s.base, 0, false, me->tables, {}, {}};
                     snapshot.index = SparseIndex(s.base, l->context_.options.index_interval_bytes);

@@ -134,13 +134,14 @@ void StreamLog::find_on_disk(Offset to, FlushCallback callback) {
                         : scan.end == to;
                 const bool in_gap = std::ranges::any_of(scan.gaps, [to](const ScanGap& gap) { return gap.from < to; });
                 if (in_gap)  // damage that nobody had read before: from now on it is known
-                    return log->inspect(base, least_view, [self, to, callback = std::move(callback)](bool) mutable {
-                        if (const auto again = self.lock())
-                            again->end_change(
-                                std::move(callback),
-                                protocol::fail(ErrorCode::kCorrupt, "offset {} of stream {} lies behind damage", to,
-                                               to_string(again->id_)));
-                    });
+                    return log->inspect(
+                        base, least_view, [self, to, callback = std::move(callback)](Inspection) mutable {
+                            if (const auto again = self.lock())
+                                again->end_change(
+                                    std::move(callback),
+                                    protocol::fail(ErrorCode::kCorrupt, "offset {} of stream {} lies behind damage", to,
+                                                   to_string(again->id_)));
+                        });
                 if (!boundary)
                     return log->end_change(
                         std::move(callback),

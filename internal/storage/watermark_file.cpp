@@ -58,12 +58,11 @@ void WatermarkFile::save(Watermarks watermarks) {
     if (saving_ || watermarks == saved_) return;
     saving_ = true;
     std::vector<DiskOp> ops{replace(watermarks)};
-    commit_.beside(std::move(ops), [this, alive = std::weak_ptr(alive_),
-                                    watermarks = std::move(watermarks)](const Result<void>& saved) mutable {
-        if (!alive.lock()) return;
-        saving_ = false;
-        if (saved) saved_ = std::move(watermarks);
-    });
+    commit_.beside(std::move(ops),
+                   lifetime_.guard([this, watermarks = std::move(watermarks)](const Result<void>& saved) mutable {
+                       saving_ = false;
+                       if (saved) saved_ = std::move(watermarks);
+                   }));
 }
 
 }  // namespace logstream::storage

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "internal/protocol/ids.h"
+#include "internal/protocol/lifetime.h"
 #include "internal/storage/group_commit.h"
 
 namespace logstream::storage {
@@ -41,7 +42,7 @@ private:
     std::string path_;
     Watermarks saved_;
     bool saving_{};
-    std::shared_ptr<bool> alive_{std::make_shared<bool>(true)};
+    protocol::Lifetime lifetime_;
 };
 
 }  // namespace logstream::storage

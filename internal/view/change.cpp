@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <ranges>
 
+#include "internal/protocol/frame.h"
 #include "internal/protocol/planted.h"
 
 namespace logstream::view {
@@ -335,6 +336,19 @@ std::vector<EpochStart> Change::epochs_of(const StreamHolding& holding) const {
     return holding.epochs;
 }
 
+namespace {
+
+// Of survivors that a person named: a view of one number is another one there.
+bool contradict(const std::vector<EpochStart>& a, const std::vector<EpochStart>& b) {
+    return std::ranges::any_of(a, [&](const EpochStart& one) {
+        return std::ranges::any_of(b, [&](const EpochStart& other) {
+            return one.view == other.view && one.id != other.id && one.id.value != 0 && other.id.value != 0;
+        });
+    });
+}
+
+}  // namespace
+
 // The base log comes from those whose accepted view is the greatest, per stream the longest log among them. Not the
 // log whose last record has the greatest epoch: a record that a later view passed over could come back and replace
 // committed ones.
@@ -352,7 +366,7 @@ std::vector<StreamPlan> Change::merge() const {
     for (const Answer* answer : holders) {
         for (const StreamHolding& holding : answer->streams) {
             StreamPlan& plan = merged.at(holding.stream);
-            if (holding.log_end != plan.log_end) continue;
+            if (holding.log_end != plan.log_end || contradict(holding.epochs, plan.epochs)) continue;
             plan.sources.push_back(answer->member.id);
             // What only a damaged log holds cannot be had; if the base log is a whole one, it begins where that does.
             if (!holding.damaged() || best.at(holding.stream)->damaged())
@@ -433,7 +447,9 @@ const Plan& Change::plan() {
     view.bases = bases.all;
     view.multicast = multicast_works(view.members);
     view.window_bytes = std::ranges::min(view.members, {}, &Member::window_bytes).window_bytes;
-    view.frame_bytes = std::ranges::min(view.members, {}, &Member::frame_bytes).frame_bytes;
+    // What a member says of itself may be anything.
+    view.frame_bytes = std::max(std::ranges::min(view.members, {}, &Member::frame_bytes).frame_bytes,
+                                static_cast<std::uint32_t>(protocol::kMinFrameBytes));
     view.version = std::ranges::min(view.members, {}, &Member::version).version;
     for (const auto& [id, answer] : answers_) plan.holders.push_back(answer.member);
     plan_ = std::move(plan);

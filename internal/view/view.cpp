@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "internal/protocol/frame.h"
+
 namespace logstream::view {
 
 const Member* View::find(NodeId id) const {
@@ -121,6 +123,9 @@ protocol::Result<View> from_proto(const proto::View& in) {
     out.frame_bytes = in.frame_bytes();
     out.id = ViewId{in.id()};
     out.version = take_version(in);
+    if (out.frame_bytes < protocol::kMinFrameBytes)
+        return protocol::fail(protocol::ErrorCode::kInvalid, "the datagrams of view {} have {} bytes", out.number,
+                              out.frame_bytes);
     if (auto ok = check(out.base()); !ok) return std::unexpected(ok.error());
     return out;
 }

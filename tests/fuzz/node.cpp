@@ -173,6 +173,8 @@ std::string Trial::with_known_ids(MessageType type, Input bytes) {
             return known<proto::Summary>(bytes);
         case MessageType::kHandover:
             return known<proto::Handover>(bytes);
+        case MessageType::kIntroduction:
+            return known<proto::Introduction>(bytes);
         case MessageType::kOrphan:
             return known<proto::Orphan>(bytes);
         case MessageType::kPeerReport:

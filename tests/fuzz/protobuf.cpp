@@ -15,13 +15,13 @@ using Messages =
                proto::NackGone, proto::ReplicateHeader, proto::ReplicateAck, proto::Election, proto::Probe,
                proto::ProbeResponse, proto::StateExchange, proto::StateExchangeResponse, proto::ViewInstall,
                proto::ViewInstallAck, proto::ViewChosen, proto::Learn, proto::LearnResponse, proto::Summary,
-               proto::SummaryResponse, proto::Handover, proto::HandoverResponse, proto::PeerReport, proto::Orphan,
-               proto::Metadata, proto::MetadataResponse, proto::Produce, proto::ProduceResponse, proto::ReassignBroker,
-               proto::Fetch, proto::FetchResponse, proto::ListOffsets, proto::ListOffsetsResponse, proto::Subscribe,
-               proto::SubscribeResponse, proto::CommitOffsets, proto::CommitOffsetsResponse, proto::Groups,
-               proto::GroupsResponse, proto::Topics, proto::TopicsResponse, proto::ProducerState,
-               proto::ProducerStateResponse, proto::StatusResponse, proto::Verify, proto::VerifyResponse, proto::Admin,
-               proto::AdminResponse, proto::TopicRecord, proto::GroupRecord>;
+               proto::SummaryResponse, proto::Handover, proto::HandoverResponse, proto::PeerReport, proto::Introduction,
+               proto::ProbeMulticast, proto::Orphan, proto::Metadata, proto::MetadataResponse, proto::Produce,
+               proto::ProduceResponse, proto::ReassignBroker, proto::Fetch, proto::FetchResponse, proto::ListOffsets,
+               proto::ListOffsetsResponse, proto::Subscribe, proto::SubscribeResponse, proto::CommitOffsets,
+               proto::CommitOffsetsResponse, proto::Groups, proto::GroupsResponse, proto::Topics, proto::TopicsResponse,
+               proto::ProducerState, proto::ProducerStateResponse, proto::StatusResponse, proto::Verify,
+               proto::VerifyResponse, proto::Admin, proto::AdminResponse, proto::TopicRecord, proto::GroupRecord>;
 
 void check(const proto::View& message) {
     const auto view = view::from_proto(message);

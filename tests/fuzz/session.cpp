@@ -49,7 +49,7 @@ Heard listen(const std::vector<Piece>& pieces, const std::vector<std::uint64_t>&
 }
 
 void pack_again(const std::vector<DeliveredMessage>& messages) {
-    FramePacker packer(FramePacker::kMinFrameBytes, Sequence{1});
+    FramePacker packer(protocol::kMinFrameBytes, Sequence{1});
     std::deque<PackedFrame> frames;
     for (const DeliveredMessage& m : messages) {
         const auto head = encode_message_head(m.stream, m.committed, m.appended_ms, m.batch.size());
@@ -62,7 +62,7 @@ void pack_again(const std::vector<DeliveredMessage>& messages) {
     ReceiveWindow window(ReceiveWindow::Options{.max_message_bytes = kOptions.max_message_bytes});
     std::vector<DeliveredMessage> again;
     for (const PackedFrame& packed : frames) {
-        LS_ASSERT(packed.frame.size() <= FramePacker::kMinFrameBytes);
+        LS_ASSERT(packed.frame.size() <= protocol::kMinFrameBytes);
         std::vector<std::byte> payload(packed.frame.head.span().begin() + protocol::kFrameHeaderBytes,
                                        packed.frame.head.span().end());
         payload.insert(payload.end(), packed.frame.tail.span().begin(), packed.frame.tail.span().end());

@@ -14,7 +14,7 @@ from process import run
 
 FRAME_MAGIC, MESSAGE_MAGIC, VERSION = 0x4744534C, 0x4D54534C, 1
 FRAME_HEADER, MESSAGE_HEADER = struct.Struct("<IBBBBIIQQQ"), struct.Struct("<IBBBBIIQII")
-FIRST_FRAGMENT, LAST_FRAGMENT, RESEND, RESPONSE = 1, 2, 4, 1
+FIRST_FRAGMENT, LAST_FRAGMENT, RESPONSE = 1, 2, 1
 
 TYPES = {
     1: "JOIN",
@@ -48,6 +48,7 @@ TYPES = {
     41: "VERIFY",
     42: "PRODUCER_STATE",
     43: "REASSIGN_BROKER",
+    44: "GROUPS",
 }
 NUMBERS = {name: number for number, name in TYPES.items()}
 

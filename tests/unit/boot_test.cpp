@@ -27,8 +27,8 @@ net::Interface made(std::string name, const char* ip) {
 std::string chosen(std::initializer_list<const char*> found, const std::vector<net::Interface>& all) {
     std::vector<env::Endpoint> endpoints;
     for (const char* each : found) endpoints.push_back({*env::parse_ip(each), 8001});
-    const net::Interface* best = choose_of_name(endpoints, all);
-    return best == nullptr ? "none" : env::to_string(best->ip);
+    const auto best = choose_of_name(endpoints, all);
+    return best ? env::to_string(best->at.ip) : "none";
 }
 
 TEST(OwnName, StandsForAnAddressOfThisMachine) {
@@ -39,6 +39,9 @@ TEST(OwnName, StandsForAnAddressOfThisMachine) {
     EXPECT_EQ(chosen({"fd00::1"}, all), "fd00::1");
     EXPECT_EQ(chosen({"127.0.0.1", "fd00::1"}, all), "fd00::1") << "others can reach it";
     EXPECT_EQ(chosen({"::1", "127.0.0.1"}, all), "127.0.0.1");
+    EXPECT_EQ(chosen({"127.0.1.1"}, all), "127.0.1.1") << "all of it is this machine";
+    const std::vector some{made("docker0", "172.17.0.1"), made("eth0", "fe80::1"), made("eth0", "fd00::1")};
+    EXPECT_EQ(chosen({"172.17.0.1", "fe80::1", "fd00::1"}, some), "fd00::1");
     EXPECT_EQ(chosen({"10.0.0.9", "fd00::9"}, all), "none");
     EXPECT_EQ(chosen({}, all), "none");
 }

@@ -132,13 +132,16 @@ TEST(Hosts, AreNamesOrAddressesOfBothFamilies) {
     const auto host = [](std::string_view text) { return parse_host_port(text).value_or(HostPort{"refused", 0}).host; };
     EXPECT_EQ(host("10.0.0.1:8001"), "10.0.0.1");
     EXPECT_EQ(host("broker-2.lan:8001"), "broker-2.lan");
+    EXPECT_EQ(host("broker-2.lan.:8001"), "broker-2.lan.");
+    EXPECT_EQ(host("402651293476:8001"), "402651293476") << "a container's name";
+    EXPECT_EQ(host("n1.7:8001"), "n1.7");
     EXPECT_EQ(host("[fd00:0::1]:8001"), "fd00::1");
     EXPECT_EQ(host("[fe80::1%eth0]:8001"), "fe80::1%eth0");
     EXPECT_EQ(host("[fe80::1%2]:8001"), "fe80::1%2");
     EXPECT_EQ(host("[::ffff:10.0.0.1]:8001"), "10.0.0.1") << "what it is";
     for (const auto text : {"[fd00::1]", "[fd00::1]8001", "[fd00::1%eth0]:8001", "[fe80::1%]:8001",
                             "[fe80::1%a/b]:8001", "[10.0.0.1]:8001", "[broker]:8001", "[]:8001", "256.0.0.1:8001",
-                            "10.0.1:8001", "1.2.3.4.5:8001", "fe80::1:8001", "[::1:8001"})
+                            "10.0.1:8001", "123:8001", "1.2.3.4.5:8001", "fe80::1:8001", "[::1:8001"})
         EXPECT_EQ(host(text), "refused") << text;
     EXPECT_EQ(parse_host_port("fd00::1:8001").error(), "an IPv6 address in brackets, like [fd00::1]:8001");
 }

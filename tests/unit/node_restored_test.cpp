@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "tests/sim/cluster.h"
 #include "tests/unit/node_expectations.h"
 
@@ -172,6 +174,51 @@ TEST_P(Restored, AnotherHistoryOfTheSameClusterIsFoundOut) {
     expect_stopped(cluster, 1);
     EXPECT_EQ(cluster.read(1, stream).size(), 20u);
     EXPECT_EQ(cluster.read(0, stream).size(), 11u);
+}
+
+// A person decides: the survivors of both histories make a new lineage, and all records of both are in it.
+TEST_P(Restored, TwoHistoriesOfTheSameClusterAreRecovered) {
+    Cluster cluster(GetParam(), 3);
+    cluster.start_all();
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    const auto stream = cluster.make_topic("t");
+    append_some(cluster, stream, "shared");
+    cluster.world().run_for(1s);
+    const auto image = cluster[0].disk().image();
+    cluster.isolate(2);
+    cluster.look_at({0, 1});
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    append_some(cluster, stream, "first");
+    cluster.world().run_for(8s);
+    crash(cluster, {0, 1});
+    cluster[0].restore_disk(image);
+    cluster.world().heal();
+    cluster[0].start();
+    cluster.look_at({0, 2});
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    ASSERT_TRUE(cluster.append_soon(stream, "second"));
+    const std::size_t lost = cluster.leader()->index();
+    const std::size_t other = lost == 0 ? 2 : 0;
+    cluster[1].start();
+    expect_stopped(cluster, 1);
+    cluster[lost].crash(FakeDisk::Crash::kProcess);
+    cluster.world().run_for(5s);
+
+    proto::Admin recover;
+    recover.set_action(proto::Admin::RECOVER);
+    recover.set_cluster_id(4711);
+    for (const std::size_t i : {std::size_t{1}, other}) recover.add_survivors(cluster[i].node().id().value);
+    for (const std::size_t i : {std::size_t{1}, other})
+        ASSERT_EQ(cluster[i].node().on_admin(recover).error().message(), "");
+    cluster.look_at({1, other});
+    ASSERT_TRUE(cluster.wait_for_one_view());
+    std::set<std::string> values;
+    const auto whole = [&] {
+        values.clear();
+        for (const auto& [offset, value] : cluster.read(other, stream)) values.insert(value);
+        return values.size() == 21 && cluster.read(other, stream) == cluster.read(1, stream);
+    };
+    EXPECT_TRUE(cluster.world().run_until(whole, 20s)) << values.size() << " records";
 }
 
 // What a broker knows to be committed it knows after a restart too, before it has heard anybody.

@@ -68,6 +68,13 @@ TEST(Families, ABrokerOfTheOtherOneIsLeftOut) {
     cluster[0].node().on_join(join, six);
     cluster.world().run_for(5s);
     EXPECT_TRUE(cluster.one_view()) << "it did not follow where it can't go";
+
+    proto::Learn learn;
+    *learn.mutable_node() = join.node();
+    learn.set_ready(true);
+    const auto refused = cluster[0].node().on_learn(learn);
+    EXPECT_NE(refused.error().message().find("this cluster's brokers have IPv4 addresses"), std::string::npos)
+        << refused.error().message();
 }
 
 }  // namespace

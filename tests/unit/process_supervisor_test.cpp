@@ -73,6 +73,12 @@ protected:
     std::unique_ptr<net::UvEnv> env_;
 };
 
+TEST_F(SupervisorTest, HearsOnceASecondThatAStartGoesOn) {
+    Supervisor supervisor;
+    for (int i = 0; i < 3; ++i) supervisor.still_starting();
+    EXPECT_THAT(heard(), ElementsAre("EXTEND_TIMEOUT_USEC=30000000"));
+}
+
 TEST_F(SupervisorTest, HearsOfReadinessAndOfTheEnd) {
     Supervisor supervisor;
     supervisor.ready();

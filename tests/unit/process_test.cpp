@@ -1,10 +1,12 @@
 // What a program owes its surroundings, each in a process of its own.
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <spdlog/logger.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -14,6 +16,7 @@
 #include <functional>
 #include <sstream>
 
+#include "internal/process/console_log.h"
 #include "internal/process/log_file.h"
 #include "internal/process/standard_streams.h"
 
@@ -111,6 +114,39 @@ TEST(Signals, ThatTheCallerIgnoresAreKnown) {
                   return !before && ignores(SIGHUP) ? 0 : 1;
               }),
               0);
+}
+
+// The reader takes nothing until its end is full; then all, and one line more comes.
+TEST(ConsoleLog, DoesNotWaitForAReaderAndSaysWhatIsMissing) {
+    int ends[2];
+    ASSERT_EQ(pipe(ends), 0);
+    std::FILE* const stream = fdopen(ends[1], "w");
+    ASSERT_NE(stream, nullptr);
+    spdlog::logger log("test", std::make_shared<ConsoleLog>(stream));
+    log.set_pattern("%v");
+    log.flush_on(spdlog::level::info);
+    constexpr int kLines = 5000;
+    const std::string line(100, 'x');
+    for (int i = 0; i < kLines; ++i) log.info("{}", line);
+
+    std::string text;
+    const auto take = [&] {
+        std::string part(1 << 20, '\0');
+        const ssize_t bytes = read(ends[0], part.data(), part.size());
+        ASSERT_GT(bytes, 0);
+        text.append(part, 0, static_cast<std::size_t>(bytes));
+    };
+    take();
+    log.info("last");
+    take();
+    fclose(stream);
+    close(ends[0]);
+    const auto whole = static_cast<int>(std::ranges::count(text, '\n')) - 2;
+    EXPECT_GT(whole, 0);
+    EXPECT_LT(whole, kLines);
+    EXPECT_TRUE(text.ends_with(fmt::format(
+        "\nLOG {} lines are missing here: whoever reads this stream did not take them\nlast\n", kLines - whole)))
+        << text.substr(text.size() - 200);
 }
 
 class LogFiles : public ::testing::Test {

@@ -125,7 +125,7 @@ TEST(FramePacker, NoFrameClaimsToBeCommittedItself) {
 // Every size around the places where the packing changes, through every kind of frame limit.
 TEST(FramePacker, WhatIsPackedIsUnpackedWhateverTheSizes) {
     for (const std::size_t frame_bytes :
-         {FramePacker::kMinFrameBytes, kFrameBytes, std::size_t{9000}, std::size_t{65507}}) {
+         {protocol::kMinFrameBytes, kFrameBytes, std::size_t{9000}, std::size_t{65507}}) {
         std::vector<std::size_t> sizes{1, 2, 61, 4095, 4096, 4097, 70'000};
         for (std::size_t i = frame_bytes - 80; i < frame_bytes + 40; ++i) sizes.push_back(i);
         for (std::size_t i = 2 * frame_bytes - 120; i < 2 * frame_bytes; i += 3) sizes.push_back(i);

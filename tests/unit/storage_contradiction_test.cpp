@@ -86,6 +86,66 @@ TEST_F(StorageContradictionTest, AFileThatIsGoneWhenTheTablesAreMadeIsDamage) {
     EXPECT_FALSE(log().tables_are_whole());
 }
 
+TEST_F(StorageContradictionTest, ASegmentWithMoreEntriesThanAreKnownIsDamage) {
+    open();
+    append(log(), 10, ViewNumber(3));
+    ASSERT_TRUE(flush());
+    originals_ = *read_all(log());
+    close();
+    for (unsigned slot = 0; slot < 2; ++slot) disk_.remove(snapshot_slot_path(kDir, slot));
+    Snapshot lie;
+    lie.stream = kStream;
+    lie.offset = lie.known_end = Offset(2);
+    lie.position = disk_.content(kDir + "/00000000000000000000.log").size();
+    lie.tables_incomplete = true;
+    lie.tables = LogTables(limits());
+    lie.index = SparseIndex(Offset(0), options_.index_interval_bytes);
+    const Bytes bytes = encode_snapshot(lie);
+    disk_.put(snapshot_slot_path(kDir, 0), {bytes.span().begin(), bytes.span().end()});
+    open();
+    disk_.run();
+    ASSERT_EQ(log().log_end(), Offset(2));
+    ASSERT_EQ(log().damage(), (DamageRange{Offset(0), Offset(2)}));
+    for (std::size_t at = 0; at < 2; ++at)
+        ASSERT_TRUE(await([&](FlushCallback done) { log().repair(originals_[at], kAppended, std::move(done)); }));
+    EXPECT_TRUE(log().tables_are_whole());
+    append(log(), 1, ViewNumber(4));
+    const auto all = read_all(log());
+    ASSERT_TRUE(all);
+    ASSERT_EQ(all->size(), 3u);
+    EXPECT_EQ(protocol::BatchView::parse(all->back())->leader_epoch(), ViewNumber(4)) << "and not what stood there";
+}
+
+TEST_F(StorageContradictionTest, ASegmentWithEntriesBeyondTheLogIsEmptied) {
+    open();
+    append(log(), 10, ViewNumber(3));
+    ASSERT_TRUE(flush());
+    close();
+    for (unsigned slot = 0; slot < 2; ++slot) disk_.remove(snapshot_slot_path(kDir, slot));
+    Snapshot lie;
+    lie.stream = kStream;
+    lie.position = disk_.content(kDir + "/00000000000000000000.log").size();
+    lie.tables_incomplete = true;
+    lie.tables = LogTables(limits());
+    lie.index = SparseIndex(Offset(0), options_.index_interval_bytes);
+    const Bytes bytes = encode_snapshot(lie);
+    disk_.put(snapshot_slot_path(kDir, 0), {bytes.span().begin(), bytes.span().end()});
+    open();
+    disk_.run();
+    ASSERT_EQ(log().log_end(), Offset(0));
+    EXPECT_FALSE(log().damage());
+    EXPECT_TRUE(log().tables_are_whole());
+    append(log(), 1, ViewNumber(4), "new");
+    ASSERT_TRUE(flush());
+    for (int start = 0; start < 2; ++start) {
+        const auto all = read_all(log());
+        ASSERT_TRUE(all);
+        ASSERT_EQ(all->size(), 1u);
+        EXPECT_EQ(protocol::BatchView::parse(all->back())->leader_epoch(), ViewNumber(4)) << "and not what stood there";
+        reopen_after(FakeDisk::Crash::kProcess);
+    }
+}
+
 TEST_F(StorageContradictionTest, ASegmentOfAnEarlierViewThanTheOneBeforeIsDamage) {
     ten_records();
     // The second segment, with entries of view 2 that are sound in themselves.

@@ -475,6 +475,7 @@ TEST_F(StorageDamageTest, JunkBehindTheLastEntryOfAClosedSegmentHidesNothing) {
         open();
         EXPECT_EQ(log().log_end(), Offset(10));
         EXPECT_EQ(read_all(log())->size(), 10u);
+        EXPECT_TRUE(log().tables_are_whole());
         close();
     }
 }

@@ -202,6 +202,22 @@ TEST(ViewMerge, SurvivorsWithoutAVoteGiveWhatTheyHold) {
     EXPECT_EQ(only_stream(both).log_end, Offset{7});
 }
 
+// Two survivors end at one offset, and the view of that number is another one at each: only one has the base log.
+TEST(ViewMerge, SurvivorsWithAnotherHistoryAreNoSources) {
+    const View v2 = view_of(2, "ABC");
+    Change::Options recovered;
+    recovered.lineage = Change::Lineage::kRecovered;
+    const auto of_view = [](std::uint64_t id) {
+        StreamHolding out = holding(7, {{1, 0}, {2, 5}});
+        out.epochs.back().id = ViewId{id};
+        return out;
+    };
+    Change both = change(3, "AB", {answer('A', v2, v2, {of_view(11)}), answer('B', v2, v2, {of_view(12)})}, recovered);
+    ASSERT_TRUE(both.has_quorum());
+    const ViewId base = only_stream(both).epochs.back().id;
+    EXPECT_THAT(only_stream(both).sources, ElementsAre(node(base == ViewId{11} ? 'A' : 'B')));
+}
+
 // Retention has removed at B and C what is damaged at A. Nobody could mend it, and nobody has to.
 TEST(ViewMerge, AWholeLogTellsWhereTheBaseLogBegins) {
     const View v1 = view_of(1, "ABC");

@@ -137,7 +137,7 @@ def ipv6_not_ready(run):
     """An address that the network is still being asked for is waited for; one that another machine has is refused."""
     network = run.ipv6_network(2)
     for host in (1, 2):
-        network.inside(host, "sh", "-c", "echo 3 >/proc/sys/net/ipv6/conf/eth0/dad_transmits")  # three seconds
+        network.inside(host, "sh", "-c", "echo 6 >/proc/sys/net/ipv6/conf/eth0/dad_transmits")  # six seconds
     cluster = run.cluster(2, network)
     first, second = cluster.brokers
     for broker, ip in ((first, "fd77::a"), (second, network.ip(1))):
@@ -169,6 +169,7 @@ def ipv6_mixed(run):
     for flags, code, said in (
         (["--multicast", seven], 2, "expected both IPv4 or both IPv6, but replication.multicast is 239.0.0.7:9999"),
         (["--seeds", "10.77.0.1:8001"], 2, "expected seeds of the address's family"),
+        (["--multicast", seven, "--seeds", "[fd77::2]:8001", "--address", "8001"], 2, "seeds and group of one family"),
         (["--address", "fd77::1:8001"], 2, r"--address: expected an IPv6 address in brackets, like \[fd00::1\]:8001"),
         (["--address", "[fd77::99]:8001"], 1, "fd77::99 is not an address of this machine; .*fd77::1"),
         (["--address", "[fe80::1%eth9]:8001"], 1, "there is no interface 'eth9' on this machine"),
