@@ -70,7 +70,9 @@ Look look_for_name(const config::Config& config, std::span<const net::Interface>
 }
 
 Result<Look> look_anywhere(const config::Config& config, std::span<const net::Interface> all) {
-    auto choice = net::choose_address(all, {config.node.address.port, config.node.interface, family_given(config)});
+    // The interface that is named is for datagrams; the address is another matter.
+    auto choice = net::choose_address(
+        all, {config.node.address.port, "", family_given(config), std::string_view(config.node.interface)});
     if (!choice) return std::unexpected(choice.error());
     const bool alone = choice->interface.loopback && config.node.interface != choice->interface.name;
     if (alone) choice->why += "; other machines do not reach it";

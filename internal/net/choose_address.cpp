@@ -65,7 +65,8 @@ protocol::Result<Choice> choose_address(std::span<const Interface> all, const Wa
     for (const Interface& i : all) {
         if (!is_of(wanted.family, i.ip) || i.check == Interface::Check::kTaken || !i.up) continue;
         if (!wanted.interface.empty() && i.name != wanted.interface) continue;
-        (i.is_inner() && wanted.interface.empty() ? inner : outer).push_back(&i);
+        const bool named = !wanted.interface.empty() || i.name == wanted.named;
+        (i.is_inner() && !named ? inner : outer).push_back(&i);
     }
     const bool networks = std::ranges::any_of(outer, [](const Interface* i) { return !i->loopback; });
     if (!networks && !inner.empty()) {
@@ -82,7 +83,8 @@ protocol::Result<Choice> choose_address(std::span<const Interface> all, const Wa
         std::string why = wanted.interface.empty() ? std::string(wish.why) : "the interface is given";
         if (!others.empty()) why += fmt::format("; it could have been {}", list(others));
         if (!inner.empty()) why += fmt::format("; of containers or a VPN, and not taken unasked: {}", list(inner));
-        if (taken.is_inner() && wanted.interface.empty()) why += "; there are none but those of containers or a VPN";
+        if (taken.is_inner() && wanted.interface.empty() && taken.name != wanted.named)
+            why += "; there are none but those of containers or a VPN";
         return Choice{taken, taken.at(wanted.port), std::move(why)};
     }
     return std::unexpected(nothing_found(all, wanted));

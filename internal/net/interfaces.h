@@ -54,6 +54,7 @@ struct Wanted {
     std::uint16_t port{};
     std::string interface;  // only this one; empty: any, those of containers and VPNs only if there is no other network
     Family family = Family::kAny;
+    std::string_view named = {};  // one of those that may be taken all the same, because somebody named it
 };
 struct Choice {
     Interface interface;

@@ -79,6 +79,8 @@ TEST(Interfaces, ThoseOfContainersAndVpnsAreTakenOnlyWhenTheyAreNamedOrAlone) {
         EXPECT_EQ(chosen({inner, lo}), "172.17.0.1:8001") << name << ": there is no other network";
         EXPECT_EQ(chosen({inner, eth9, lo}), "10.0.0.9:8001") << name;
         EXPECT_EQ(chosen({inner, eth9, lo}, {8001, name}), "172.17.0.1:8001");
+        const Interface other = made("docker7", 0xac120001);
+        EXPECT_EQ(chosen({other, inner, lo}, {8001, "", Family::kAny, name}), "172.17.0.1:8001");
         EXPECT_THAT(choose_address(std::vector{inner, eth9, lo}, {8001, ""})->why,
                     ::testing::HasSubstr(fmt::format("not taken unasked: 172.17.0.1 ({})", name)));
     }
