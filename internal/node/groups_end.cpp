@@ -117,7 +117,8 @@ void Groups::add_details(proto::GroupInfo& info, const Group& group) const {
         const auto position = group.positions.find(stream);
         out.set_committed(position == group.positions.end() ? kNoPosition : position->second.offset);
         const Stream* log = streams_.find(stream);
-        out.set_high_watermark(log == nullptr ? -1 : log->high_watermark.value);
+        // A member of the view holds what every stream has; of one to which nobody has written yet, that is nothing.
+        out.set_high_watermark(log == nullptr ? 0 : log->high_watermark.value);
         out.set_member(reader);
     }
 }

@@ -337,6 +337,15 @@ TEST_F(NodeGroups, AGroupIsDescribedAndDeleted) {
     EXPECT_EQ(subscribe("a").assigned(0).offset(), Groups::kNoPosition);
 }
 
+TEST_F(NodeGroups, APartitionThatNobodyHasWrittenToEndsWhereItBegins) {
+    start(3);
+    subscribe("a");
+    const auto described = admin(proto::Groups::DESCRIBE, "g");
+    ASSERT_EQ(described.groups_size(), 1);
+    ASSERT_EQ(described.groups(0).positions_size(), 1);
+    EXPECT_EQ(described.groups(0).positions(0).high_watermark(), 0);
+}
+
 TEST_F(NodeGroups, ADeletionIsOfTheTopicThatWasMeant) {
     start(1);
     const TopicId anew = make_anew();
