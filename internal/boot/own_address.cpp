@@ -62,8 +62,7 @@ Look look_for_name(const config::Config& config, std::span<const net::Interface>
     if (found.endpoints.size() > 1)
         why +=
             "; of those of this machine IPv4 goes first, unless seeds or group are of IPv6 (write the address itself "
-            "to "
-            "take another one)";
+            "to take another one)";
     const bool alone = own->interface.loopback && host != "localhost";
     if (alone) why += "; other machines do not reach it (see /etc/hosts)";
     return {own, std::move(why), alone};

@@ -36,7 +36,7 @@ std::vector<env::Endpoint> Seeds::first() {
     if (!some_) return {};
     resolver_.look_up();
     loop_.run_until([this] { return !found_.endpoints.empty() || found_.whole; }, kFirst);
-    if (pending()) say_trouble(found_);
+    if (pending()) say_trouble();
     return found_.endpoints;
 }
 
@@ -60,7 +60,7 @@ void Seeds::on_answer(net::Resolved found) {
     const bool was_pending = pending();
     const bool changed = found.endpoints != found_.endpoints;
     found_ = std::move(found);
-    if (following_ || !pending()) say_trouble(found_);
+    if (following_ || !pending()) say_trouble();
     if (!changed || !following_) return;
     std::vector<std::string> shown;
     for (const env::Endpoint& at : found_.endpoints) shown.push_back(env::to_string(at));
@@ -68,8 +68,8 @@ void Seeds::on_answer(net::Resolved found) {
     changed_(found_.endpoints);
 }
 
-void Seeds::say_trouble(const net::Resolved& found) {
-    const std::string text = found.trouble.empty() && pending() ? "the name service does not answer" : found.trouble;
+void Seeds::say_trouble() {
+    const std::string text = found_.trouble.empty() && pending() ? "the name service does not answer" : found_.trouble;
     if (text.empty() || text == std::exchange(said_, text)) return;
     if (pending())
         env_.log().warn(

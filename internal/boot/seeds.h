@@ -28,7 +28,7 @@ public:
 private:
     void look_again();
     void on_answer(net::Resolved found);
-    void say_trouble(const net::Resolved& found);
+    void say_trouble();
 
     net::UvEnv& env_;
     net::Loop& loop_;

@@ -215,16 +215,19 @@ void StreamLog::rebuild_tables(FlushCallback callback) {
             });
         }
 
+        bool is_whole(const StreamLog& log, const SegmentScan& found) const {
+            return found.whole_until(log.end_of(at), at + 1 < log.segments_.size());
+        }
+
         // Tables of a view that is greater than the log's first one speak of another log: the log is what counts.
         SegmentScan scan(const StreamLog& log, const Bytes& data) {
             EntryBounds bounds{.least_view = tables.epochs.last_view(), .limit = log.end_of(at)};
-            const bool closed = at + 1 < log.segments_.size();
             const Offset base = log.segments_[at].base;
             SegmentScan found = scan_segment(data, 0, base, log.seed_, bounds);
-            if (at > 0 || found.whole_until(bounds.limit, closed) || bounds.least_view == ViewNumber()) return found;
+            if (at > 0 || is_whole(log, found) || bounds.least_view == ViewNumber()) return found;
             bounds.least_view = {};
             SegmentScan alone = scan_segment(data, 0, base, log.seed_, bounds);
-            if (!alone.whole_until(bounds.limit, closed)) return found;
+            if (!is_whole(log, alone)) return found;
             log.context_.log.warn("STORAGE stream={} tables before offset {} contradict the log and are dropped",
                                   to_string(log.id_), base);
             tables = LogTables(log.context_.table_limits());
@@ -249,8 +252,7 @@ void StreamLog::rebuild_tables(FlushCallback callback) {
                     return l->end_change(std::move(me->callback), std::unexpected(data.error()));
                 const Segment& s = l->segments_[me->at];
                 const SegmentScan found = me->scan(*l, data ? *data : Bytes());
-                if (!found.whole_until(l->end_of(me->at), me->at + 1 < l->segments_.size()))
-                    return me->met_damage(*l, s.base);
+                if (!me->is_whole(*l, found)) return me->met_damage(*l, s.base);
                 if (me->at > 0) {
                     Snapshot snapshot{l->id_, s.base, s.base, 0, 0, s.base, 0, false, me->tables, {}, {}};
                     snapshot.index = SparseIndex(s.base, l->context_.options.index_interval_bytes);

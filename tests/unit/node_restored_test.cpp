@@ -148,13 +148,12 @@ TEST_P(Restored, RecordsOfATopicThatNobodyDeletedAreNotDropped) {
     EXPECT_TRUE(stopped || std::ranges::any_of(cluster[2].disk().files(), in_orphans));
 }
 
-// A broker restored to before the last view makes another one with a member that had missed it: two views, perhaps of
-// one number. Who comes with the first one afterwards is told at once, and nothing is merged.
-TEST_P(Restored, AnotherHistoryOfTheSameClusterIsFoundOut) {
-    Cluster cluster(GetParam(), 3);
+// The first one is of n0 and n1, with 20 records; then n0 is restored, and n0 and n2 make another one, with 11. n1 is
+// down.
+void make_two_histories(Cluster& cluster, protocol::StreamId& stream) {
     cluster.start_all();
     ASSERT_TRUE(cluster.wait_for_one_view());
-    const auto stream = cluster.make_topic("t");
+    stream = cluster.make_topic("t");
     append_some(cluster, stream, "shared");
     cluster.world().run_for(1s);
     const auto image = cluster[0].disk().image();
@@ -170,6 +169,14 @@ TEST_P(Restored, AnotherHistoryOfTheSameClusterIsFoundOut) {
     cluster.look_at({0, 2});
     ASSERT_TRUE(cluster.wait_for_one_view());
     ASSERT_TRUE(cluster.append_soon(stream, "second"));
+}
+
+// A broker restored to before the last view makes another one with a member that had missed it: two views, perhaps of
+// one number. Who comes with the first one afterwards is told at once, and nothing is merged.
+TEST_P(Restored, AnotherHistoryOfTheSameClusterIsFoundOut) {
+    Cluster cluster(GetParam(), 3);
+    protocol::StreamId stream;
+    ASSERT_NO_FATAL_FAILURE(make_two_histories(cluster, stream));
     cluster[1].start();
     expect_stopped(cluster, 1);
     EXPECT_EQ(cluster.read(1, stream).size(), 20u);
@@ -179,24 +186,8 @@ TEST_P(Restored, AnotherHistoryOfTheSameClusterIsFoundOut) {
 // A person decides: the survivors of both histories make a new lineage, and all records of both are in it.
 TEST_P(Restored, TwoHistoriesOfTheSameClusterAreRecovered) {
     Cluster cluster(GetParam(), 3);
-    cluster.start_all();
-    ASSERT_TRUE(cluster.wait_for_one_view());
-    const auto stream = cluster.make_topic("t");
-    append_some(cluster, stream, "shared");
-    cluster.world().run_for(1s);
-    const auto image = cluster[0].disk().image();
-    cluster.isolate(2);
-    cluster.look_at({0, 1});
-    ASSERT_TRUE(cluster.wait_for_one_view());
-    append_some(cluster, stream, "first");
-    cluster.world().run_for(8s);
-    crash(cluster, {0, 1});
-    cluster[0].restore_disk(image);
-    cluster.world().heal();
-    cluster[0].start();
-    cluster.look_at({0, 2});
-    ASSERT_TRUE(cluster.wait_for_one_view());
-    ASSERT_TRUE(cluster.append_soon(stream, "second"));
+    protocol::StreamId stream;
+    ASSERT_NO_FATAL_FAILURE(make_two_histories(cluster, stream));
     const std::size_t lost = cluster.leader()->index();
     const std::size_t other = lost == 0 ? 2 : 0;
     cluster[1].start();

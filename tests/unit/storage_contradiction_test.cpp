@@ -38,6 +38,19 @@ protected:
             disk_.put(path, {bytes.span().begin(), bytes.span().end()});
         }
     }
+    // The only tables say that the log ends there, with all the bytes of its one segment before it.
+    void tell_of_an_end_at(Offset end) {
+        for (unsigned slot = 0; slot < 2; ++slot) disk_.remove(snapshot_slot_path(kDir, slot));
+        Snapshot lie;
+        lie.stream = kStream;
+        lie.offset = lie.known_end = end;
+        lie.position = disk_.content(kDir + "/00000000000000000000.log").size();
+        lie.tables_incomplete = true;
+        lie.tables = LogTables(limits());
+        lie.index = SparseIndex(Offset(0), options_.index_interval_bytes);
+        const Bytes bytes = encode_snapshot(lie);
+        disk_.put(snapshot_slot_path(kDir, 0), {bytes.span().begin(), bytes.span().end()});
+    }
     std::string second_segment() const {
         for (const std::string& file : disk_.files())
             if (file.ends_with(".log") && !file.ends_with("/00000000000000000000.log")) return file;
@@ -92,16 +105,7 @@ TEST_F(StorageContradictionTest, ASegmentWithMoreEntriesThanAreKnownIsDamage) {
     ASSERT_TRUE(flush());
     originals_ = *read_all(log());
     close();
-    for (unsigned slot = 0; slot < 2; ++slot) disk_.remove(snapshot_slot_path(kDir, slot));
-    Snapshot lie;
-    lie.stream = kStream;
-    lie.offset = lie.known_end = Offset(2);
-    lie.position = disk_.content(kDir + "/00000000000000000000.log").size();
-    lie.tables_incomplete = true;
-    lie.tables = LogTables(limits());
-    lie.index = SparseIndex(Offset(0), options_.index_interval_bytes);
-    const Bytes bytes = encode_snapshot(lie);
-    disk_.put(snapshot_slot_path(kDir, 0), {bytes.span().begin(), bytes.span().end()});
+    tell_of_an_end_at(Offset(2));
     open();
     disk_.run();
     ASSERT_EQ(log().log_end(), Offset(2));
@@ -121,15 +125,7 @@ TEST_F(StorageContradictionTest, ASegmentWithEntriesBeyondTheLogIsEmptied) {
     append(log(), 10, ViewNumber(3));
     ASSERT_TRUE(flush());
     close();
-    for (unsigned slot = 0; slot < 2; ++slot) disk_.remove(snapshot_slot_path(kDir, slot));
-    Snapshot lie;
-    lie.stream = kStream;
-    lie.position = disk_.content(kDir + "/00000000000000000000.log").size();
-    lie.tables_incomplete = true;
-    lie.tables = LogTables(limits());
-    lie.index = SparseIndex(Offset(0), options_.index_interval_bytes);
-    const Bytes bytes = encode_snapshot(lie);
-    disk_.put(snapshot_slot_path(kDir, 0), {bytes.span().begin(), bytes.span().end()});
+    tell_of_an_end_at(Offset(0));
     open();
     disk_.run();
     ASSERT_EQ(log().log_end(), Offset(0));
