@@ -61,14 +61,11 @@ void Discovery::tell_twin(Endpoint to, const view::Member& twin) {
     send_response(to, out);
 }
 
-std::optional<protocol::Error> Discovery::why_not_of_our_family(const proto::Member& other) {
-    const protocol::IpAddress theirs = protocol::ip_of(other);
-    if (theirs.is_v4() == settings_.address.ip.is_v4()) return std::nullopt;
-    std::string text = fmt::format(
-        "{} at {} is left out: this cluster's brokers have {} addresses; give it one with "
-        "--address",
-        other.name(), env::to_string(Endpoint{theirs, static_cast<std::uint16_t>(other.port())}),
-        theirs.is_v4() ? "IPv6" : "IPv4");
+std::optional<protocol::Error> Discovery::why_not_of_our_family(const view::Member& other) {
+    if (other.ip.is_v4() == settings_.address.ip.is_v4()) return std::nullopt;
+    std::string text =
+        fmt::format("{} at {} is left out: this cluster's brokers have {} addresses; give it one with --address",
+                    other.name, env::to_string(address_of(other)), other.ip.is_v4() ? "IPv6" : "IPv4");
     if (said_.is_due(text, env_.now())) env_.log().warn("DISCOVERY {}", text);
     return protocol::Error{protocol::ErrorCode::kRefused, std::move(text)};
 }
@@ -76,15 +73,12 @@ std::optional<protocol::Error> Discovery::why_not_of_our_family(const proto::Mem
 void Discovery::on_join(const proto::Join& join, Endpoint from) {
     proto::JoinResponse answer = events_.answer();
     if (join.cluster() != settings_.cluster) return;
-    if (!join.client() && why_not_of_our_family(join.node())) return;
+    if (!join.client() && why_not_of_our_family(view::from_proto(join.node()))) return;
     if (join.node().id() == answer.responder().id()) return events_.twin(view::from_proto(join.node()));
     // The leader answers brokers; everybody answers clients.
     if (join.client() || answer.serving()) {
         answer.set_nonce(join.nonce());
-        send_response(join.client()
-                          ? from
-                          : Endpoint{protocol::ip_of(join.node()), static_cast<std::uint16_t>(join.node().port())},
-                      answer);
+        send_response(join.client() ? from : address_of(view::from_proto(join.node())), answer);
     }
     if (join.client()) return;
     const Candidate candidate{view::from_proto(join.node()),
@@ -104,7 +98,8 @@ void Discovery::on_join(const proto::Join& join, Endpoint from) {
 void Discovery::on_join_response(const proto::JoinResponse& response) {
     if (response.cluster() != settings_.cluster) return;
     if (response.has_twin()) return events_.twin(view::from_proto(response.twin()));
-    if (response.serving() && !why_not_of_our_family(response.responder())) events_.found_leader(response);
+    if (response.serving() && !why_not_of_our_family(view::from_proto(response.responder())))
+        events_.found_leader(response);
 }
 
 const Candidate* Discovery::find(NodeId id) const {

@@ -52,7 +52,7 @@ public:
     void begin_anew() { since_ = env_.now(); }
     // Those of a view send each other what is sent to one group: all have IPv4 addresses, or all have IPv6 ones. None:
     // it is of this broker's family; else why it is left out, which is also said in the log, now and then.
-    std::optional<protocol::Error> why_not_of_our_family(const proto::Member& other);
+    std::optional<protocol::Error> why_not_of_our_family(const view::Member& other);
     // In mode kSeek: since when.
     protocol::TimePoint seeking_since() const { return since_; }
 

@@ -106,9 +106,8 @@ void Node::say_no_quorum(std::string text) {
 
 void Node::propose(std::vector<view::Member> invited, ClusterId lineage, std::string_view reason) {
     using Lineage = view::Change::Lineage;
-    std::erase_if(invited, [this](const view::Member& member) {
-        return discovery_.why_not_of_our_family(view::to_proto(member)).has_value();
-    });
+    std::erase_if(invited,
+                  [this](const view::Member& member) { return discovery_.why_not_of_our_family(member).has_value(); });
     if (!survivors_.empty()) {
         std::erase_if(invited, [&](const view::Member& member) { return !survivors_.contains(member.id); });
         return coordinator_.start(core_.record.cluster, Lineage::kRecovered, std::move(invited), reason);

@@ -393,7 +393,7 @@ proto::LearnResponse Node::on_learn(const proto::Learn& request) {
         *out.mutable_error() = to_proto(Error{ErrorCode::kWrongCluster, "this leader belongs to another lineage"});
         return out;
     }
-    if (const auto error = discovery_.why_not_of_our_family(request.node())) {
+    if (const auto error = discovery_.why_not_of_our_family(view::from_proto(request.node()))) {
         *out.mutable_error() = to_proto(*error);
         return out;
     }

@@ -36,8 +36,7 @@ bool names(std::uint64_t node, std::uint64_t incarnation, const view::Member& fr
 }
 
 bool names(const proto::Member& member, const view::Member& from) {
-    return names(member.id(), member.incarnation(), from) &&
-           Endpoint{protocol::ip_of(member), static_cast<std::uint16_t>(member.port())} == address_of(from);
+    return names(member.id(), member.incarnation(), from) && address_of(view::from_proto(member)) == address_of(from);
 }
 
 bool coordinates(const proto::View& view, const view::Member& from) {
