@@ -127,7 +127,22 @@ private:
             const auto l = self->log_.lock();
             if (!l) return;
             if (seen == StreamLog::Inspection::kNews || l->layout_ != self->layout_) return self->start();
+            if (seen == StreamLog::Inspection::kNothingNew && !std::exchange(self->index_distrusted_, true)) {
+                return self->read_without_index(*l);
+            }
             self->finish(damaged(*l));
+        });
+    }
+
+    // The entries are as they were known to be, so the index pointed to a wrong place. It is made again.
+    void read_without_index(StreamLog& log) {
+        const Segment& segment = log.segments_[log.segment_index(from_)];
+        if (&segment == &log.segments_.back()) return read_at(log, 0, kLeastReadBytes);
+        log.rebuild_index(segment, [self = shared_from_this()](const std::shared_ptr<const SparseIndex>&) {
+            const auto l = self->log_.lock();
+            if (!l) return;
+            if (l->layout_ != self->layout_) return self->start();
+            self->read_at(*l, 0, kLeastReadBytes);
         });
     }
 
@@ -148,6 +163,7 @@ private:
     std::uint64_t layout_{};
     std::uint64_t position_{};  // of what was read last
     std::size_t length_{};
+    bool index_distrusted_{};
 };
 
 std::optional<Batches> StreamLog::read_cached(Offset from, Offset limit, std::size_t max_bytes) {

@@ -16,7 +16,7 @@ namespace {
 enum class Checksums : std::uint8_t { kAsTheyAre, kRight };
 
 // Everything that the log serves, from its beginning on and around what is damaged.
-Batches served(FakeDisk& disk, StreamLog& log, Checksums checksums) {
+Batches served(FakeDisk& disk, StreamLog& log) {
     Batches all;
     Offset at = log.log_start();
     while (at < log.log_end()) {
@@ -25,9 +25,8 @@ Batches served(FakeDisk& disk, StreamLog& log, Checksums checksums) {
         if (!batches) {
             LS_ASSERT(batches.error().code == ErrorCode::kCorrupt);
             const auto damage = log.damage();
-            // An index whose checksum is right and that is wrong all the same can hide sound entries.
-            LS_ASSERT(checksums == Checksums::kRight || (damage && damage->from < damage->to));
-            if (!damage || damage->to <= at) break;  // only the first damage is told
+            LS_ASSERT(damage && damage->from < damage->to);
+            if (damage->to <= at) break;  // only the first damage is told
             at = damage->to;
             continue;
         }
@@ -64,13 +63,13 @@ void append(FakeDisk& disk, Store& store, StreamLog& log) {
     LS_ASSERT(refused || log.durable_end() == end);
 }
 
-void recover(FakeDisk& disk, Checksums checksums) {
+void recover(FakeDisk& disk) {
     auto store = open(disk);
     StreamLog* log = store->find(kStream);
     LS_ASSERT(log != nullptr);
     ask(disk, *log);
     append(disk, *store, *log);
-    const Batches before = served(disk, *log, checksums);
+    const Batches before = served(disk, *log);
     const Offset begin = log->log_start();
     const Offset end = log->log_end();
     close(disk, std::move(store));
@@ -80,7 +79,7 @@ void recover(FakeDisk& disk, Checksums checksums) {
     LS_ASSERT(store->last_stop() == LastStop::kClean);
     LS_ASSERT(log->log_start() == begin && log->log_end() == end);
     const auto same = [](const Bytes& a, const Bytes& b) { return equal(a.span(), b.span()); };
-    LS_ASSERT(std::ranges::equal(before, served(disk, *log, checksums), same));
+    LS_ASSERT(std::ranges::equal(before, served(disk, *log), same));
 }
 
 void try_files(unsigned how, const std::vector<Piece>& pieces, Checksums checksums) {
@@ -94,7 +93,7 @@ void try_files(unsigned how, const std::vector<Piece>& pieces, Checksums checksu
             checksums == Checksums::kRight ? with_checksums(file.kind, piece.bytes) : Bytes::copy_of(piece.bytes);
         put(disk, kStreamDir + std::string(file.name), content.span());
     }
-    recover(disk, checksums);
+    recover(disk);
 }
 
 }  // namespace

@@ -51,6 +51,20 @@ protected:
         const Bytes bytes = encode_snapshot(lie);
         disk_.put(snapshot_slot_path(kDir, 0), {bytes.span().begin(), bytes.span().end()});
     }
+    // Of other entries than the segment has, as when files of two backups were mixed.
+    static SparseIndex lying_index(Offset base) {
+        SparseIndex index(base, 0);
+        index.add(base, 400, 0, kNoTimestamp);
+        index.add(base + 1, 500, 0, kNoTimestamp);
+        return index;
+    }
+    void expect_originals() {
+        const auto all = read_all(log());
+        ASSERT_TRUE(all) << all.error().message;
+        ASSERT_EQ(all->size(), originals_.size());
+        for (std::size_t at = 0; at < originals_.size(); ++at)
+            EXPECT_TRUE(same_bytes((*all)[at], originals_[at])) << "at " << at;
+    }
     std::string second_segment() const {
         for (const std::string& file : disk_.files())
             if (file.ends_with(".log") && !file.ends_with("/00000000000000000000.log")) return file;
@@ -172,6 +186,41 @@ TEST_F(StorageContradictionTest, ASegmentOfAnEarlierViewThanTheOneBeforeIsDamage
     EXPECT_TRUE(log().tables_are_whole());
     append(log(), 1, ViewNumber(4));
     EXPECT_EQ(log().log_end(), Offset(11));
+}
+
+TEST_F(StorageContradictionTest, AnIndexOfOtherEntriesHidesNothing) {
+    ten_records();
+    const std::string path = kDir + "/00000000000000000000.index";
+    const std::vector<std::byte> right = disk_.content(path);
+    const std::size_t segment_bytes = disk_.content(kDir + "/00000000000000000000.log").size();
+    const Bytes lie = lying_index(Offset(0)).encode(segment_bytes);
+    disk_.put(path, {lie.span().begin(), lie.span().end()});
+    open();
+    expect_originals();
+    EXPECT_FALSE(log().damage());
+    close();
+    EXPECT_NE(disk_.content(path), std::vector(lie.span().begin(), lie.span().end())) << "made again";
+}
+
+TEST_F(StorageContradictionTest, AnIndexOfOtherEntriesInTheTablesHidesNothing) {
+    options_.cache_bytes = 0;
+    open();
+    append(log(), 10, ViewNumber(3));
+    ASSERT_TRUE(flush());
+    originals_ = *read_all(log());
+    close();
+    for (unsigned slot = 0; slot < 2; ++slot) {
+        const std::string path = snapshot_slot_path(kDir, slot);
+        if (std::ranges::count(disk_.files(), path) == 0) continue;
+        auto snapshot = decode_snapshot(disk_.content(path), kStream, limits());
+        ASSERT_TRUE(snapshot);
+        snapshot->index = lying_index(Offset(0));
+        const Bytes bytes = encode_snapshot(*snapshot);
+        disk_.put(path, {bytes.span().begin(), bytes.span().end()});
+    }
+    open();
+    expect_originals();
+    EXPECT_FALSE(log().damage());
 }
 
 }  // namespace
