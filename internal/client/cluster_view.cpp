@@ -32,6 +32,7 @@ ClusterView::ClusterView(const proto::MetadataResponse& response, const env::End
 }
 
 void ClusterView::merge_topics(const proto::MetadataResponse& response) {
+    topics_as_of_ = std::max<std::int64_t>(topics_as_of_, response.topics_as_of());
     for (const proto::TopicInfo& info : response.topics()) {
         Answer answer;
         answer.error = {static_cast<protocol::ErrorCode>(info.error().code()), info.error().message()};
@@ -51,7 +52,10 @@ void ClusterView::merge_topics(const proto::MetadataResponse& response) {
     }
 }
 
-void ClusterView::keep_topics_of(const ClusterView& older) { topics_ = older.topics_; }
+void ClusterView::keep_topics_of(const ClusterView& older) {
+    topics_ = older.topics_;
+    topics_as_of_ = older.topics_as_of_;
+}
 
 const Broker* ClusterView::owner(StreamId stream) const {
     return find(stream == protocol::kMetadataStream ? leader : ring_.owner(stream));
@@ -62,12 +66,23 @@ const Broker* ClusterView::find(NodeId id) const {
     return found != members.end() && found->id == id ? &*found : nullptr;
 }
 
+const Topic* ClusterView::find_topic(std::string_view name) const {
+    const auto found = topics_.find(name);
+    return found != topics_.end() && found->second.error.code == protocol::ErrorCode::kNone ? &found->second.topic
+                                                                                             : nullptr;
+}
+
 protocol::Result<Topic> ClusterView::topic(std::string_view name) const {
     const auto found = topics_.find(name);
     if (found == topics_.end())
         return protocol::fail(protocol::ErrorCode::kUnknownTopic, "topic '{}' is not known yet", name);
     if (found->second.error.code != protocol::ErrorCode::kNone) return std::unexpected(found->second.error);
     return found->second.topic;
+}
+
+bool ClusterView::is_current(std::string_view topic) const {
+    const auto found = topics_.find(topic);
+    return found != topics_.end() && found->second.as_of >= topics_as_of_;
 }
 
 bool ClusterView::was_deleted(std::string_view name) const {

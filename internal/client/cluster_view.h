@@ -59,8 +59,12 @@ public:
     const Broker* find(NodeId id) const;
     // Every member stores every stream; the owner comes first, then who would own it without those before.
     std::vector<NodeId> replicas(StreamId stream) const { return ring_.preference(stream, members.size()); }
+    // The topic; nullptr when there is none. Valid until the next answer.
+    const Topic* find_topic(std::string_view name) const;
     // The topic, or why there is none (kUnknownTopic also when nobody was asked for it).
     protocol::Result<Topic> topic(std::string_view name) const;
+    // Nothing has changed among the topics since it was told of, as far as any answer says.
+    bool is_current(std::string_view topic) const;
     // It was there and is not any more.
     bool was_deleted(std::string_view name) const;
     // All topics that are known to exist, by name.
@@ -89,6 +93,7 @@ private:
 
     ring::HashRing ring_;
     std::map<std::string, Answer, std::less<>> topics_;
+    std::int64_t topics_as_of_{};  // the greatest of all answers
 };
 
 }  // namespace logstream::client

@@ -250,8 +250,8 @@ void PartitionReader::emit() {
 // True when the batch is done with.
 bool PartitionReader::emit_batch(const protocol::BatchView& batch) {
     if (batch.next_offset() <= next_) return true;
-    const auto topic = router_.view().topic(options_.topic);
-    if (batch.base_offset() > next_ && topic && topic->id == stream_.topic && !topic->settings.compact()) {
+    const Topic* topic = router_.view().find_topic(options_.topic);
+    if (batch.base_offset() > next_ && topic != nullptr && topic->id == stream_.topic && !topic->settings.compact()) {
         corrupt(
             fmt::format("an answer that leaves out the offsets {} to {}", next_.value, batch.base_offset().value - 1));
         return false;

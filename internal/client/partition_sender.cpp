@@ -11,6 +11,8 @@ namespace {
 
 // After so long without an answer the connection is given up and the batch is sent again.
 constexpr Duration kRequestTimeout = std::chrono::seconds(5);
+// So long a sender trusts what METADATA says of a broker that refuses writes.
+constexpr Duration kTryAnyway = std::chrono::milliseconds(500);
 // An answer that stays out so long makes us ask whether the view has changed.
 constexpr Duration kStalled = std::chrono::milliseconds(250);
 // Without an acknowledgement for so long it is said why, if that lasts.
@@ -119,13 +121,14 @@ void PartitionSender::pump() {
 
 // Where the next batch goes. When that is not known, waits.
 bool PartitionSender::find_target() {
-    const auto topic = router_.view().topic(options_.topic);
-    const Broker* owner = topic ? router_.view().owner({topic->id, partition_}) : nullptr;
+    const Topic* topic = router_.view().find_topic(options_.topic);
+    const Broker* owner = topic != nullptr ? router_.view().owner({topic->id, partition_}) : nullptr;
     // Partitions that are gone: the producer takes back what they were to get.
     if (owner == nullptr || partition_ >= topic->partitions) {
-        last_error_ = topic ? Error{ErrorCode::kNetwork, "no broker is known that owns the partition"} : topic.error();
-        if (!topic && disposition(topic.error().code) == Disposition::kDefinite) {
-            fail_all(topic.error());
+        last_error_ = topic != nullptr ? Error{ErrorCode::kNetwork, "no broker is known that owns the partition"}
+                                       : router_.view().topic(options_.topic).error();
+        if (topic == nullptr && disposition(last_error_.code) == Disposition::kDefinite) {
+            fail_all(Error(last_error_));
         } else {
             wait();
         }
@@ -287,10 +290,20 @@ void PartitionSender::wait() {
     router_.refresh();
     router_.env().cancel_timer(wake_timer_);
     wake_timer_ =
-        router_.env().set_timer(backoff_.next(router_.env().now(), router_.env().random()), [this] { wake(); });
+        router_.env().set_timer(backoff_.next(router_.env().now(), router_.env().random()), [this] { try_again(); });
+}
+
+// A broker that refuses all writes says by METADATA when it takes them again. One question is enough for thousands of
+// partitions: if each tried for itself, their tries alone would keep the broker from its work.
+void PartitionSender::try_again() {
+    if (!router_.refuses_writes(target_)) return wake();
+    held_ = true;
+    router_.refresh();
+    wake_timer_ = router_.env().set_timer(kTryAnyway, [this] { wake(); });
 }
 
 void PartitionSender::wake() {
+    held_ = false;
     router_.env().cancel_timer(wake_timer_);
     if (phase_ == Phase::kWaiting) phase_ = Phase::kProbing;
     pump();
@@ -298,15 +311,17 @@ void PartitionSender::wake() {
 
 void PartitionSender::on_view() {
     if (router_.failure()) return fail_all(*router_.failure());
-    const auto topic = router_.view().topic(options_.topic);
-    const Broker* owner = topic ? router_.view().owner({topic->id, partition_}) : nullptr;
+    const Topic* topic = router_.view().find_topic(options_.topic);
+    const Broker* owner = topic != nullptr ? router_.view().owner({topic->id, partition_}) : nullptr;
     if (owner == nullptr) return;
     const bool moved = owner->endpoint != target_;
     if (moved && !queue_.empty())
         router_.env().log().debug("partition {} goes to {} from view {} on", partition_,
                                   env::to_string(owner->endpoint), router_.view().number);
     if (moved && in_flight_ > 0) abandon_in_flight();
-    if (phase_ == Phase::kWaiting && (moved || router_.view().number != target_view_)) wake();
+    const bool refused = router_.refuses_writes(target_);
+    if (phase_ == Phase::kWaiting && (moved || router_.view().number != target_view_ || (held_ && !refused))) wake();
+    if (held_) router_.refresh();
     pump();
 }
 

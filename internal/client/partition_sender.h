@@ -140,6 +140,7 @@ private:
     void settle();
     void renumber();
     void wait();
+    void try_again();
     void wake();
     void abandon_in_flight();
     bool one_try() const { return options_.timeout <= Duration{0}; }
@@ -178,6 +179,7 @@ private:
     ViewNumber target_view_;
     Backoff backoff_;
     env::TimerId wake_timer_;
+    bool held_{};  // waiting until the owner takes writes again
     Error last_error_;
     std::optional<Error> broken_;
 };

@@ -77,8 +77,8 @@ void Producer::take_over(ReadyHandler ready_handler) {
 }
 
 void Producer::on_view() {
-    const auto topic = router_.view().topic(options_.topic);
-    if (topic && topic_.value != 0) on_topic(*topic);
+    if (const Topic* known = router_.view().find_topic(options_.topic); known != nullptr && topic_.value != 0)
+        on_topic(*known);
     if (topic_.value != 0 && router_.view().was_deleted(options_.topic) && !std::exchange(deleted_, true))
         router_.env().log().warn(
             "topic '{}' was deleted: its producer does not make it again; what is not acknowledged waits for somebody "
@@ -88,6 +88,7 @@ void Producer::on_view() {
     if (!ready_ || !senders_.empty()) return;
     if (router_.failure()) return ready(std::unexpected(*router_.failure()));
     if (!router_.view().known()) return;
+    const auto topic = router_.view().topic(options_.topic);
     if (topic) return open_partitions(*topic);
     if (disposition(topic.error().code) == Disposition::kDefinite) return ready(std::unexpected(topic.error()));
     router_.refresh();  // it is being created, or will be

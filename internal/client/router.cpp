@@ -14,6 +14,8 @@ constexpr Duration kMetadataTimeout = std::chrono::milliseconds(1500);
 constexpr Duration kCalm = std::chrono::seconds(1);
 // So often all brokers are asked though nothing seems wrong.
 constexpr Duration kLookAround = std::chrono::milliseconds(800);
+// Topics that are known are asked for again no more often, however many rounds there are.
+constexpr Duration kRenewTopics = std::chrono::milliseconds(500);
 // Without a METADATA answer for this long, brokers are looked for again.
 constexpr Duration kSearchAgainAfter = std::chrono::seconds(1);
 // Brokers of our own lineage must be silent for this long before another one is believed.
@@ -72,7 +74,7 @@ void Router::look_around() {
 }
 
 void Router::want_topic(const std::string& topic, AutoCreate create) {
-    topics_[topic] = create == AutoCreate::kYes && !view_.topic(topic) ? AutoCreate::kYes : AutoCreate::kNo;
+    topics_[topic] = create == AutoCreate::kYes && view_.find_topic(topic) == nullptr ? AutoCreate::kYes : AutoCreate::kNo;
 }
 
 void Router::refresh() {
@@ -92,6 +94,8 @@ void Router::refresh() {
 void Router::ask_all() {
     const TimePoint now = env_.now();
     last_asked_ = now;
+    renews_topics_ = now - topics_renewed_ >= kRenewTopics;
+    if (renews_topics_) topics_renewed_ = now;
     asked_members_ |= view_.known();
     const auto brokers = known_brokers();
     if (brokers.empty() || now - lineage_heard_ > kSearchAgainAfter) {
@@ -112,14 +116,16 @@ void Router::ask(Endpoint broker) {
                                     });
 }
 
-// What is to be made is asked for alone: what is not would be made with it.
+// What is to be made is asked for alone: what is not would be made with it. A topic that is known is named only if
+// topics have changed since, and then only in some rounds: thousands of topics are too many to be told of in each answer.
 proto::Metadata Router::question() const {
     proto::Metadata out;
     for (const auto& [topic, create] : topics_)
         if (create == AutoCreate::kYes) out.add_topics(topic);
     out.set_auto_create(out.topics_size() > 0);
     if (!out.auto_create())
-        for (const auto& [topic, create] : topics_) out.add_topics(topic);
+        for (const auto& [topic, create] : topics_)
+            if (view_.find_topic(topic) == nullptr || (renews_topics_ && !view_.is_current(topic))) out.add_topics(topic);
     out.set_all(all_topics_);
     return out;
 }
@@ -152,7 +158,7 @@ void Router::on_answer(Endpoint broker, const Result<Message>& answer) {
         heard_[broker] = {env_.now(), ViewNumber{response.view().number()}, stands};
         std::erase_if(heard_, [this](const auto& entry) { return env_.now() - entry.second.at >= kHeardOfLate; });
         for (auto& [topic, create] : topics_)
-            if (view_.topic(topic)) create = AutoCreate::kNo;
+            if (view_.find_topic(topic) != nullptr) create = AutoCreate::kNo;
         discovery_.stop();
         env_.cancel_timer(deadline_timer_);
     }
@@ -230,6 +236,11 @@ bool Router::heard_of_late(Endpoint broker) const {
 bool Router::in_quorum(Endpoint broker) const {
     const auto found = heard_.find(broker);
     return heard_of_late(broker) && found->second.quorum && found->second.view == view_.number;
+}
+
+bool Router::refuses_writes(Endpoint broker) const {
+    const auto found = heard_.find(broker);
+    return heard_of_late(broker) && !found->second.quorum;
 }
 
 bool Router::reaches_quorum() const {

@@ -67,8 +67,10 @@ public:
     bool heard_of_late(Endpoint broker) const;
     // Likewise, and as one of the newest view that is not cut off from the others.
     bool in_quorum(Endpoint broker) const;
+    // It answered of late that it takes no writes now, from anybody.
+    bool refuses_writes(Endpoint broker) const;
 
-    // From now on every METADATA request names `topic`. It is made only once: who deletes it later means it.
+    // From now on METADATA requests name `topic` until its newest state is known. It is made only once: who deletes it later means it.
     void want_topic(const std::string& topic, AutoCreate create);
     void want_all_topics() { all_topics_ = true; }
     // Something did not fit what we know (refused, connection lost, no answer): ask again, soon.
@@ -119,6 +121,8 @@ private:
     bool pinned_{};
     bool all_topics_{};
     bool asked_members_{};  // of this view
+    bool renews_topics_{};  // the round under way names topics that are known, too
+    TimePoint topics_renewed_{};
     std::map<std::string, AutoCreate> topics_;
     std::set<Endpoint> found_;             // by discovery
     std::map<Endpoint, RequestId> asked_;  // METADATA under way

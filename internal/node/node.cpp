@@ -13,6 +13,8 @@ constexpr Duration kTick = std::chrono::milliseconds(100);
 // Fewer than what makes a failure: members that fail because multicast stopped do not rely on it in the next view.
 constexpr int kHeardOfLateBeats = 4;
 constexpr Duration kWatermarksInterval = std::chrono::seconds(5);
+// Ten thousand streams are too many to add up for each heartbeat.
+constexpr Duration kLogEndsInterval = std::chrono::milliseconds(200);
 constexpr Duration kLeaveTimeout = std::chrono::seconds(2);
 // Leaders announce themselves every second or so.
 constexpr Duration kApartMemory = std::chrono::seconds(10);
@@ -320,7 +322,11 @@ void Node::send_heartbeat(Beat beat) {
     heartbeat.set_view_id(installed->id.value);
     heartbeat.set_node(core_.self.id.value);
     heartbeat.set_incarnation(core_.self.incarnation.value);
-    heartbeat.set_log_end_total(streams_.log_end_total());
+    if (core_.env.now() - log_ends_added_ >= kLogEndsInterval) {
+        log_ends_added_ = core_.env.now();
+        log_end_totals_[core_.self.id] = streams_.log_end_total();
+    }
+    heartbeat.set_log_end_total(log_end_totals_[core_.self.id]);
     heartbeat.set_wall_clock_ms(core_.env.wall_clock_ms());
     heartbeat.set_extra(beat == Beat::kExtra);
     for (NodeId lost : watch_.failed()) heartbeat.add_lost(lost.value);
@@ -328,7 +334,6 @@ void Node::send_heartbeat(Beat beat) {
         for (NodeId heard : multicast_heard()) heartbeat.add_multicast_heard(heard.value);
     heartbeat.set_serving(serving() && serving_->number == installed->number);
     replicator_.fill(heartbeat);
-    log_end_totals_[core_.self.id] = heartbeat.log_end_total();
     // Multicast always, so that its return is noticed; by TCP to the leader, and to all where multicast does not work.
     const env::OutFrame frame{
         protocol::encode_frame({MessageType::kHeartbeat, 0, tag, installed->number, core_.self.id, {}}, heartbeat), {}};
@@ -354,7 +359,7 @@ void Node::tick() {
     send_heartbeat(Beat::kRegular);
     replicator_.tick();
     service_.tick();
-    if (serving() && core_.store.damaged()) repair_.tick(serving_->number, repair_peers());
+    if (serving()) repair_.tick(serving_->number, repair_peers());
     // An election may have found nobody to make a quorum of; their connections may pass again any moment.
     if (serving() && !settled() && !elector_.running() && !coordinator_.running() && !learner_.running())
         seek("the leader or a majority is out of reach");

@@ -3,11 +3,14 @@
 namespace logstream::node {
 
 namespace {
-constexpr Duration kPause = std::chrono::seconds(1);  // between two tries
+constexpr Duration kLook = std::chrono::milliseconds(200);  // between two looks at all streams
+constexpr Duration kPause = std::chrono::seconds(1);        // between two tries
 }
 
 void Repair::tick(ViewNumber view, const std::vector<view::Member>& peers) {
-    if (!core_.store.damaged() || aligner_ || peers.empty() || core_.env.now() < next_) return;
+    if (aligner_ || peers.empty() || core_.env.now() < next_) return;
+    next_ = core_.env.now() + kLook;
+    if (!core_.store.damaged()) return;
     next_ = core_.env.now() + kPause;
     std::vector<NodeId> others;
     std::map<NodeId, Endpoint> addresses;

@@ -64,7 +64,7 @@ void Service::on_client(const Caller& caller, Message& message) {
     };
     switch (message.type) {
         case MessageType::kMetadata:
-            if (proto::Metadata m; parsed(m)) on_metadata(caller, m);
+            if (proto::Metadata m; parsed(m)) on_metadata(caller, std::move(m));
             break;
         case MessageType::kProduce:
             if (proto::Produce m; parsed(m)) on_produce(caller, m, std::move(message.body));

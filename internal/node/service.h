@@ -65,7 +65,7 @@ private:
     // What anybody may ask of a broker; false: it is none of that.
     bool on_question(const Caller& caller, Message& message);
 
-    void on_metadata(const Caller& caller, const proto::Metadata& request);
+    void on_metadata(const Caller& caller, proto::Metadata question);
     void on_produce(const Caller& caller, const proto::Produce& request, protocol::Bytes body);
     void on_orphan(const Caller& caller, const proto::Orphan& request, const protocol::Bytes& body);
     void on_fetch(const Caller& caller, const proto::Fetch& request);

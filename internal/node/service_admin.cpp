@@ -33,11 +33,14 @@ struct Gathering {
 
 }  // namespace
 
-void Service::on_metadata(const Caller& caller, const proto::Metadata& request) {
+void Service::on_metadata(const Caller& caller, proto::Metadata question) {
     using WhyNot = std::map<std::string, Error>;  // why a topic could not be made
+    const auto asked = std::make_shared<const proto::Metadata>(std::move(question));
+    const proto::Metadata& request = *asked;
     auto gathering = std::make_shared<Gathering<WhyNot>>();
     gathering->missing = 2 + static_cast<std::size_t>(request.topics_size());
-    gathering->done = [this, caller, request](const WhyNot& why_not) {
+    gathering->done = [this, caller, asked](const WhyNot& why_not) {
+        const proto::Metadata& request = *asked;
         proto::MetadataResponse response;
         response.set_cluster(core_.settings.cluster);
         response.set_cluster_id(core_.record.cluster.value);
