@@ -23,6 +23,7 @@
 #include "internal/node/node.h"
 #include "internal/process/console_log.h"
 #include "internal/process/log_file.h"
+#include "internal/process/priority.h"
 #include "internal/process/standard_streams.h"
 #include "internal/process/supervisor.h"
 #include "internal/storage/posix_disk.h"
@@ -158,17 +159,24 @@ node::Settings node_settings(const config::Config& config, const env::Endpoint& 
     return out;
 }
 
-// A shell gives a program 1,024 descriptors, as a rule, and lets it take more.
-void raise_descriptor_limit(const config::Config& config, spdlog::logger& logger) {
-    const rlim_t wanted = config.limits.connections + storage::PosixDisk::kWriteHandles +
-                          storage::PosixDisk::kReadHandles + storage::PosixDisk::kHeldFiles + kOtherDescriptors;
+// A shell gives a program 1,024 descriptors, as a rule, and lets it take more. How many files the disk may keep open to
+// write to.
+std::size_t raise_descriptor_limit(const config::Config& config, spdlog::logger& logger) {
+    using storage::PosixDisk;
+    const rlim_t others =
+        config.limits.connections + PosixDisk::kReadHandles + PosixDisk::kHeldFiles + kOtherDescriptors;
+    const rlim_t needed = others + PosixDisk::kLeastWriteHandles;
+    const rlim_t wanted = others + PosixDisk::kMostWriteHandles;
     rlimit limit{};
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return;
-    limit.rlim_cur = std::min(wanted, limit.rlim_max);
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0) getrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur < wanted)
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return PosixDisk::kLeastWriteHandles;
+    if (limit.rlim_cur < wanted) {
+        limit.rlim_cur = std::min(wanted, limit.rlim_max);
+        if (setrlimit(RLIMIT_NOFILE, &limit) != 0) getrlimit(RLIMIT_NOFILE, &limit);
+    }
+    if (limit.rlim_cur < needed)
         logger.warn("LIMIT of {} open files is too low for limits.connections: {}; allow {} (ulimit -Hn), or lower it",
-                    limit.rlim_cur, config.limits.connections, wanted);
+                    limit.rlim_cur, config.limits.connections, needed);
+    return std::clamp(limit.rlim_cur, needed, wanted) - others;
 }
 
 // As the C library reads it.
@@ -209,8 +217,9 @@ int run(config::Config config, const config::Declared& declared, const std::vect
     if (!log) return failed(log.error());
     const std::shared_ptr<spdlog::logger>& logger = log->logger;
     for (const std::string& warning : warnings) logger->warn("{}", warning);
-    raise_descriptor_limit(config, *logger);
+    const std::size_t write_handles = raise_descriptor_limit(config, *logger);
 
+    process::take_precedence();
     net::Loop loop;
     loop.on_signal(SIGHUP, [&](int) { reload(*log, given, read); });
     bool given_up = false;
@@ -225,7 +234,7 @@ int run(config::Config config, const config::Declared& declared, const std::vect
     config::take_address(config, (*own)->at);
 
     storage::PosixDisk disk([&loop](std::move_only_function<void()> task) { loop.post(std::move(task)); },
-                            config.storage.page_cache_bytes.value_or(storage::WrittenPages::kUnlimited));
+                            config.storage.page_cache_bytes.value_or(storage::WrittenPages::kUnlimited), write_handles);
     auto store = storage::Store::open(disk, store_options(config), *logger);
     if (!store) return failed(store.error());
     auto env = net::UvEnv::open(loop, net_options(config, (*own)->at), logger);

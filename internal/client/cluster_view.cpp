@@ -69,7 +69,7 @@ const Broker* ClusterView::find(NodeId id) const {
 const Topic* ClusterView::find_topic(std::string_view name) const {
     const auto found = topics_.find(name);
     return found != topics_.end() && found->second.error.code == protocol::ErrorCode::kNone ? &found->second.topic
-                                                                                             : nullptr;
+                                                                                            : nullptr;
 }
 
 protocol::Result<Topic> ClusterView::topic(std::string_view name) const {
@@ -82,7 +82,8 @@ protocol::Result<Topic> ClusterView::topic(std::string_view name) const {
 
 bool ClusterView::is_current(std::string_view topic) const {
     const auto found = topics_.find(topic);
-    return found != topics_.end() && found->second.as_of >= topics_as_of_;
+    // A broker of an early version does not say.
+    return found != topics_.end() && topics_as_of_ > 0 && found->second.as_of >= topics_as_of_;
 }
 
 bool ClusterView::was_deleted(std::string_view name) const {

@@ -97,7 +97,7 @@ public:
     // Why nothing is acknowledged, for a person; empty: it is, or there is nothing to send.
     std::string trouble() const;
 
-    static constexpr Duration kTick = std::chrono::milliseconds(50);
+    static constexpr Duration kTick = std::chrono::milliseconds(100);
     static constexpr std::int64_t kEndless = std::numeric_limits<std::int64_t>::max();
 
     // What a record takes at most in a batch beside its key and value: lengths, deltas, and the header of the batch.

@@ -74,7 +74,8 @@ void Router::look_around() {
 }
 
 void Router::want_topic(const std::string& topic, AutoCreate create) {
-    topics_[topic] = create == AutoCreate::kYes && view_.find_topic(topic) == nullptr ? AutoCreate::kYes : AutoCreate::kNo;
+    topics_[topic] =
+        create == AutoCreate::kYes && view_.find_topic(topic) == nullptr ? AutoCreate::kYes : AutoCreate::kNo;
 }
 
 void Router::refresh() {
@@ -117,7 +118,8 @@ void Router::ask(Endpoint broker) {
 }
 
 // What is to be made is asked for alone: what is not would be made with it. A topic that is known is named only if
-// topics have changed since, and then only in some rounds: thousands of topics are too many to be told of in each answer.
+// topics have changed since, and then only in some rounds: thousands of topics are too many to be told of in each
+// answer.
 proto::Metadata Router::question() const {
     proto::Metadata out;
     for (const auto& [topic, create] : topics_)
@@ -125,7 +127,8 @@ proto::Metadata Router::question() const {
     out.set_auto_create(out.topics_size() > 0);
     if (!out.auto_create())
         for (const auto& [topic, create] : topics_)
-            if (view_.find_topic(topic) == nullptr || (renews_topics_ && !view_.is_current(topic))) out.add_topics(topic);
+            if (view_.find_topic(topic) == nullptr || (renews_topics_ && !view_.is_current(topic)))
+                out.add_topics(topic);
     out.set_all(all_topics_);
     return out;
 }

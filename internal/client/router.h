@@ -70,7 +70,8 @@ public:
     // It answered of late that it takes no writes now, from anybody.
     bool refuses_writes(Endpoint broker) const;
 
-    // From now on METADATA requests name `topic` until its newest state is known. It is made only once: who deletes it later means it.
+    // From now on METADATA requests name `topic` until its newest state is known. It is made only once: who deletes it
+    // later means it.
     void want_topic(const std::string& topic, AutoCreate create);
     void want_all_topics() { all_topics_ = true; }
     // Something did not fit what we know (refused, connection lost, no answer): ask again, soon.

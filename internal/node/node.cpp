@@ -14,7 +14,7 @@ constexpr Duration kTick = std::chrono::milliseconds(100);
 constexpr int kHeardOfLateBeats = 4;
 constexpr Duration kWatermarksInterval = std::chrono::seconds(5);
 // Ten thousand streams are too many to add up for each heartbeat.
-constexpr Duration kLogEndsInterval = std::chrono::milliseconds(200);
+constexpr Duration kLogEndsInterval = std::chrono::seconds(1);
 constexpr Duration kLeaveTimeout = std::chrono::seconds(2);
 // Leaders announce themselves every second or so.
 constexpr Duration kApartMemory = std::chrono::seconds(10);

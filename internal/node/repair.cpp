@@ -3,15 +3,13 @@
 namespace logstream::node {
 
 namespace {
-constexpr Duration kLook = std::chrono::milliseconds(200);  // between two looks at all streams
-constexpr Duration kPause = std::chrono::seconds(1);        // between two tries
+constexpr Duration kPause = std::chrono::seconds(1);  // between two tries, and two looks at all streams
 }
 
 void Repair::tick(ViewNumber view, const std::vector<view::Member>& peers) {
     if (aligner_ || peers.empty() || core_.env.now() < next_) return;
-    next_ = core_.env.now() + kLook;
-    if (!core_.store.damaged()) return;
     next_ = core_.env.now() + kPause;
+    if (!core_.store.damaged()) return;
     std::vector<NodeId> others;
     std::map<NodeId, Endpoint> addresses;
     for (const view::Member& peer : peers) {

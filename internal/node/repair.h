@@ -16,7 +16,8 @@ public:
     Repair(Core& core, std::function<void(const std::string&)> beyond_repair)
         : core_(core), beyond_repair_(std::move(beyond_repair)) {}
 
-    // Looks for damage. About every 100 ms while `view` serves; `peers` are the brokers that may hold what lacks.
+    // Looks for damage, once a second at most. Called again and again while `view` serves; `peers` are the brokers that
+    // may hold what lacks.
     void tick(ViewNumber view, const std::vector<view::Member>& peers);
     // The view is changing.
     void stop() { aligner_.reset(); }

@@ -7,10 +7,7 @@
 namespace logstream::node {
 
 Streams::Streams(storage::Store& store) : store_(store) {
-    for (StreamId id : store_.streams()) {
-        storage::StreamLog* log = store_.find(id);
-        streams_.emplace(id, Stream{id, log, log->log_start()});
-    }
+    for (StreamId id : store_.streams()) add(id, *store_.find(id));
 }
 
 void Streams::recall(protocol::ClusterId lineage) {
@@ -19,18 +16,25 @@ void Streams::recall(protocol::ClusterId lineage) {
 }
 
 Stream* Streams::find(StreamId id) {
-    const auto found = streams_.find(id);
-    return found == streams_.end() ? nullptr : &found->second;
+    const auto found = by_id_.find(id);
+    return found == by_id_.end() ? nullptr : found->second;
 }
 
 protocol::Result<Stream*> Streams::open(StreamId id) {
     if (Stream* stream = find(id)) return stream;
     auto log = store_.create(id);
     if (!log) return std::unexpected(log.error());
-    return &streams_.emplace(id, Stream{id, *log, (*log)->log_start()}).first->second;
+    return &add(id, **log);
+}
+
+Stream& Streams::add(StreamId id, storage::StreamLog& log) {
+    Stream& stream = streams_.emplace(id, Stream{id, &log, log.log_start()}).first->second;
+    by_id_[id] = &stream;
+    return stream;
 }
 
 void Streams::remove(StreamId id) {
+    by_id_.erase(id);
     if (streams_.erase(id) > 0) store_.remove(id, [](auto) {});
 }
 

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <map>
+#include <unordered_map>
 
 #include "internal/storage/store.h"
 #include "internal/storage/stream_log.h"
@@ -58,8 +59,12 @@ public:
     std::vector<view::StreamHolding> holdings(Extent extent, const view::ViewNames& names) const;
 
 private:
+    Stream& add(StreamId id, storage::StreamLog& log);
+
     storage::Store& store_;
     std::map<StreamId, Stream> streams_;
+    std::unordered_map<StreamId, Stream*>
+        by_id_;  // those of streams_: each batch asks, and a tree of thousands is deep
     std::vector<AdvancedHandler> advanced_;
 };
 

@@ -231,7 +231,7 @@ void GroupCommit::form_group() {
     ++data_groups_in_a_row_;
     std::uint64_t bytes = 0;
     group_syncs_ = options_.fsync == FsyncPolicy::kGroup || sync_due_;
-    while (!queue_.empty() && bytes < options_.group_bytes) {
+    while (!queue_.empty() && bytes < options_.group_bytes && group_.size() < options_.group_writes) {
         Item item = std::move(queue_.front());
         queue_.pop_front();
         bytes += item.bytes;

@@ -136,10 +136,10 @@ void PosixDisk::Lane::join() {
     if (thread.joinable()) thread.join();
 }
 
-PosixDisk::PosixDisk(Post post, std::uint64_t page_cache_bytes)
+PosixDisk::PosixDisk(Post post, std::uint64_t page_cache_bytes, std::size_t write_handles)
     : post_(std::move(post)),
       syncfs_reports_errors_(kernel_syncfs_reports_errors()),
-      write_handles_(kWriteHandles),
+      write_handles_(write_handles),
       written_pages_(page_cache_bytes),
       read_handles_(kReadHandles) {
     writer_.thread = std::thread([this] { writer_.run(); });

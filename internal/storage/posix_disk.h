@@ -22,8 +22,10 @@ namespace logstream::storage {
 
 class PosixDisk final : public Disk {
 public:
-    // So many files it has open at a time, and a few besides.
-    static constexpr std::size_t kWriteHandles = 1024;
+    // So many files it has open at a time, and a few besides. Every stream has one that is written to: with more
+    // streams than `write_handles` each write may have to open its file.
+    static constexpr std::size_t kLeastWriteHandles = 1024;
+    static constexpr std::size_t kMostWriteHandles = 8192;
     static constexpr std::size_t kReadHandles = 128;
     static constexpr std::size_t kHeldFiles = 512;  // removed, their blocks not given back yet
 
@@ -33,7 +35,8 @@ public:
     // Completions that are posted after the PosixDisk is destroyed are the Post's to drop or run; they do no harm,
     // since a Store's callbacks know when it is gone. Of what has been written and flushed, the kernel's page cache
     // keeps `page_cache_bytes`, those written last.
-    explicit PosixDisk(Post post, std::uint64_t page_cache_bytes = WrittenPages::kUnlimited);
+    explicit PosixDisk(Post post, std::uint64_t page_cache_bytes = WrittenPages::kUnlimited,
+                       std::size_t write_handles = kLeastWriteHandles);
     // Waits for what is under way, drops what is queued.
     ~PosixDisk() override;
     PosixDisk(const PosixDisk&) = delete;

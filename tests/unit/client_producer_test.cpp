@@ -273,6 +273,23 @@ TEST_F(ClientProducer, RetriesThroughALossOfQuorum) {
     EXPECT_TRUE(failures.empty());
 }
 
+TEST_F(ClientProducer, ManyPartitionsWaitForABrokerThatRefusesWritesByOneQuestion) {
+    open(3, 300);
+    start();
+    for (int round = 0; round < 3; ++round)
+        for (std::uint32_t partition = 0; partition < 300; ++partition)
+            ASSERT_TRUE(producer->send({.key = {}, .value = std::to_string(round), .partition = partition}));
+    cluster->quorum = false;
+    cluster->produced.clear();
+    producer->flush();
+    env.run_for(10s);
+    EXPECT_EQ(acknowledged, 0U);
+    EXPECT_LT(cluster->produced.size(), 300U * (1 + 10 * 3)) << "each would try some 40 times a second";
+    cluster->quorum = true;
+    EXPECT_TRUE(env.run_until([&] { return acknowledged == 900U; }, 600ms)) << "asked again at once: " << acknowledged;
+    EXPECT_TRUE(failures.empty());
+}
+
 TEST_F(ClientProducer, TooLargeRecordIsRefusedBeforeItIsSent) {
     open(1);
     cluster->max_batch_bytes = 1000;

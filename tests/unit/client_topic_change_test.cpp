@@ -179,6 +179,21 @@ TEST_F(ClientTopicChange, PartitionsThatAreAddedAreWrittenTo) {
     EXPECT_EQ(acknowledged, 40U);
 }
 
+TEST_F(ClientTopicChange, TopicsAreNamedAgainOnlyWhenTheyChanged) {
+    open(1);
+    env.run_for(2s);
+    cluster->asked_for_topics.clear();
+    env.run_for(20s);
+    EXPECT_TRUE(cluster->asked_for_topics.empty());
+    cluster->add_partition();
+    ASSERT_TRUE(env.run_until([this] { return producer->partitions() == 2; }, 2200ms));
+    env.run_for(2s);
+    const std::size_t asked = cluster->asked_for_topics.size();
+    EXPECT_LE(asked, 6U) << "all brokers, once or twice";
+    env.run_for(20s);
+    EXPECT_EQ(cluster->asked_for_topics.size(), asked);
+}
+
 TEST_F(ClientTopicChange, SaysWhyNothingIsAcknowledged) {
     open(1);
     cluster->quorum = false;

@@ -9,6 +9,7 @@
 #include <optional>
 #include <queue>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "internal/client/cluster_view.h"
@@ -210,6 +211,8 @@ private:
     void rebuild_ring();
 
     std::uint64_t topic_id_ = 77;
+    std::tuple<bool, std::uint64_t, std::size_t> topics_told_;
+    std::int64_t topics_as_of_ = 0;
     proto::View old_view_;  // which brokers that are left behind know
     std::vector<int> members_;
     int gone_over_{};

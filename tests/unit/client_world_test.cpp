@@ -222,10 +222,14 @@ OutMessage FakeCluster::on_metadata(int broker, const Message& message) {
         response.mutable_error()->set_message(no_quorum);
     }
     response.set_max_batch_bytes(static_cast<std::uint32_t>(max_batch_bytes));
+    if (request.auto_create() && auto_create && request.topics_size() > 0) topic_exists = true;
+    // As the metadata stream grows by a record for each change.
+    const auto topics = std::tuple(topic_exists, topic_id_, logs_.size());
+    if (std::exchange(topics_told_, topics) != topics) ++topics_as_of_;
+    response.set_topics_as_of(topics_as_of_);
     for (const std::string& name : request.topics()) {
         proto::TopicInfo* topic = response.add_topics();
         topic->set_name(name);
-        if (request.auto_create() && auto_create) topic_exists = true;
         if (topic_exists) {
             topic->set_topic(topic_id_);
             topic->mutable_settings()->set_partitions(static_cast<std::uint32_t>(logs_.size()));

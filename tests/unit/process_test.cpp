@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <spdlog/logger.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 
 #include "internal/process/console_log.h"
 #include "internal/process/log_file.h"
+#include "internal/process/priority.h"
 #include "internal/process/standard_streams.h"
 
 namespace logstream::process {
@@ -70,6 +72,23 @@ TEST(StandardStreams, OpenOnesStayAsTheyAre) {
               }),
               0);
 }
+
+// The `nice` of a child that had `before` when it took precedence.
+int precedence_after(int before) {
+    return in_a_child([before] {
+               setpriority(PRIO_PROCESS, 0, before);
+               take_precedence();
+               return 20 + getpriority(PRIO_PROCESS, 0);
+           }) -
+           20;
+}
+
+TEST(Precedence, IsTakenWhereItIsAllowed) {
+    const bool allowed = in_a_child([] { return setpriority(PRIO_PROCESS, 0, -10); }) == 0;
+    EXPECT_EQ(precedence_after(0), allowed ? -10 : 0);
+}
+
+TEST(Precedence, IsLeftAsTheCallerGaveIt) { EXPECT_EQ(precedence_after(5), 5); }
 
 TEST(Output, ThatCouldNotBeWrittenIsAFailure) {
     const auto ends_with = [](const char* path, int exit_code) {

@@ -31,6 +31,29 @@ TEST_F(FlushTest, NothingIsAcknowledgedBeforeItsFlush) {
     EXPECT_TRUE(second);
 }
 
+TEST_F(FlushTest, AGroupHasSoManyWritesAndNoMore) {
+    options_.group_writes = 8;
+    open();
+    ASSERT_TRUE(flush());
+    std::vector<StreamLog*> logs;
+    for (std::uint32_t i = 0; i < 40; ++i) logs.push_back(*store_->create({kStream.topic, i + 1}));
+    ASSERT_TRUE(flush());
+    for (StreamLog* log : logs) ASSERT_TRUE(log->append(make_batch({Offset(0)}), kAppended));
+    bool done = false;
+    store_->flush([&](const Result<void>&) { done = true; });
+    std::int64_t before = 0;
+    int groups = 0;
+    for (; !done; ++groups) {
+        ASSERT_TRUE(disk_.step(FakeDisk::Lane::kWrite));
+        std::int64_t durable = 0;
+        for (const StreamLog* log : logs) durable += log->durable_end().value;
+        EXPECT_LE(durable - before, 8) << "in group " << groups;
+        before = durable;
+    }
+    EXPECT_EQ(before, 40);
+    EXPECT_GE(groups, 5);
+}
+
 TEST_F(FlushTest, ASlowDiskIsNamed) {
     std::ostringstream said;
     spdlog::logger log("test", std::make_shared<spdlog::sinks::ostream_sink_mt>(said));

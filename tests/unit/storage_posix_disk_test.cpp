@@ -202,11 +202,11 @@ TEST_F(PosixDiskTest, ARemovedFileIsGivenBack) {
 TEST_F(PosixDiskTest, AGroupMayWriteToMoreFilesThanCanBeOpen) {
     PosixDisk disk(loop_.post());
     ASSERT_TRUE(disk.lock(dir_));
-    constexpr std::size_t kFiles = PosixDisk::kWriteHandles * 3 / 2;
+    constexpr std::size_t kFiles = PosixDisk::kLeastWriteHandles * 3 / 2;
     rlimit before{};
     ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
     rlimit few = before;
-    few.rlim_cur = PosixDisk::kWriteHandles + PosixDisk::kWriteHandles / 4;
+    few.rlim_cur = PosixDisk::kLeastWriteHandles + PosixDisk::kLeastWriteHandles / 4;
     ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
     std::vector<DiskOp> ops;
     SyncOp sync;
