@@ -155,7 +155,10 @@ node::Settings node_settings(const config::Config& config, const env::Endpoint& 
     if (config.storage.retention.time) out.retention_ms = config.storage.retention.time->count();
     if (config.storage.retention.bytes)
         out.retention_bytes = static_cast<std::int64_t>(*config.storage.retention.bytes);
-    if (config.admin.http.mode == config::HttpAddress::Mode::kAt) out.http_port = config.admin.http.at.port;
+    if (config.admin.http.mode == config::HttpAddress::Mode::kAt) {
+        out.http_port = config.admin.http.at.port;
+        out.page = fmt::format("http://{}/", env::to_string(config.admin.http.at));
+    }
     return out;
 }
 

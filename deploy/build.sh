@@ -48,18 +48,23 @@ if ! cmake "${configure[@]}" >>"$log" 2>&1; then
     exit 1
 fi
 
-# On a terminal one line that moves, else a line for each tenth.
+# On a terminal one line that moves, else a line for each tenth. (Not awk: Debian's reads and writes pipes in blocks, and
+# its progress would stand still for minutes.)
 show_progress() {
-    awk -v log_file="$log" -v terminal="$([[ -t 2 ]] && echo 1 || echo 0)" '
-        { print >> log_file; fflush(log_file) }
-        match($0, /^\[[0-9]+\/[0-9]+\]/) {
-            split(substr($0, 2, RLENGTH - 2), n, "/")
-            if (n[2] < 10) next
-            tenth = int(10 * n[1] / n[2])
-            if (terminal) { printf "\r  compiling %d of %d ", n[1], n[2] > "/dev/stderr"; shown = 1 }
-            else if (tenth > last) { printf "  compiling: %d %%\n", 10 * tenth > "/dev/stderr"; last = tenth }
-        }
-        END { if (shown) printf "\r%40s\r", "" > "/dev/stderr" }'
+    local line done=0 all=0 last=0
+    while IFS= read -r line; do
+        printf '%s\n' "$line" >>"$log"
+        [[ $line =~ ^\[([0-9]+)/([0-9]+)\] ]] || continue
+        done=${BASH_REMATCH[1]} all=${BASH_REMATCH[2]}
+        ((all >= 10)) || continue
+        if [[ -t 2 ]]; then
+            printf '\r  compiling %d of %d ' "$done" "$all" >&2
+        elif ((10 * done / all > last)); then
+            last=$((10 * done / all))
+            printf '  compiling: %d %%\n' $((10 * last)) >&2
+        fi
+    done
+    if [[ -t 2 ]] && ((all >= 10)); then printf '\r%40s\r' '' >&2; fi
 }
 
 build=(cmake --build build --parallel "$(nproc)")

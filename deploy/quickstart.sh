@@ -74,7 +74,7 @@ build() {
 
     from=$EPOCHREALTIME
     [[ -x $bin/logstream ]] || echo '  compiling; the first time takes some minutes' >&2
-    "$root/deploy/build.sh" logstream producer consumer logstreamctl netdiag || exit 1
+    "$root/deploy/build.sh" logstream producer consumer logstreamctl netdiag logstream-bench || exit 1
     say build "build/bin ($(seconds_since "$from"))"
 }
 
@@ -127,8 +127,9 @@ carry() {
 }
 
 tell() {
-    local i
-    printf '\nThe cluster is running:\n'
+    local i list
+    list=$(IFS=,; echo "${addresses[*]}")
+    printf '\nThe cluster is running; each broker shows it on a page of its own:\n'
     for ((i = 0; i < brokers; ++i)); do
         printf '  n%d  %s  http://127.0.0.1:%d  pid %s\n' "$((i + 1))" "${addresses[i]}" "$((first_port + i + 1000))" \
             "$(broker_pid "$dir/n$((i + 1))")"
@@ -137,9 +138,9 @@ tell() {
 
 Try:
   cd ${root@Q}
-  build/bin/producer --brokers ${addresses[0]} --topic hello --message 'Hello, log'
-  build/bin/consumer --brokers ${addresses[0]} --topic hello
-  build/bin/logstreamctl status --brokers ${addresses[0]}
+  build/bin/producer --brokers $list --topic hello --message 'Hello, log'
+  build/bin/consumer --brokers $list --topic hello
+  build/bin/logstreamctl status --brokers $list
   kill -9 $(broker_pid "$dir/n1")    # any one of the three: nothing is lost; deploy/quickstart.sh starts it again
 
 Logs and data: build/quickstart/n1 to n$brokers.   Stop: deploy/quickstart.sh stop

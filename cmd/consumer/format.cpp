@@ -4,6 +4,8 @@
 
 #include <iterator>
 
+#include "internal/text/json.h"
+
 namespace logstream::consumer {
 
 namespace {
@@ -24,6 +26,24 @@ void append_headers(std::string& out, const std::vector<protocol::Header>& heade
 }
 
 }  // namespace
+
+void append_json(std::string& out, std::string_view topic, const client::ConsumedRecord& consumed) {
+    const protocol::Record& record = consumed.record;
+    nlohmann::json object;
+    object["topic"] = topic;
+    object["partition"] = consumed.partition;
+    object["offset"] = consumed.offset.value;
+    object["timestamp"] = record.timestamp_ms;
+    text::put(object, "key", record.key);
+    text::put(object, "value", record.value);
+    object["headers"] = nlohmann::json::array();
+    for (const protocol::Header& header : record.headers) {
+        nlohmann::json& shown = object["headers"].emplace_back();
+        text::put(shown, "key", header.key);
+        text::put(shown, "value", header.value);
+    }
+    out.append(text::dump(object)).push_back('\n');
+}
 
 std::optional<std::string> Formatter::check(std::string_view format) {
     for (std::size_t i = 0; i < format.size(); ++i) {

@@ -1,5 +1,6 @@
 #include "cmd/consumer/options.h"
 
+#include <chrono>
 #include <limits>
 
 #include "cmd/consumer/format.h"
@@ -16,9 +17,13 @@ constexpr protocol::Duration kSecond = std::chrono::seconds(1);
 constexpr const char* kExamples = R"(Examples:
   consumer --topic app                        all records, to the end that stands now
   consumer --topic app --from -10 --follow    the last 10, then what comes, until Ctrl-C
+  consumer --topic app --from @-15m           those of the last 15 minutes
+  consumer --topic app --from @2026-11-29T10:00 --until @2026-11-29T10:05
   consumer --topic app --group index --follow shares the partitions with others of the group, goes on where it stopped
   consumer --topic app --format '%p %o %T %k %v'
+  consumer --topic app --json | jq -r .value
   consumer --topic app --from latest --follow --analytics --window 10
+TIME: 2026-11-29, 2026-11-29T10:00 or 2026-11-29T10:00:30, in UTC; -15m, so long ago; or milliseconds since 1970.
 Format: %t topic, %p partition, %o offset, %T timestamp (ms since 1970), %k key, %v value, %h headers, %% a percent sign;
 \n \t \\ as usual. A newline is added to each record.)";
 
@@ -34,14 +39,19 @@ int usage(std::string_view what) { return runtime::wrong_usage("consumer", what)
 
 }  // namespace
 
-std::optional<client::StartAt> parse_start(std::string_view text) {
+config::Parsed<client::StartAt> parse_start(std::string_view text, std::int64_t now_ms) {
     using Kind = client::StartAt::Kind;
+    if (text.starts_with('@')) {
+        const auto time = config::parse_time(text.substr(1), now_ms);
+        if (!time) return std::unexpected("behind @ " + time.error());
+        return client::StartAt{Kind::kTime, *time};
+    }
     if (text == "earliest") return client::StartAt{Kind::kEarliest};
     if (text == "latest") return client::StartAt{Kind::kLatest};
     const bool tail = text.starts_with('-');
     if (tail) text.remove_prefix(1);
     const auto number = config::parse_count_between<std::uint64_t>(text, 0, std::numeric_limits<std::int64_t>::max());
-    if (!number) return std::nullopt;
+    if (!number) return std::unexpected("earliest, latest, an offset, -N, or @TIME");
     return client::StartAt{tail ? Kind::kTail : Kind::kOffset, static_cast<std::int64_t>(*number)};
 }
 
@@ -52,11 +62,17 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
     app.add_option("-t,--topic", options.consumer.topic, "Topic to read")->required();
     options.client.add_to(app);
     std::string from = "earliest";
-    app.add_option("--from", from, "earliest, latest, an offset, or -N: the last N of each partition")
+    app.add_option("--from", from,
+                   "earliest, latest, an offset, -N: the last N of each partition, or @TIME: the records from then on, "
+                   "see below")
         ->type_name("WHERE")
         ->capture_default_str();
-    app.add_flag("-f,--follow", options.consumer.follow,
-                 "Go on with what comes; else stop at the end that stands at the start");
+    auto* follows = app.add_flag("-f,--follow", options.consumer.follow,
+                                 "Go on with what comes; else stop at the end that stands at the start");
+    std::string until;
+    auto* ends = app.add_option("--until", until, "Stop each partition before its first record of that time or later")
+                     ->type_name("@TIME")
+                     ->excludes(follows);
     app.add_flag("--skip-unreadable", options.consumer.skip_unreadable,
                  "Pass over records that cannot be decoded, with a warning; else they end reading");
     runtime::add_value(app, "--count", options.count, "Stop after N records", runtime::count_from<std::uint64_t>(0));
@@ -65,7 +81,8 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
     app.add_option("--group", options.consumer.group,
                    "Share the partitions with the other consumers of G; resume at, and commit, its offsets")
         ->type_name("G")
-        ->excludes(fixed);
+        ->excludes(fixed)
+        ->excludes(ends);
     options.consumer.session_timeout = 6 * kSecond;
     runtime::add_value(app, "--session-timeout", options.consumer.session_timeout,
                        "With --group: a consumer that is silent for so long is given up, 1 to 300", session_timeout())
@@ -79,9 +96,14 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
     auto* formatted = app.add_option("--format", options.format, "How to write a record, see below")
                           ->type_name("FORMAT")
                           ->capture_default_str();
+    auto* json = app.add_flag("--json", options.json,
+                              "A JSON object a line: topic, partition, offset, timestamp, key, value, headers; bytes "
+                              "that are not UTF-8 stand in key_base64 and value_base64")
+                     ->excludes(formatted);
     auto* analytics =
         app.add_flag("--analytics", options.analytics, "Print rate, bytes and counts in place of the records")
-            ->excludes(formatted);
+            ->excludes(formatted)
+            ->excludes(json);
     runtime::add_value(app, "--window", options.window, "With --analytics: the window that is summed up",
                        runtime::wait_in(kSecond, 100 * kMillisecond))
         ->type_name("S")
@@ -94,9 +116,18 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
         ->default_str("1000");
     if (const auto code = runtime::parse(app, argc, argv)) return std::unexpected(*code);
 
-    const auto start = parse_start(from);
-    if (!start) return std::unexpected(usage("--from takes earliest, latest, an offset, or -N"));
+    const std::int64_t now_ms =
+        std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+            .count();
+    const auto start = parse_start(from, now_ms);
+    if (!start) return std::unexpected(usage("--from takes " + start.error()));
     options.consumer.start = *start;
+    if (ends->count() > 0) {
+        const auto end = parse_start(until, now_ms);
+        if (!end || end->kind != client::StartAt::Kind::kTime)
+            return std::unexpected(usage("--until takes @TIME, like --from"));
+        options.consumer.until_ms = end->value;
+    }
     if (!text::is_utf8(options.consumer.group)) return std::unexpected(usage("--group takes a name in UTF-8"));
     if (const auto wrong = Formatter::check(options.format)) return std::unexpected(usage(*wrong));
     options.consumer.timeout = limit.value_or(options.consumer.follow ? protocol::Duration{} : 120'000 * kMillisecond);

@@ -8,6 +8,7 @@
 
 #include "cmd/runtime/client_flags.h"
 #include "internal/client/consumer.h"
+#include "internal/config/value.h"
 
 namespace logstream::consumer {
 
@@ -16,13 +17,15 @@ struct Options {
     client::ConsumerOptions consumer;
     std::optional<std::uint64_t> count;  // records at most
     std::string format = "%v";
+    bool json{};  // in place of `format`
     bool analytics{};
     protocol::Duration window = std::chrono::seconds(10);
     protocol::Duration interval = std::chrono::seconds(1);
 };
 
-// earliest, latest, OFFSET, or -N for the last N records of each partition.
-std::optional<client::StartAt> parse_start(std::string_view text);
+// earliest, latest, OFFSET, -N for the last N records of each partition, or @ and a time as config::parse_time reads
+// it.
+config::Parsed<client::StartAt> parse_start(std::string_view text, std::int64_t now_ms);
 
 // Either the options or the exit code.
 std::expected<Options, int> parse_options(int argc, char** argv);

@@ -54,6 +54,8 @@ bool Run::on_record(const client::ConsumedRecord& record) {
     ++records_;
     if (options_.analytics) {
         analytics_.add(session_.loop().now(), record);
+    } else if (options_.json) {
+        append_json(buffer_, options_.consumer.topic, record);
     } else {
         formatter_.append(buffer_, record);
     }

@@ -17,6 +17,7 @@ constexpr const char* kExamples = R"(Examples:
   producer --topic app < app.log              each line is a record; waits for every acknowledgement
   tail -f app.log | producer --topic app      until Ctrl-C
   producer --topic app --message hello --count 10 --rate 2
+  producer --topic app --message hello -H host=web1 -H app=shop
   producer --topic users --key-separator : < users.txt
   producer --topic app --file app.log --name app-import --resume
                                               run again after a crash: goes on where it stopped
@@ -54,6 +55,9 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
         app.add_option("--key-separator", separator, "The key is what stands before the first C of a line")
             ->type_name("C")
             ->excludes(keyed);
+    app.add_option("-H,--header", options.headers, "Header of every record; may be given several times")
+        ->type_name("KEY=VALUE")
+        ->allow_extra_args(false);
     runtime::add_value(app, "--partition", options.partition,
                        "Partition to append to, in place of one by key or in turn",
                        runtime::count_from<std::uint32_t>(0));
@@ -95,6 +99,9 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
         if (separator.size() != 1) return std::unexpected(usage("--key-separator takes one character (\\t is a tab)"));
         options.key_separator = separator.front();
     }
+    for (const std::string& header : options.headers)
+        if (const auto equals = header.find('='); equals == 0 || equals == std::string::npos)
+            return std::unexpected(usage(fmt::format("--header takes KEY=VALUE, not '{}'", header)));
     if (options.message && !options.count && !options.rate) options.count = 1;
     if (!options.failed.empty() && !options.message && is_input(options.failed, options.file))
         return std::unexpected(usage("--failed would be written over the file that is read: name another one"));

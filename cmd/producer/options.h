@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cmd/runtime/client_flags.h"
 #include "internal/client/producer.h"
@@ -20,8 +21,9 @@ struct Options {
     std::optional<std::string> key;      // of every record
     std::optional<char> key_separator;   // the key is what stands before the first one
     std::optional<std::uint32_t> partition;
-    bool same_file{};    // with --resume: no comparison of what is skipped
-    std::string failed;  // path
+    std::vector<std::string> headers;  // of every record, each KEY=VALUE
+    bool same_file{};                  // with --resume: no comparison of what is skipped
+    std::string failed;                // path
 };
 
 // Either the options or the exit code.

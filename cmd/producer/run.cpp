@@ -24,6 +24,10 @@ Run::Run(Options options, runtime::Session& session)
     : options_(std::move(options)),
       session_(session),
       producer_(session.router(), options_.producer, [this](const client::BatchReport& report) { on_report(report); }) {
+    for (const std::string_view header : options_.headers) {
+        const std::size_t equals = header.find('=');
+        headers_.push_back({header.substr(0, equals), header.substr(equals + 1)});
+    }
     producer_.on_progress([this] { phase_ == Phase::kFeeding ? feed() : check_done(); });
     for (const int signal : {SIGINT, SIGTERM}) session_.loop().on_signal(signal, [this](int) { on_signal(); });
     // A terminal that closes may send it twice, by itself and by its shell: it never counts as the second Ctrl-C.
@@ -210,7 +214,7 @@ std::uint64_t Run::allowance() {
 }
 
 client::Producer::Record Run::record_of(std::string_view line) const {
-    client::Producer::Record record{.key = {}, .value = line, .partition = options_.partition};
+    client::Producer::Record record{.key = {}, .value = line, .partition = options_.partition, .headers = headers_};
     if (options_.key) record.key = *options_.key;
     if (options_.key_separator) {
         if (const std::size_t at = line.find(*options_.key_separator); at != std::string_view::npos) {

@@ -62,6 +62,7 @@ private:
     void print_summary() const;
 
     Options options_;
+    std::vector<protocol::Header> headers_;  // of every record; what they show is in options_
     runtime::Session& session_;
     std::optional<protocol::Error> fatal_;
     Phase phase_{Phase::kStarting};

@@ -24,6 +24,7 @@ Consumer::Consumer(Router& router, ConsumerOptions options, RecordHandler on_rec
     reader_options_.topic = options_.topic;
     reader_options_.follow = options_.follow;
     reader_options_.skip_unreadable = options_.skip_unreadable;
+    reader_options_.until_ms = options_.until_ms;
     reader_options_.max_bytes = options_.max_bytes;
     listener_ = router_.listen([this] { on_view(); });
 }

@@ -19,8 +19,9 @@ struct ConsumerOptions {
     std::optional<std::uint32_t> partition;  // not with a group
     StartAt start;                           // with a group: where it has not committed yet
     bool follow{};
-    bool skip_unreadable{};  // see ReaderOptions
-    std::string group;       // empty: none
+    bool skip_unreadable{};                // see ReaderOptions
+    std::optional<std::int64_t> until_ms;  // likewise
+    std::string group;                     // empty: none
     Duration session_timeout = std::chrono::seconds(6);
     Duration topic_timeout = std::chrono::seconds(3);  // for a topic that nobody has created yet; following waits on
     Duration timeout{};                                // without a record for so long it gives up; 0: never

@@ -93,7 +93,8 @@ void PartitionReader::ask_offsets(const Target& target) {
     header.set_cluster_id(router_.view().cluster_id.value);
     header.set_topic(stream_.topic.value);
     header.set_partition(stream_.partition);
-    header.set_timestamp_ms(-1);
+    const bool by_time = start_.kind == StartAt::Kind::kTime && !located_;
+    header.set_timestamp_ms(by_time ? start_.value : -1);
     header.set_any_replica(target.any_replica);
     const Duration limit = kGrace * (2U << std::min(timeouts_, kMaxDoublings));
     overdue_ = router_.env().now() + limit + kGrace;
@@ -152,6 +153,10 @@ void PartitionReader::on_offsets(const Result<Message>& answer) {
         case StartAt::Kind::kOffset:
             tell_if_beyond_end(Offset{start_.value});
             return begin_at(Offset{start_.value}, log_start);
+        case StartAt::Kind::kTime:
+            older_ms_ = start_.value;
+            return begin_at(std::clamp(Offset{response->offset()}, log_start, std::max(log_start, high_watermark_)),
+                            log_start);
         case StartAt::Kind::kTail:
             tail_.emplace(log_start, end_, start_.value);
             phase_ = Phase::kCounting;
@@ -264,8 +269,11 @@ bool PartitionReader::emit_batch(const protocol::BatchView& batch) {
         bool stopped = false;
         const auto decoded = batch.for_each(kMaxDecompressedBytes, [this, &stopped](const protocol::Record& record) {
             if (record.offset < next_) return true;
+            if (options_.until_ms && record.timestamp_ms >= *options_.until_ms) end_ = std::min(end_, record.offset);
             if (!options_.follow && record.offset >= end_) return false;
             next_ = record.offset + 1;
+            if (older_ms_ && record.timestamp_ms < *older_ms_) return true;
+            older_ms_.reset();
             if (surplus_ > 0) {
                 --surplus_;
                 return true;

@@ -22,6 +22,7 @@ struct StartAt {
         kLatest,
         kOffset,  // `value` is the offset
         kTail,    // `value` records before the end
+        kTime,    // the first record whose timestamp is `value` ms since 1970 or later
     };
     Kind kind{Kind::kEarliest};
     std::int64_t value{};
@@ -34,6 +35,8 @@ struct ReaderOptions {
     bool follow{};  // else ends at the high watermark that stood at the beginning
     // Records that cannot be decoded are passed over, with a warning; else reading fails and names them.
     bool skip_unreadable{};
+    // Reading ends before the first record whose timestamp is so many ms since 1970, or later; not with `follow`.
+    std::optional<std::int64_t> until_ms;
     Duration max_wait = std::chrono::milliseconds(500);
     std::uint32_t max_bytes = 4u << 20;  // of one answer
     // Where reading begins, before the first record of it.
@@ -139,7 +142,8 @@ private:
     Offset end_;  // where to stop unless following
     Offset high_watermark_;
     std::optional<TailSearch> tail_;
-    std::int64_t surplus_{};  // records that stand before those wanted
+    std::int64_t surplus_{};                // records that stand before those wanted
+    std::optional<std::int64_t> older_ms_;  // those that are older than that stand before those wanted
     std::optional<Error> failure_;
     std::string doubt_;
     Error last_error_;  // since the last good answer; kNone: none

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <chrono>
+#include <ctime>
 #include <limits>
 #include <optional>
 
@@ -144,6 +146,31 @@ Parsed<Duration> parse_wait(std::string_view text, Duration unit, Duration least
 std::string show_duration(Duration duration) {
     if (duration == Duration::zero()) return "0s";
     return show_in_greatest_unit(static_cast<std::uint64_t>(duration.count()), kDurations);
+}
+
+Parsed<std::int64_t> parse_time(std::string_view text, std::int64_t now_ms) {
+    static constexpr auto kExpected =
+        "a time like 2026-11-29T10:00 (UTC), -15m for so long ago, or a number of milliseconds since 1970";
+    if (text.starts_with('-')) {
+        const auto ago = parse_duration(text.substr(1));
+        if (!ago) return std::unexpected(kExpected);
+        return std::max<std::int64_t>(0, now_ms - std::chrono::duration_cast<std::chrono::milliseconds>(*ago).count());
+    }
+    constexpr std::uint64_t kLast = 253402300799999;  // of the year 9999
+    if (const auto ms = parse_count_between<std::uint64_t>(text, 0, kLast)) return static_cast<std::int64_t>(*ms);
+    const std::string terminated(text);
+    for (const char* format : {"%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"}) {
+        std::tm parts{};
+        const char* end = strptime(terminated.c_str(), format, &parts);
+        if (end != nullptr && *end != '\0') end = strptime(end, "%z", &parts);
+        if (end == nullptr || *end != '\0') continue;
+        const std::tm asked = parts;
+        const std::int64_t seconds = timegm(&parts) - asked.tm_gmtoff;
+        // timegm takes the 31st of February for the 3rd of March.
+        if (parts.tm_mday != asked.tm_mday || seconds < 0) break;
+        return seconds * 1000;
+    }
+    return std::unexpected(kExpected);
 }
 
 Parsed<std::uint64_t> parse_size(std::string_view text) {

@@ -26,6 +26,11 @@ Parsed<Duration> parse_duration(std::string_view text);
 // The greatest unit that divides it: 90s stays 90s, 120s is 2m.
 std::string show_duration(Duration duration);
 
+// A moment, in ms since 1970: a date (2026-11-29), or with the time of day (2026-11-29T10:00, 2026-11-29T10:00:30), in
+// UTC, or as far from it as is said (2026-11-29T10:00+01:00); so many ms (1764410400000); or so long before `now_ms`
+// (-15m).
+Parsed<std::int64_t> parse_time(std::string_view text, std::int64_t now_ms);
+
 // A whole number of bytes, or of KiB, MiB, GiB, TiB (1024) or KB, MB, GB, TB (1000); the case does not matter.
 Parsed<std::uint64_t> parse_size(std::string_view text);
 std::string show_size(std::uint64_t bytes);

@@ -294,6 +294,10 @@ void Node::on_chosen(const view::View& view) {
     core_.env.log().info("ClusterState view={} leader={} members={} role={} transport={}", view.number,
                          hex(view.coordinator.value), view.members.size(), is_leader() ? "leader" : "follower",
                          view.multicast ? "multicast" : "tcp");
+    if (!std::exchange(said_ready_, true))
+        core_.env.log().info("READY {} {} view {}, data {}, {}", settings_.name, env::to_string(settings_.address),
+                             view.number, settings_.data_dir,
+                             settings_.page.empty() ? "no page" : "page " + settings_.page);
     if (shrank && view.members.size() == 1 && settings_.min_in_sync < 2)
         core_.env.log().warn("ClusterState view={} has {}", view.number, kOneCopy);
     if (!view.multicast && view.members.size() > 1 && settings_.transport == Transport::kAuto && is_leader() && !told)

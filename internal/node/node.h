@@ -271,6 +271,7 @@ private:
     unsigned attempts_{};         // view changes that failed in a row
     std::function<void()> left_;  // set while leaving
     bool finishes_{};             // of that, the last part
+    bool said_ready_{};           // in the log, when this run was first in a view
     env::TimerId tick_timer_;
     env::TimerId seek_timer_;
     env::TimerId change_timer_;

@@ -26,7 +26,8 @@ struct Settings {
     std::string name;
     env::Endpoint address;        // TCP and the node's own UDP socket
     std::uint16_t http_port{};    // 0: off
-    std::string data_dir;         // for status only
+    std::string page;             // where a browser finds it; empty: nowhere
+    std::string data_dir;         // to be shown only
     std::string fsync = "group";  // for status; the store does it
     bool loses_unflushed{};       // fsync is interval or never: an unclean machine restart may lose acknowledged bytes
 

@@ -35,6 +35,28 @@ TEST(Durations, AreShownAsTheyCanBeRead) {
         EXPECT_EQ(parse_duration(show_duration(each)), each);
 }
 
+TEST(Times, AsDatesInUtcAsMillisecondsOrSoLongAgo) {
+    constexpr std::int64_t kNow = 1'764'410'400'000;  // 2025-11-29T10:00:00Z
+    EXPECT_EQ(parse_time("2025-11-29T10:00", kNow), kNow);
+    EXPECT_EQ(parse_time("2025-11-29T10:00Z", kNow), kNow);
+    EXPECT_EQ(parse_time("2025-11-29T10:00:07", kNow), kNow + 7000);
+    EXPECT_EQ(parse_time("2025-11-29", kNow), kNow - 36'000'000);
+    EXPECT_EQ(parse_time("2025-11-29T11:30+01:30", kNow), kNow);
+    EXPECT_EQ(parse_time("2025-11-29T04:00:00-0600", kNow), kNow);
+    EXPECT_EQ(parse_time("2024-02-29", kNow), 1'709'164'800'000);
+    EXPECT_EQ(parse_time("1764410400000", kNow), kNow);
+    EXPECT_EQ(parse_time("0", kNow), 0);
+    EXPECT_EQ(parse_time("-15m", kNow), kNow - 900'000);
+    EXPECT_EQ(parse_time("-106751d", kNow), 0) << "before 1970 there is nothing";
+}
+
+TEST(Times, ThatAreNoneAreRefused) {
+    for (const auto text : {"", "-", "yesterday", "2025-13-01", "2025-02-29", "2025-11-31T10:00", "2025-11-29 10:00",
+                            "2025-11-29T10:00+1", "2025-11-29T25:00", "2025-11-29T10", "1969-12-31", "-15", "15m",
+                            "1e9", "253402300800000", "-1"})
+        EXPECT_FALSE(parse_time(text, 0)) << text;
+}
+
 TEST(Waits, InTheUnitAskedForOrTheirOwn) {
     EXPECT_EQ(parse_wait("0", 1ms), 0ms);
     EXPECT_EQ(parse_wait("1500", 1ms), 1500ms);

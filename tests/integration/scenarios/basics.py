@@ -18,6 +18,10 @@ def single(run):
     check(
         broker.log_matches(r"ClusterState view=\d+ leader=\w+ members=1 role=leader"), "no ClusterState line in its log"
     )
+    check(
+        broker.log_matches(rf"READY {broker.name} [\d.:\[\]a-f]+ view 1, data /\S+, (page http://\S+/|no page)\n"),
+        "no READY line in its log",
+    )
     lines = run.log_lines()
     cluster.producer("app", "--file", run.write("app.in", lines), brokers=None).succeed(30)
     compare_lines(cluster.read("app", brokers=None), lines, "read back")

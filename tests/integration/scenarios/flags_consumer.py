@@ -1,5 +1,7 @@
 """The flags of `consumer`."""
 
+import base64
+import json
 import signal
 import time
 
@@ -25,6 +27,49 @@ def check_flag_from(cluster):
     compare_lines(cluster.read("numbers", "--from", 90), lines[90:], "--from 90")
     compare_lines(cluster.read("numbers", "--from", "-5"), lines[-5:], "--from -5")
     compare_lines(cluster.read("numbers", "--from", "latest"), [], "--from latest")
+    _, second, _ = _three_moments(cluster)
+    compare_lines(cluster.read("moments", "--from", f"@{second}"), [b"b", b"c"], "--from @ a moment")
+    compare_lines(cluster.read("moments", "--from", "@-1h"), [b"a", b"b", b"c"], "--from @-1h")
+    compare_lines(cluster.read("moments", "--from", "@2100-01-01"), [], "--from @ the future")
+    wrong = cluster.consumer("moments", "--from", "@noon")
+    check_equal(wrong.wait(10), 2, "exit of --from @noon")
+    check("--from takes behind @ a time like" in wrong.errors(), f"it says {wrong.errors()!r}")
+
+
+def check_flag_json(cluster):
+    words = ["--key", "k\u00e4", "-H", "host=web1", "--header", "empty="]
+    cluster.producer("json", "--message", "v", *words).succeed(20)
+    cluster.producer("json", "--file", cluster.run.write("json.in", [b"\xff\x00 not UTF-8"])).succeed(20)
+    first, second = (json.loads(line) for line in cluster.read("json", "--json"))
+    check(abs(first.pop("timestamp") / 1000 - time.time()) < 60, "the timestamp is not that of now")
+    headers = [{"key": "host", "value": "web1"}, {"key": "empty", "value": ""}]
+    expected = {"topic": "json", "partition": 0, "offset": 0, "key": "k\u00e4", "value": "v", "headers": headers}
+    check_equal(first, expected, "--json")
+    check_equal(second["key"], None, "the key of a record without one")
+    check_equal(base64.b64decode(second["value_base64"]), b"\xff\x00 not UTF-8", "value_base64")
+    wrong = cluster.producer("json", "--message", "v", "--header", "=web1")
+    check_equal(wrong.wait(10), 2, "exit of --header without a key")
+
+
+def check_flag_until(cluster):
+    first, second, third = _three_moments(cluster)
+    compare_lines(cluster.read("moments", "--until", f"@{second}"), [b"a"], "--until @ a moment")
+    compare_lines(
+        cluster.read("moments", "--from", f"@{second}", "--until", f"@{third}"), [b"b"], "--from and --until"
+    )
+    compare_lines(cluster.read("moments", "--until", f"@{first}"), [], "--until @ the first record")
+    compare_lines(cluster.read("moments", "--until", "@2100-01-01"), [b"a", b"b", b"c"], "--until @ the future")
+
+
+def _three_moments(cluster):
+    """The timestamps of three records of one batch, each later than the one before."""
+    if not getattr(cluster, "moments_made", False):
+        lines = cluster.run.write("moments.in", [b"a", b"b", b"c"])
+        cluster.producer("moments", "--file", lines, "--interval", 20, "--linger", 2000).succeed(20)
+        cluster.moments_made = True
+    moments = [int(line) for line in cluster.read("moments", "--format", "%T")]
+    check(moments[0] < moments[1] < moments[2], f"the records' times are {moments}")
+    return moments
 
 
 def check_flag_follow(cluster):
