@@ -34,7 +34,7 @@ std::int64_t Clocks::since_steady_ms() const {
 void Clocks::heard(const view::Member& member, std::int64_t wall_clock_ms) {
     if (wall_clock_ms == 0) return;  // a broker of an older version
     if (peers_.size() >= kMaxPeers && !peers_.contains(member.id)) return;
-    peers_[member.id] = {member.name, wall_clock_ms - env_.wall_clock_ms(), env_.now()};
+    peers_[member.id] = {member.name, wall_clock_ms - env_.wall_clock_ms() + since_steady_ms(), env_.now()};
 }
 
 bool Clocks::counts(const Peer& peer) const { return env_.now() - peer.heard <= kHeardOfLate; }
@@ -42,17 +42,17 @@ bool Clocks::counts(const Peer& peer) const { return env_.now() - peer.heard <= 
 const Clocks::Peer* Clocks::farthest() const {
     const Peer* out = nullptr;
     for (const auto& [id, peer] : peers_)
-        if (counts(peer) && (out == nullptr || std::abs(peer.ahead_ms) > std::abs(out->ahead_ms))) out = &peer;
+        if (counts(peer) && (out == nullptr || std::abs(ahead_ms(peer)) > std::abs(ahead_ms(*out)))) out = &peer;
     return out;
 }
 
 std::int64_t Clocks::now_ms() const {
     const std::int64_t own = env_.wall_clock_ms();
     const Peer* peer = farthest();
-    if (peer == nullptr || std::abs(peer->ahead_ms) <= kToleranceMs) return own;
+    if (peer == nullptr || std::abs(ahead_ms(*peer)) <= kToleranceMs) return own;
     std::vector<std::int64_t> ahead{0};
     for (const auto& [id, each] : peers_)
-        if (counts(each)) ahead.push_back(each.ahead_ms);
+        if (counts(each)) ahead.push_back(ahead_ms(each));
     const auto middle = ahead.begin() + static_cast<std::ptrdiff_t>(ahead.size() / 2);
     std::ranges::nth_element(ahead, middle);
     return own + *middle;
@@ -61,13 +61,13 @@ std::int64_t Clocks::now_ms() const {
 std::optional<std::int64_t> Clocks::ahead_ms(NodeId member) const {
     const auto found = peers_.find(member);
     if (found == peers_.end() || !counts(found->second)) return std::nullopt;
-    return found->second.ahead_ms;
+    return ahead_ms(found->second);
 }
 
 std::optional<std::string> Clocks::distrust() const {
-    if (const Peer* peer = farthest(); peer != nullptr && std::abs(peer->ahead_ms) > kToleranceMs)
-        return fmt::format("the clock of {} is {} {} this broker's", peer->name, duration_text(peer->ahead_ms),
-                           peer->ahead_ms > 0 ? "ahead of" : "behind");
+    if (const Peer* peer = farthest(); peer != nullptr && std::abs(ahead_ms(*peer)) > kToleranceMs)
+        return fmt::format("the clock of {} is {} {} this broker's", peer->name, duration_text(ahead_ms(*peer)),
+                           ahead_ms(*peer) > 0 ? "ahead of" : "behind");
     if (jumped_)
         return fmt::format("the clock of this broker was set {} by {}", jump_ms_ > 0 ? "forward" : "back",
                            duration_text(jump_ms_));
@@ -86,7 +86,7 @@ void Clocks::look_for_jump() {
     const std::int64_t moved_ms = base_ms - base_ms_;
     const TimePoint now = env_.now();
     const Peer* peer = farthest();
-    const bool confirmed = peer != nullptr && std::abs(peer->ahead_ms) <= kToleranceMs;
+    const bool confirmed = peer != nullptr && std::abs(ahead_ms(*peer)) <= kToleranceMs;
     const bool believed = jumped_ && (confirmed || now - *jumped_ >= kJumpPatience);
     if (std::abs(moved_ms) <= kToleranceMs || believed) {
         base_ms_ = base_ms;

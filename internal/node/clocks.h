@@ -46,10 +46,13 @@ public:
 private:
     struct Peer {
         std::string name;
-        std::int64_t ahead_ms{};
+        std::int64_t base_ms{};  // what its clock showed when this broker's steady one showed 0
         TimePoint heard;
     };
+    // What this broker's clock showed then.
     std::int64_t since_steady_ms() const;
+    // Compared now, also when this broker's clock was set since the peer was heard.
+    std::int64_t ahead_ms(const Peer& peer) const { return peer.base_ms - since_steady_ms(); }
     bool counts(const Peer& peer) const;
     const Peer* farthest() const;
     void look_for_jump();

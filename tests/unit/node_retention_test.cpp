@@ -105,6 +105,27 @@ TEST_P(Retention, AClockADayBehindMakesNothingOld) {
 }
 
 // A replica that fetches records which are old already keeps them no longer than the others.
+// What the others said before the clock was set back confirms nothing: records would look as if they came from the
+// future, be taken for a day old, and go as soon as the clock is right again.
+TEST_P(Retention, AClockThatIsSetRightAfterTheOthersWereLostIsNotBelieved) {
+    append_all();
+    const std::size_t alone = GetParam() % cluster_.size();
+    for (std::size_t i = 0; i < cluster_.size(); ++i)
+        if (i != alone) cluster_[i].crash(FakeDisk::Crash::kProcess);
+    cluster_.world().run_for(200ms);
+    set_clock(alone, -kDayMs);
+    cluster_.world().run_for(2500ms);
+    set_clock(alone, 0);
+    for (std::size_t i = 0; i < cluster_.size(); ++i) {
+        if (i != alone) {
+            ASSERT_TRUE(cluster_[i].start());
+        }
+    }
+    ASSERT_TRUE(cluster_.wait_for_one_view());
+    cluster_.world().run_for(20s);
+    expect_all_there();
+}
+
 TEST_P(Retention, ALearnerIsToldTheAge) {
     const std::size_t away = (owner_ + 1) % 3;
     cluster_[away].crash(FakeDisk::Crash::kMachine);
