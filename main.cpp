@@ -162,8 +162,8 @@ node::Settings node_settings(const config::Config& config, const env::Endpoint& 
     return out;
 }
 
-// A shell gives a program 1,024 descriptors, as a rule, and lets it take more. How many files the disk may keep open to
-// write to.
+// Shells usually set a soft limit of 1,024 descriptors, which a program may raise. Returns how many files the disk may
+// keep open for writing.
 std::size_t raise_descriptor_limit(const config::Config& config, spdlog::logger& logger) {
     using storage::PosixDisk;
     const rlim_t others =

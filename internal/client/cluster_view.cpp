@@ -82,7 +82,7 @@ protocol::Result<Topic> ClusterView::topic(std::string_view name) const {
 
 bool ClusterView::is_current(std::string_view topic) const {
     const auto found = topics_.find(topic);
-    // A broker of an early version does not say.
+    // Brokers of early versions do not report it.
     return found != topics_.end() && topics_as_of_ > 0 && found->second.as_of >= topics_as_of_;
 }
 

@@ -63,7 +63,7 @@ public:
     const Topic* find_topic(std::string_view name) const;
     // The topic, or why there is none (kUnknownTopic also when nobody was asked for it).
     protocol::Result<Topic> topic(std::string_view name) const;
-    // Nothing has changed among the topics since it was told of, as far as any answer says.
+    // No answer so far says that any topic has changed since this one was last heard about.
     bool is_current(std::string_view topic) const;
     // It was there and is not any more.
     bool was_deleted(std::string_view name) const;
@@ -93,7 +93,7 @@ private:
 
     ring::HashRing ring_;
     std::map<std::string, Answer, std::less<>> topics_;
-    std::int64_t topics_as_of_{};  // the greatest of all answers
+    std::int64_t topics_as_of_{};  // the highest value in any answer
 };
 
 }  // namespace logstream::client

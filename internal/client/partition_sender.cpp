@@ -11,7 +11,7 @@ namespace {
 
 // After so long without an answer the connection is given up and the batch is sent again.
 constexpr Duration kRequestTimeout = std::chrono::seconds(5);
-// So long a sender trusts what METADATA says of a broker that refuses writes.
+// How long a sender relies on METADATA saying that the broker refuses writes.
 constexpr Duration kTryAnyway = std::chrono::milliseconds(500);
 // An answer that stays out so long makes us ask whether the view has changed.
 constexpr Duration kStalled = std::chrono::milliseconds(250);
@@ -293,8 +293,8 @@ void PartitionSender::wait() {
         router_.env().set_timer(backoff_.next(router_.env().now(), router_.env().random()), [this] { try_again(); });
 }
 
-// A broker that refuses all writes says by METADATA when it takes them again. One question is enough for thousands of
-// partitions: if each tried for itself, their tries alone would keep the broker from its work.
+// A broker that refuses all writes reports in METADATA when it accepts them again. One request serves thousands of
+// partitions; retries of each by itself would overload the broker. After `kTryAnyway` it tries all the same.
 void PartitionSender::try_again() {
     if (!router_.refuses_writes(target_)) return wake();
     held_ = true;

@@ -14,7 +14,7 @@ constexpr Duration kMetadataTimeout = std::chrono::milliseconds(1500);
 constexpr Duration kCalm = std::chrono::seconds(1);
 // So often all brokers are asked though nothing seems wrong.
 constexpr Duration kLookAround = std::chrono::milliseconds(800);
-// Topics that are known are asked for again no more often, however many rounds there are.
+// Known topics are asked about again at most this often, however many rounds there are.
 constexpr Duration kRenewTopics = std::chrono::milliseconds(500);
 // Without a METADATA answer for this long, brokers are looked for again.
 constexpr Duration kSearchAgainAfter = std::chrono::seconds(1);
@@ -59,8 +59,9 @@ void Router::resolved(std::vector<Endpoint> brokers, const std::string& trouble)
         return;
     }
     bootstrap_.brokers = std::move(brokers);
+    const std::string asked = question(Renewal::kNo);
     for (const Endpoint broker : bootstrap_.brokers)
-        if (!heard_of_late(broker)) ask(broker);
+        if (!heard_of_late(broker)) ask(broker, asked);
 }
 
 // Somewhere in the last quarter of the interval, so that many clients do not ask in one instant.
@@ -95,42 +96,43 @@ void Router::refresh() {
 void Router::ask_all() {
     const TimePoint now = env_.now();
     last_asked_ = now;
-    renews_topics_ = now - topics_renewed_ >= kRenewTopics;
-    if (renews_topics_) topics_renewed_ = now;
+    const Renewal renewal{now - topics_renewed_ >= kRenewTopics};
+    if (renewal == Renewal::kYes) topics_renewed_ = now;
     asked_members_ |= view_.known();
     const auto brokers = known_brokers();
     if (brokers.empty() || now - lineage_heard_ > kSearchAgainAfter) {
         if (by_broadcast()) discovery_.start();
         if (bootstrap_.look_up) bootstrap_.look_up();
     }
-    for (const Endpoint broker : brokers) ask(broker);
+    const std::string asked = question(renewal);
+    for (const Endpoint broker : brokers) ask(broker, asked);
     // Nobody has a reason to call refresh() before there is a view.
     if (!view_.known()) refresh();
 }
 
-void Router::ask(Endpoint broker) {
+void Router::ask(Endpoint broker, const std::string& question) {
     if (asked_.contains(broker)) return;
-    asked_[broker] = requests_.send(broker, MessageType::kMetadata, question().SerializeAsString(), {},
-                                    kMetadataTimeout, [this, broker](const Result<Message>& answer) {
+    asked_[broker] = requests_.send(broker, MessageType::kMetadata, question, {}, kMetadataTimeout,
+                                    [this, broker](const Result<Message>& answer) {
                                         asked_.erase(broker);
                                         on_answer(broker, answer);
                                     });
 }
 
-// What is to be made is asked for alone: what is not would be made with it. A topic that is known is named only if
-// topics have changed since, and then only in some rounds: thousands of topics are too many to be told of in each
-// answer.
-proto::Metadata Router::question() const {
+// Topics that are to be made go in a request of their own, since auto_create applies to every topic named. A known
+// topic is named only after topics have changed, and only in some rounds: repeating thousands in every answer costs too
+// much.
+std::string Router::question(Renewal renewal) const {
     proto::Metadata out;
     for (const auto& [topic, create] : topics_)
         if (create == AutoCreate::kYes) out.add_topics(topic);
     out.set_auto_create(out.topics_size() > 0);
     if (!out.auto_create())
         for (const auto& [topic, create] : topics_)
-            if (view_.find_topic(topic) == nullptr || (renews_topics_ && !view_.is_current(topic)))
+            if (view_.find_topic(topic) == nullptr || (renewal == Renewal::kYes && !view_.is_current(topic)))
                 out.add_topics(topic);
     out.set_all(all_topics_);
-    return out;
+    return out.SerializeAsString();
 }
 
 void Router::on_found(const Result<std::set<Endpoint>>& brokers) {
@@ -140,7 +142,8 @@ void Router::on_found(const Result<std::set<Endpoint>>& brokers) {
         return;
     }
     found_ = *brokers;
-    for (const Endpoint broker : known_brokers()) ask(broker);
+    const std::string asked = question(Renewal::kNo);
+    for (const Endpoint broker : known_brokers()) ask(broker, asked);
 }
 
 void Router::on_answer(Endpoint broker, const Result<Message>& answer) {

@@ -67,11 +67,11 @@ public:
     bool heard_of_late(Endpoint broker) const;
     // Likewise, and as one of the newest view that is not cut off from the others.
     bool in_quorum(Endpoint broker) const;
-    // It answered of late that it takes no writes now, from anybody.
+    // Its last recent answer said that it currently accepts no writes.
     bool refuses_writes(Endpoint broker) const;
 
-    // From now on METADATA requests name `topic` until its newest state is known. It is made only once: who deletes it
-    // later means it.
+    // From now on METADATA requests name `topic` whenever what is known of it may be out of date. It is made only once:
+    // who deletes it later means it.
     void want_topic(const std::string& topic, AutoCreate create);
     void want_all_topics() { all_topics_ = true; }
     // Something did not fit what we know (refused, connection lost, no answer): ask again, soon.
@@ -94,8 +94,11 @@ private:
     bool by_broadcast() const { return bootstrap_.brokers.empty() && !bootstrap_.look_up; }
     void look_around();
     void ask_all();
-    void ask(Endpoint broker);
-    proto::Metadata question() const;
+    // Whether known topics that may have changed are named.
+    enum class Renewal : bool { kNo, kYes };
+    // METADATA's, serialized: built once a round, for all brokers.
+    std::string question(Renewal renewal) const;
+    void ask(Endpoint broker, const std::string& question);
     void on_found(const Result<std::set<Endpoint>>& brokers);
     void on_answer(Endpoint broker, const Result<Message>& answer);
     // Takes over what an answer says; false when it belongs to another lineage.
@@ -122,7 +125,6 @@ private:
     bool pinned_{};
     bool all_topics_{};
     bool asked_members_{};  // of this view
-    bool renews_topics_{};  // the round under way names topics that are known, too
     TimePoint topics_renewed_{};
     std::map<std::string, AutoCreate> topics_;
     std::set<Endpoint> found_;             // by discovery

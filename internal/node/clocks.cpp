@@ -26,15 +26,14 @@ std::string duration_text(std::int64_t ms) {
 
 Clocks::Clocks(env::Env& env) : env_(env), base_ms_(since_steady_ms()) {}
 
-std::int64_t Clocks::since_steady_ms() const {
-    return env_.wall_clock_ms() -
-           std::chrono::duration_cast<std::chrono::milliseconds>(env_.now().time_since_epoch()).count();
+std::int64_t Clocks::steady_ms() const {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(env_.now().time_since_epoch()).count();
 }
 
 void Clocks::heard(const view::Member& member, std::int64_t wall_clock_ms) {
     if (wall_clock_ms == 0) return;  // a broker of an older version
     if (peers_.size() >= kMaxPeers && !peers_.contains(member.id)) return;
-    peers_[member.id] = {member.name, wall_clock_ms - env_.wall_clock_ms() + since_steady_ms(), env_.now()};
+    peers_[member.id] = {member.name, wall_clock_ms - steady_ms(), env_.now()};
 }
 
 bool Clocks::counts(const Peer& peer) const { return env_.now() - peer.heard <= kHeardOfLate; }

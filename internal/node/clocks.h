@@ -49,8 +49,9 @@ private:
         std::int64_t base_ms{};  // what its clock showed when this broker's steady one showed 0
         TimePoint heard;
     };
-    // What this broker's clock showed then.
-    std::int64_t since_steady_ms() const;
+    std::int64_t steady_ms() const;
+    // What this broker's clock showed when the steady one showed 0.
+    std::int64_t since_steady_ms() const { return env_.wall_clock_ms() - steady_ms(); }
     // Compared now, also when this broker's clock was set since the peer was heard.
     std::int64_t ahead_ms(const Peer& peer) const { return peer.base_ms - since_steady_ms(); }
     bool counts(const Peer& peer) const;

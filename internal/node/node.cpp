@@ -13,7 +13,7 @@ constexpr Duration kTick = std::chrono::milliseconds(100);
 // Fewer than what makes a failure: members that fail because multicast stopped do not rely on it in the next view.
 constexpr int kHeardOfLateBeats = 4;
 constexpr Duration kWatermarksInterval = std::chrono::seconds(5);
-// Ten thousand streams are too many to add up for each heartbeat.
+// Summing ten thousand log ends for every heartbeat is too expensive.
 constexpr Duration kLogEndsInterval = std::chrono::seconds(1);
 constexpr Duration kLeaveTimeout = std::chrono::seconds(2);
 // Leaders announce themselves every second or so.
@@ -359,7 +359,7 @@ void Node::tick() {
     send_heartbeat(Beat::kRegular);
     replicator_.tick();
     service_.tick();
-    if (serving()) repair_.tick(serving_->number, repair_peers());
+    if (serving() && repair_.is_due()) repair_.tick(serving_->number, repair_peers());
     // An election may have found nobody to make a quorum of; their connections may pass again any moment.
     if (serving() && !settled() && !elector_.running() && !coordinator_.running() && !learner_.running())
         seek("the leader or a majority is out of reach");

@@ -3,11 +3,11 @@
 namespace logstream::node {
 
 namespace {
-constexpr Duration kPause = std::chrono::seconds(1);  // between two tries, and two looks at all streams
+constexpr Duration kPause = std::chrono::seconds(1);  // between attempts, and between scans of all streams
 }
 
 void Repair::tick(ViewNumber view, const std::vector<view::Member>& peers) {
-    if (aligner_ || peers.empty() || core_.env.now() < next_) return;
+    if (!is_due() || peers.empty()) return;
     next_ = core_.env.now() + kPause;
     if (!core_.store.damaged()) return;
     std::vector<NodeId> others;

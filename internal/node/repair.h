@@ -16,8 +16,9 @@ public:
     Repair(Core& core, std::function<void(const std::string&)> beyond_repair)
         : core_(core), beyond_repair_(std::move(beyond_repair)) {}
 
-    // Looks for damage, once a second at most. Called again and again while `view` serves; `peers` are the brokers that
-    // may hold what lacks.
+    // It is time to look for damage: once a second at most, since all streams are looked at.
+    bool is_due() const { return !aligner_ && core_.env.now() >= next_; }
+    // Looks for damage, if that is due, while `view` serves; `peers` are the brokers that may hold the missing records.
     void tick(ViewNumber view, const std::vector<view::Member>& peers);
     // The view is changing.
     void stop() { aligner_.reset(); }

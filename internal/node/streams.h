@@ -63,8 +63,8 @@ private:
 
     storage::Store& store_;
     std::map<StreamId, Stream> streams_;
-    std::unordered_map<StreamId, Stream*>
-        by_id_;  // those of streams_: each batch asks, and a tree of thousands is deep
+    // Points into streams_: looked up for every batch, so hashed rather than searched in the tree.
+    std::unordered_map<StreamId, Stream*> by_id_;
     std::vector<AdvancedHandler> advanced_;
 };
 

@@ -1,11 +1,11 @@
-// How much of the processor a process gets beside others.
+// The process's CPU priority.
 #pragma once
 
 namespace logstream::process {
 
-// For whom the others wait: a broker that does not get to run for half a second is taken for dead. Gives this thread,
-// and those that it starts, nice -10, where that is allowed (root, CAP_SYS_NICE, LimitNICE of systemd) and the process
-// was started with the usual priority: `nice` of the caller stands.
+// A broker that cannot run for half a second is taken for dead by its peers. Sets nice -10 for this thread and those
+// that it starts, if that is permitted (root, CAP_SYS_NICE, LimitNICE of systemd) and the process has the default
+// priority; a nice value set by the caller is kept.
 void take_precedence();
 
 }  // namespace logstream::process

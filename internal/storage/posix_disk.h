@@ -22,8 +22,8 @@ namespace logstream::storage {
 
 class PosixDisk final : public Disk {
 public:
-    // So many files it has open at a time, and a few besides. Every stream has one that is written to: with more
-    // streams than `write_handles` each write may have to open its file.
+    // How many files are kept open at most, apart from a few others. Each stream has one that is written to; with more
+    // streams than `write_handles`, any write may have to reopen its file.
     static constexpr std::size_t kLeastWriteHandles = 1024;
     static constexpr std::size_t kMostWriteHandles = 8192;
     static constexpr std::size_t kReadHandles = 128;

@@ -42,7 +42,8 @@ struct StoreOptions {
     std::uint64_t unwritten_bytes{128u << 20};
     // At most so much goes into one group, so that a state save never waits long.
     std::uint64_t group_bytes{16u << 20};
-    // And so many writes: what a group's end tells all of its streams is done in one go, in which no heartbeat is sent.
+    // And at most so many writes: when a group completes, all its streams are told in one pass, during which no
+    // heartbeat can be sent.
     std::size_t group_writes{512};
     // Appends are refused when less than this is free on the file system; at most 5 % of its size. What is not refused
     // then: see Claim.

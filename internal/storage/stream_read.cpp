@@ -134,7 +134,8 @@ private:
         });
     }
 
-    // The entries are as they were known to be, so the index pointed to a wrong place. It is made again.
+    // No new damage was found in the entries, so the index must be wrong: it is rebuilt. That of the newest segment is
+    // in memory, and left as it is.
     void read_without_index(StreamLog& log) {
         const Segment& segment = log.segments_[log.segment_index(from_)];
         if (&segment == &log.segments_.back()) return read_at(log, 0, kLeastReadBytes);

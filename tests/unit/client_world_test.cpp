@@ -223,7 +223,7 @@ OutMessage FakeCluster::on_metadata(int broker, const Message& message) {
     }
     response.set_max_batch_bytes(static_cast<std::uint32_t>(max_batch_bytes));
     if (request.auto_create() && auto_create && request.topics_size() > 0) topic_exists = true;
-    // As the metadata stream grows by a record for each change.
+    // Like the offset of the metadata stream, which gains a record with each change.
     const auto topics = std::tuple(topic_exists, topic_id_, logs_.size());
     if (std::exchange(topics_told_, topics) != topics) ++topics_as_of_;
     response.set_topics_as_of(topics_as_of_);

@@ -104,7 +104,6 @@ TEST_P(Retention, AClockADayBehindMakesNothingOld) {
     expect_all_gone();
 }
 
-// A replica that fetches records which are old already keeps them no longer than the others.
 // What the others said before the clock was set back confirms nothing: records would look as if they came from the
 // future, be taken for a day old, and go as soon as the clock is right again.
 TEST_P(Retention, AClockThatIsSetRightAfterTheOthersWereLostIsNotBelieved) {
@@ -126,6 +125,7 @@ TEST_P(Retention, AClockThatIsSetRightAfterTheOthersWereLostIsNotBelieved) {
     expect_all_there();
 }
 
+// A replica that fetches records which are old already keeps them no longer than the others.
 TEST_P(Retention, ALearnerIsToldTheAge) {
     const std::size_t away = (owner_ + 1) % 3;
     cluster_[away].crash(FakeDisk::Crash::kMachine);

@@ -73,7 +73,7 @@ TEST(StandardStreams, OpenOnesStayAsTheyAre) {
               0);
 }
 
-// The `nice` of a child that had `before` when it took precedence.
+// The nice value of a child that started at `before` and called take_precedence().
 int precedence_after(int before) {
     return in_a_child([before] {
                setpriority(PRIO_PROCESS, 0, before);

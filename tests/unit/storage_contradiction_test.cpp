@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "internal/storage/entry.h"
 #include "internal/storage/snapshot.h"
@@ -15,28 +16,36 @@ const std::string kDir = "/data/streams/0000000000001234-0";
 
 class StorageContradictionTest : public StoreFixture {
 protected:
-    // Ten records of view 3 in several segments; the store is closed.
-    void ten_records() {
-        options_.segment_bytes = 600;
+    // Ten records of view 3 in one segment; the store is closed.
+    void ten_records_in_one_segment() {
         open();
         append(log(), 10, ViewNumber(3));
         ASSERT_TRUE(flush());
         originals_ = *read_all(log());
         close();
     }
+    // In several segments.
+    void ten_records() {
+        options_.segment_bytes = 600;
+        ten_records_in_one_segment();
+    }
     static TableLimits limits() { return {}; }
-    // The newest tables say that something is missing in them, as when a process stopped before they were made again.
-    void forget_a_part_of_the_tables() {
+    // Writes the newest tables as `change` makes them.
+    void change_tables(const std::function<void(Snapshot&)>& change) {
         const std::vector<std::string> files = disk_.files();
         for (unsigned slot = 0; slot < 2; ++slot) {
             const std::string path = snapshot_slot_path(kDir, slot);
             if (std::ranges::count(files, path) == 0) continue;
             auto snapshot = decode_snapshot(disk_.content(path), kStream, limits());
             ASSERT_TRUE(snapshot);
-            snapshot->tables_incomplete = true;
+            change(*snapshot);
             const Bytes bytes = encode_snapshot(*snapshot);
             disk_.put(path, {bytes.span().begin(), bytes.span().end()});
         }
+    }
+    // They say that something is missing in them, as when a process stopped before they were made again.
+    void forget_a_part_of_the_tables() {
+        change_tables([](Snapshot& tables) { tables.tables_incomplete = true; });
     }
     // The only tables say that the log ends there, with all the bytes of its one segment before it.
     void tell_of_an_end_at(Offset end) {
@@ -51,7 +60,7 @@ protected:
         const Bytes bytes = encode_snapshot(lie);
         disk_.put(snapshot_slot_path(kDir, 0), {bytes.span().begin(), bytes.span().end()});
     }
-    // Of other entries than the segment has, as when files of two backups were mixed.
+    // An index that does not match the segment's entries, as when files of two backups are mixed.
     static SparseIndex lying_index(Offset base) {
         SparseIndex index(base, 0);
         index.add(base, 400, 0, kNoTimestamp);
@@ -114,11 +123,7 @@ TEST_F(StorageContradictionTest, AFileThatIsGoneWhenTheTablesAreMadeIsDamage) {
 }
 
 TEST_F(StorageContradictionTest, ASegmentWithMoreEntriesThanAreKnownIsDamage) {
-    open();
-    append(log(), 10, ViewNumber(3));
-    ASSERT_TRUE(flush());
-    originals_ = *read_all(log());
-    close();
+    ten_records_in_one_segment();
     tell_of_an_end_at(Offset(2));
     open();
     disk_.run();
@@ -135,10 +140,7 @@ TEST_F(StorageContradictionTest, ASegmentWithMoreEntriesThanAreKnownIsDamage) {
 }
 
 TEST_F(StorageContradictionTest, ASegmentWithEntriesBeyondTheLogIsEmptied) {
-    open();
-    append(log(), 10, ViewNumber(3));
-    ASSERT_TRUE(flush());
-    close();
+    ten_records_in_one_segment();
     tell_of_an_end_at(Offset(0));
     open();
     disk_.run();
@@ -191,7 +193,6 @@ TEST_F(StorageContradictionTest, ASegmentOfAnEarlierViewThanTheOneBeforeIsDamage
 TEST_F(StorageContradictionTest, AnIndexOfOtherEntriesHidesNothing) {
     ten_records();
     const std::string path = kDir + "/00000000000000000000.index";
-    const std::vector<std::byte> right = disk_.content(path);
     const std::size_t segment_bytes = disk_.content(kDir + "/00000000000000000000.log").size();
     const Bytes lie = lying_index(Offset(0)).encode(segment_bytes);
     disk_.put(path, {lie.span().begin(), lie.span().end()});
@@ -204,20 +205,8 @@ TEST_F(StorageContradictionTest, AnIndexOfOtherEntriesHidesNothing) {
 
 TEST_F(StorageContradictionTest, AnIndexOfOtherEntriesInTheTablesHidesNothing) {
     options_.cache_bytes = 0;
-    open();
-    append(log(), 10, ViewNumber(3));
-    ASSERT_TRUE(flush());
-    originals_ = *read_all(log());
-    close();
-    for (unsigned slot = 0; slot < 2; ++slot) {
-        const std::string path = snapshot_slot_path(kDir, slot);
-        if (std::ranges::count(disk_.files(), path) == 0) continue;
-        auto snapshot = decode_snapshot(disk_.content(path), kStream, limits());
-        ASSERT_TRUE(snapshot);
-        snapshot->index = lying_index(Offset(0));
-        const Bytes bytes = encode_snapshot(*snapshot);
-        disk_.put(path, {bytes.span().begin(), bytes.span().end()});
-    }
+    ten_records_in_one_segment();
+    change_tables([](Snapshot& tables) { tables.index = lying_index(Offset(0)); });
     open();
     expect_originals();
     EXPECT_FALSE(log().damage());
