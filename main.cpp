@@ -179,7 +179,7 @@ std::size_t raise_descriptor_limit(const config::Config& config, spdlog::logger&
     if (limit.rlim_cur < needed)
         logger.warn("LIMIT of {} open files is too low for limits.connections: {}; allow {} (ulimit -Hn), or lower it",
                     limit.rlim_cur, config.limits.connections, needed);
-    return std::clamp(limit.rlim_cur, needed, wanted) - others;
+    return std::clamp(limit.rlim_cur, others + PosixDisk::kFewWriteHandles, wanted) - others;
 }
 
 // As the C library reads it.
@@ -222,7 +222,10 @@ int run(config::Config config, const config::Declared& declared, const std::vect
     for (const std::string& warning : warnings) logger->warn("{}", warning);
     const std::size_t write_handles = raise_descriptor_limit(config, *logger);
 
-    process::take_precedence();
+    if (process::take_precedence() == process::Precedence::kNotPermitted)
+        logger->info(
+            "the CPU priority stays as it is (nice -10 is not permitted): beside programs that take all CPU time this "
+            "broker may be late, and be taken for dead");
     net::Loop loop;
     loop.on_signal(SIGHUP, [&](int) { reload(*log, given, read); });
     bool given_up = false;

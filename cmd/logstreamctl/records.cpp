@@ -8,7 +8,6 @@ namespace logstream::ctl {
 
 namespace {
 
-constexpr std::size_t kMaxDecompressedBytes = 256u << 20;
 constexpr std::uint32_t kQueryBytes = 4u << 20;
 
 // By name; as a list of what is in base64 where a JSON object would lose something: a name that comes twice, or bytes
@@ -93,7 +92,7 @@ private:
     Result<void> print_batch(const protocol::BatchView& batch, std::uint64_t& left) {
         if (batch.is_control()) return {};
         std::int64_t at = std::max(next_, batch.base_offset().value);
-        const auto read = batch.for_each(kMaxDecompressedBytes, [&](const protocol::Record& record) {
+        const auto read = batch.for_each(protocol::kMaxStoredRecordsBytes, [&](const protocol::Record& record) {
             if (left == 0) return false;
             if (record.offset.value < next_) return true;
             --left;

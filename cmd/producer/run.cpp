@@ -17,7 +17,6 @@ namespace {
 // Lines taken in one turn of the loop, so that sockets and timers get theirs.
 constexpr int kLinesPerTurn = 2000;
 constexpr protocol::Duration kSettleLimit = std::chrono::seconds(5);
-constexpr std::size_t kMaxDecompressedBytes = 256u << 20;
 }  // namespace
 
 Run::Run(Options options, runtime::Session& session)
@@ -293,7 +292,7 @@ void Run::on_report(const client::BatchReport& report) {
             if (phase_ == Phase::kFeeding) end_of_input();
         });
     if (auto batch = protocol::BatchView::parse(report.batch)) {
-        const auto decoded = batch->for_each(kMaxDecompressedBytes, [&](const protocol::Record& record) {
+        const auto decoded = batch->for_each(protocol::kMaxStoredRecordsBytes, [&](const protocol::Record& record) {
             failed_bytes_ += record.value->size() + (record.key ? record.key->size() : 0);
             fail_record(record.key, *record.value, report.outcome.error());
             return true;

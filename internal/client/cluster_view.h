@@ -63,6 +63,8 @@ public:
     const Topic* find_topic(std::string_view name) const;
     // The topic, or why there is none (kUnknownTopic also when nobody was asked for it).
     protocol::Result<Topic> topic(std::string_view name) const;
+    // How much of the metadata stream the best-informed broker knew (`MetadataResponse::topics_as_of`).
+    std::int64_t topics_as_of() const { return topics_as_of_; }
     // No answer so far says that any topic has changed since this one was last heard about.
     bool is_current(std::string_view topic) const;
     // It was there and is not any more.

@@ -10,7 +10,6 @@ namespace logstream::client {
 
 namespace {
 constexpr Duration kCheckEvery = std::chrono::milliseconds(250);
-constexpr Duration kLookEvery = std::chrono::milliseconds(500);
 }  // namespace
 
 Consumer::Consumer(Router& router, ConsumerOptions options, RecordHandler on_record, FinishHandler on_finish)
@@ -41,7 +40,7 @@ void Consumer::start() {
     router_.want_topic(options_.topic, AutoCreate::kNo);
     topic_timer_ = router_.env().set_timer(options_.topic_timeout, [this] { on_topic_timeout(); });
     progress_at_ = router_.env().now();
-    look_timer_ = router_.env().set_timer(kLookEvery, [this] { look(); });
+    look_timer_ = router_.env().set_timer(Waiting::kLookEvery, [this] { look(); });
     router_.refresh();
     if (router_.view().known()) on_view();
 }
@@ -178,7 +177,7 @@ std::optional<Offset> Consumer::position(std::uint32_t partition) const {
 
 void Consumer::look() {
     if (stopped_) return;
-    look_timer_ = router_.env().set_timer(kLookEvery, [this] { look(); });
+    look_timer_ = router_.env().set_timer(Waiting::kLookEvery, [this] { look(); });
     const std::string why = why_waiting();
     waiting_.look(why);
     // Whoever takes the records may stand still for as long as it likes.

@@ -13,8 +13,6 @@ constexpr Duration kGrace = std::chrono::milliseconds(500);
 constexpr unsigned kMaxDoublings = 3;
 // How long a replica is read from before the owner is tried again (at once in another view).
 constexpr Duration kReplicaMode = std::chrono::seconds(5);
-// Of one batch. What brokers accept is far below; this is against a broken one.
-constexpr std::size_t kMaxDecompressedBytes = 256u << 20;
 // Damage that stays in every answer for so long is reported and ends reading.
 constexpr Duration kCorruptFor = std::chrono::seconds(30);
 }  // namespace
@@ -183,7 +181,7 @@ void PartitionReader::count_tail() {
         const auto size = protocol::peek_batch_bytes(pending_.span());
         if (!size || *size > pending_.size()) return corrupt("an answer that ends within a batch");
         const auto batch = protocol::BatchView::parse(pending_.slice(0, *size));
-        if (!batch || !batch->crc_ok() || !tail_->take(*batch, kMaxDecompressedBytes))
+        if (!batch || !batch->crc_ok() || !tail_->take(*batch, protocol::kMaxStoredRecordsBytes))
             return corrupt(fmt::format("a damaged batch behind offset {}", tail_->next().value));
         pending_ = pending_.from(*size);
         // It looks further back now, and what is left here has been counted.
@@ -267,21 +265,23 @@ bool PartitionReader::emit_batch(const protocol::BatchView& batch) {
     }
     if (!batch.is_control()) {
         bool stopped = false;
-        const auto decoded = batch.for_each(kMaxDecompressedBytes, [this, &stopped](const protocol::Record& record) {
-            if (record.offset < next_) return true;
-            if (options_.until_ms && record.timestamp_ms >= *options_.until_ms) end_ = std::min(end_, record.offset);
-            if (!options_.follow && record.offset >= end_) return false;
-            next_ = record.offset + 1;
-            if (older_ms_ && record.timestamp_ms < *older_ms_) return true;
-            older_ms_.reset();
-            if (surplus_ > 0) {
-                --surplus_;
-                return true;
-            }
-            if (on_record_({stream_.partition, record.offset, record})) return true;
-            stopped = true;
-            return false;
-        });
+        const auto decoded =
+            batch.for_each(protocol::kMaxStoredRecordsBytes, [this, &stopped](const protocol::Record& record) {
+                if (record.offset < next_) return true;
+                if (options_.until_ms && record.timestamp_ms >= *options_.until_ms)
+                    end_ = std::min(end_, record.offset);
+                if (!options_.follow && record.offset >= end_) return false;
+                next_ = record.offset + 1;
+                if (older_ms_ && record.timestamp_ms < *older_ms_) return true;
+                older_ms_.reset();
+                if (surplus_ > 0) {
+                    --surplus_;
+                    return true;
+                }
+                if (on_record_({stream_.partition, record.offset, record})) return true;
+                stopped = true;
+                return false;
+            });
         if (!decoded && !passes_unreadable(batch, decoded.error())) return false;
         if (stopped) {
             paused_ = true;

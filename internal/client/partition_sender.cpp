@@ -11,8 +11,8 @@ namespace {
 
 // After so long without an answer the connection is given up and the batch is sent again.
 constexpr Duration kRequestTimeout = std::chrono::seconds(5);
-// How long a sender relies on METADATA saying that the broker refuses writes.
-constexpr Duration kTryAnyway = std::chrono::milliseconds(500);
+// How long a sender relies on METADATA saying that the broker refuses writes, at least, and up to twice as long.
+constexpr Duration kTryAnyway = std::chrono::seconds(5);
 // An answer that stays out so long makes us ask whether the view has changed.
 constexpr Duration kStalled = std::chrono::milliseconds(250);
 // Without an acknowledgement for so long it is said why, if that lasts.
@@ -299,7 +299,8 @@ void PartitionSender::try_again() {
     if (!router_.refuses_writes(target_)) return wake();
     held_ = true;
     router_.refresh();
-    wake_timer_ = router_.env().set_timer(kTryAnyway, [this] { wake(); });
+    const Duration jitter{static_cast<std::int64_t>(router_.env().random() % kTryAnyway.count())};
+    wake_timer_ = router_.env().set_timer(kTryAnyway + jitter, [this] { wake(); });
 }
 
 void PartitionSender::wake() {

@@ -15,8 +15,6 @@ namespace logstream::client {
 namespace {
 // Even one try looks for the topic and its owner for so long.
 constexpr Duration kLeastStart = std::chrono::milliseconds(1800);
-constexpr Duration kLookEvery = std::chrono::milliseconds(500);
-constexpr std::size_t kMaxDecompressedBytes = 256u << 20;  // of a batch of our own
 }  // namespace
 
 ProducerId producer_id_of(std::string_view name) {
@@ -58,7 +56,7 @@ void Producer::start(ReadyHandler ready_handler) {
         return ready(protocol::fail(ErrorCode::kInvalid, "a named producer needs acks quorum or all"));
     router_.want_topic(options_.topic, options_.auto_create);
     start_timer_ = router_.env().set_timer(std::max(options_.timeout, kLeastStart), [this] { on_start_timeout(); });
-    look_timer_ = router_.env().set_timer(kLookEvery, [this] { look_while_starting(); });
+    look_timer_ = router_.env().set_timer(Waiting::kLookEvery, [this] { look_while_starting(); });
     router_.refresh();
     if (router_.view().known()) on_view();
 }
@@ -152,7 +150,7 @@ void Producer::send_again(std::uint32_t partition, bool chosen, const PartitionS
                           protocol::fail(ErrorCode::kInvalid, "topic '{}' was made anew and has no partition {} now",
                                          options_.topic, partition),
                           unsent.bytes});
-    const auto sent = batch->for_each(kMaxDecompressedBytes, [&](const protocol::Record& record) {
+    const auto sent = batch->for_each(protocol::kMaxStoredRecordsBytes, [&](const protocol::Record& record) {
         const std::uint32_t place =
             record.key && !chosen ? partition_of_key(*record.key, partitions()) : partition % partitions();
         if (chosen) chosen_[place] = true;
@@ -324,7 +322,7 @@ void Producer::on_report(BatchReport batch) {
 }
 
 void Producer::look_while_starting() {
-    look_timer_ = router_.env().set_timer(kLookEvery, [this] { look_while_starting(); });
+    look_timer_ = router_.env().set_timer(Waiting::kLookEvery, [this] { look_while_starting(); });
     waiting_.look(why_waiting());
 }
 

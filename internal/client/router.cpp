@@ -96,16 +96,19 @@ void Router::refresh() {
 void Router::ask_all() {
     const TimePoint now = env_.now();
     last_asked_ = now;
-    const Renewal renewal{now - topics_renewed_ >= kRenewTopics};
-    if (renewal == Renewal::kYes) topics_renewed_ = now;
+    const bool renew = now - topics_renewed_ >= kRenewTopics && has_stale_topics();
+    if (renew) topics_renewed_ = now;
     asked_members_ |= view_.known();
     const auto brokers = known_brokers();
     if (brokers.empty() || now - lineage_heard_ > kSearchAgainAfter) {
         if (by_broadcast()) discovery_.start();
         if (bootstrap_.look_up) bootstrap_.look_up();
     }
-    const std::string asked = question(renewal);
-    for (const Endpoint broker : brokers) ask(broker, asked);
+    const std::string asked = question(Renewal::kNo);
+    const auto source = topics_source();
+    if (renew && source) ask(*source, question(Renewal::kYes));
+    const std::string others = renew && !source ? question(Renewal::kYes) : asked;
+    for (const Endpoint broker : brokers) ask(broker, others);
     // Nobody has a reason to call refresh() before there is a view.
     if (!view_.known()) refresh();
 }
@@ -119,9 +122,25 @@ void Router::ask(Endpoint broker, const std::string& question) {
                                     });
 }
 
+// While some are still to be made, those that are known have to wait: see question().
+bool Router::has_stale_topics() const {
+    bool stale = false;
+    for (const auto& [topic, create] : topics_) {
+        if (create == AutoCreate::kYes) return false;
+        stale |= view_.find_topic(topic) != nullptr && !view_.is_current(topic);
+    }
+    return stale;
+}
+
+std::optional<Endpoint> Router::topics_source() const {
+    const Broker* leader = view_.find(view_.leader);
+    if (leader == nullptr || !heard_of_late(leader->endpoint) || asked_.contains(leader->endpoint)) return std::nullopt;
+    return leader->endpoint;
+}
+
 // Topics that are to be made go in a request of their own, since auto_create applies to every topic named. A known
-// topic is named only after topics have changed, and only in some rounds: repeating thousands in every answer costs too
-// much.
+// topic is named only after topics have changed, in some rounds, and to one broker where that will do: repeating
+// thousands in every answer costs too much.
 std::string Router::question(Renewal renewal) const {
     proto::Metadata out;
     for (const auto& [topic, create] : topics_)
@@ -161,7 +180,8 @@ void Router::on_answer(Endpoint broker, const Result<Message>& answer) {
     } else if (adopt(broker, response)) {
         const auto refusal = static_cast<ErrorCode>(response.error().code());
         const bool stands = refusal != ErrorCode::kNoQuorum && refusal != ErrorCode::kBusy;
-        heard_[broker] = {env_.now(), ViewNumber{response.view().number()}, stands};
+        heard_[broker] = {env_.now(), ViewNumber{response.view().number()}, stands,
+                          response.quorum() && !response.disk_full()};
         std::erase_if(heard_, [this](const auto& entry) { return env_.now() - entry.second.at >= kHeardOfLate; });
         for (auto& [topic, create] : topics_)
             if (view_.find_topic(topic) != nullptr) create = AutoCreate::kNo;
@@ -199,7 +219,9 @@ bool Router::adopt(Endpoint broker, const proto::MetadataResponse& response) {
         backoff_.reset();  // the next trouble is new trouble
         drop_departed(older);
     }
+    const auto known = view_.topics_as_of();
     view_.merge_topics(response);
+    if (view_.topics_as_of() > known && has_stale_topics()) refresh();
     note_quorum(broker, response);
     if (!response.quorum() && !asked_members_) refresh();
     return true;
@@ -246,7 +268,7 @@ bool Router::in_quorum(Endpoint broker) const {
 
 bool Router::refuses_writes(Endpoint broker) const {
     const auto found = heard_.find(broker);
-    return heard_of_late(broker) && !found->second.quorum;
+    return heard_of_late(broker) && !found->second.takes_records;
 }
 
 bool Router::reaches_quorum() const {

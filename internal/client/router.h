@@ -67,7 +67,7 @@ public:
     bool heard_of_late(Endpoint broker) const;
     // Likewise, and as one of the newest view that is not cut off from the others.
     bool in_quorum(Endpoint broker) const;
-    // Its last recent answer said that it currently accepts no writes.
+    // Its last recent answer said that it currently accepts no records of users.
     bool refuses_writes(Endpoint broker) const;
 
     // From now on METADATA requests name `topic` whenever what is known of it may be out of date. It is made only once:
@@ -89,7 +89,8 @@ private:
     struct Heard {
         TimePoint at{};
         ViewNumber view;
-        bool quorum{};
+        bool quorum{};         // it is not cut off from the others
+        bool takes_records{};  // of users
     };
     bool by_broadcast() const { return bootstrap_.brokers.empty() && !bootstrap_.look_up; }
     void look_around();
@@ -98,6 +99,10 @@ private:
     enum class Renewal : bool { kNo, kYes };
     // METADATA's, serialized: built once a round, for all brokers.
     std::string question(Renewal renewal) const;
+    // Some known topic may have changed, and can be asked about now.
+    bool has_stale_topics() const;
+    // Whom known topics are asked of: the one who orders changes of topics; nobody (all are asked) when it is silent.
+    std::optional<Endpoint> topics_source() const;
     void ask(Endpoint broker, const std::string& question);
     void on_found(const Result<std::set<Endpoint>>& brokers);
     void on_answer(Endpoint broker, const Result<Message>& answer);

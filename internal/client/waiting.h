@@ -14,22 +14,12 @@ namespace logstream::client {
 class Waiting {
 public:
     static constexpr protocol::Duration kSayAfter = std::chrono::seconds(3);
+    static constexpr protocol::Duration kLookEvery = std::chrono::milliseconds(500);  // how often to tell it
 
     explicit Waiting(env::Env& env) : env_(env) {}
 
     // Why it does not go on; empty: it does.
-    void look(const std::string& why) {
-        const protocol::TimePoint now = env_.now();
-        if (why.empty()) {
-            since_.reset();
-            said_.clear();
-            return;
-        }
-        if (!since_) since_ = now;
-        if (now - *since_ < kSayAfter || said_.size() >= kMaxSaid || !said_.insert(why).second) return;
-        since_ = now;
-        env_.log().warn("waiting: {}", why);
-    }
+    void look(const std::string& why);
 
 private:
     static constexpr std::size_t kMaxSaid = 16;  // reasons of one wait

@@ -13,7 +13,7 @@ namespace logstream::config {
 namespace {
 
 // Values are shown in one line of a terminal, whatever they are.
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
     constexpr std::size_t kMaxShown = 80;
     std::string shown(text.substr(0, kMaxShown));
     std::ranges::replace_if(shown, [](unsigned char c) { return c < ' ' || c == 127; }, '?');
@@ -30,12 +30,12 @@ Checked Sources::set(std::string_view key, std::string_view text, Origin origin)
         std::vector<std::string_view> known;
         for (const auto& each : settings()) known.push_back(each.key);
         return refuse(origin.source,
-                      fmt::format("{}: unknown key {}{}", origin.where, quoted(key), did_you_mean(key, known)));
+                      fmt::format("{}: unknown key {}{}", origin.where, in_quotes(key), did_you_mean(key, known)));
     }
     if (auto parsed = setting->parse(config_, text); !parsed) {
         const auto key_too = origin.names_setting ? std::string() : fmt::format("{}: ", setting->key);
         return refuse(origin.source,
-                      fmt::format("{}: {}expected {}, got {}", origin.where, key_too, parsed.error(), quoted(text)));
+                      fmt::format("{}: {}expected {}, got {}", origin.where, key_too, parsed.error(), in_quotes(text)));
     }
     given_.insert_or_assign(setting->key, Given{std::move(origin), next_order_++});
     return {};
@@ -94,7 +94,7 @@ std::vector<std::string> misspelt_variables(const Environment& environment) {
         // The environment belongs to everybody: only what is hardly another program's own is worth a word.
         const auto guess = nearest(name, ours);
         if (guess.size() < 8 || edit_distance(name, guess) > 2) continue;
-        warnings.push_back(fmt::format("environment {} is not read; did you mean {}?", quoted(name), guess));
+        warnings.push_back(fmt::format("environment {} is not read; did you mean {}?", in_quotes(name), guess));
     }
     return warnings;
 }

@@ -19,7 +19,7 @@ std::string quote(std::string_view text) {
     return out + "'";
 }
 
-std::string value_of(const Flag& flag) {
+std::string value_option(const Flag& flag) {
     switch (flag.kind) {
         case ValueKind::kNone:
             return "";
@@ -36,13 +36,14 @@ std::string value_of(const Flag& flag) {
 }
 
 // `begin` has the program's names; `condition` holds below the commands that lead here.
-void write_command(std::string& out, const Program& program, const std::string& begin, const std::string& condition) {
+void write_completions(std::string& out, const Program& program, const std::string& begin,
+                       const std::string& condition) {
     const auto when = [](const std::string& text) { return text.empty() ? "" : fmt::format(" -n {}", quote(text)); };
     for (const Flag& flag : program.flags) {
         out += begin + when(condition);
         for (const std::string& name : flag.names)
             out += name.starts_with("--") ? " -l " + name.substr(2) : " -s " + name.substr(1);
-        out += fmt::format("{} -d {}\n", value_of(flag), quote(flag.help));
+        out += fmt::format("{} -d {}\n", value_option(flag), quote(flag.help));
     }
     std::vector<std::string> names;
     for (const Program& command : program.commands) names.push_back(command.name);
@@ -50,7 +51,7 @@ void write_command(std::string& out, const Program& program, const std::string& 
     for (const Program& command : program.commands) {
         const auto none_yet = fmt::format("{}not __fish_seen_subcommand_from {}", both, fmt::join(names, " "));
         out += fmt::format("{}{} -a {} -d {}\n", begin, when(none_yet), command.name, quote(command.summary));
-        write_command(out, command, begin, fmt::format("{}__fish_seen_subcommand_from {}", both, command.name));
+        write_completions(out, command, begin, fmt::format("{}__fish_seen_subcommand_from {}", both, command.name));
     }
 }
 
@@ -62,7 +63,7 @@ std::string fish_completion(const Program& program, std::string_view installed_n
         fmt::format("complete -c {}{}{}", installed_name, renamed ? " -c " : "", renamed ? program.name : "");
     std::string out =
         fmt::format("# fish completion of {}, made from what its --help says\n{} -f\n", installed_name, begin);
-    write_command(out, program, begin, "");
+    write_completions(out, program, begin, "");
     return out;
 }
 

@@ -11,7 +11,7 @@ namespace logstream::manual {
 namespace {
 
 // For a text between single quotes in which zsh's _arguments reads brackets and colons.
-std::string escape(std::string_view text) {
+std::string escape_spec(std::string_view text) {
     std::string out;
     for (const char c : text) {
         if (c == '\'')
@@ -30,7 +30,7 @@ std::string action_of(const Flag& flag) {
         case ValueKind::kText:
             return "";
         case ValueKind::kWord:
-            return fmt::format("({})", escape(fmt::format("{}", fmt::join(flag.words, " "))));
+            return fmt::format("({})", escape_spec(fmt::format("{}", fmt::join(flag.words, " "))));
         case ValueKind::kFile:
             return "_files";
         case ValueKind::kFolder:
@@ -39,12 +39,12 @@ std::string action_of(const Flag& flag) {
     std::unreachable();
 }
 
-void write_flag(std::string& out, const Flag& flag) {
+void write_spec(std::string& out, const Flag& flag) {
     const std::string value =
-        flag.kind == ValueKind::kNone ? "" : fmt::format(":{}:{}", escape(flag.value), action_of(flag));
+        flag.kind == ValueKind::kNone ? "" : fmt::format(":{}:{}", escape_spec(flag.value), action_of(flag));
     const std::string excluded = flag.repeatable ? "*" : fmt::format("({})", fmt::join(flag.names, " "));
     for (const std::string& name : flag.names)
-        out += fmt::format(" \\\n        '{}{}[{}]{}'", excluded, name, escape(flag.help), value);
+        out += fmt::format(" \\\n        '{}{}[{}]{}'", excluded, name, escape_spec(flag.help), value);
 }
 
 void write_command(std::string& out, const Program& program, const std::string& function, std::vector<Flag> inherited) {
@@ -55,18 +55,19 @@ void write_command(std::string& out, const Program& program, const std::string& 
     for (auto flag = inherited.rbegin(); flag != inherited.rend(); ++flag)
         if (std::ranges::find(seen, flag->names.back()) == seen.end()) {
             seen.push_back(flag->names.back());
-            write_flag(flags, *flag);
+            write_spec(flags, *flag);
         }
     out += fmt::format("{}() {{\n", function);
     if (program.commands.empty()) {
         for (const Flag& argument : program.arguments)
-            flags += fmt::format(" \\\n        '{}:{}:'", argument.repeatable ? "*" : "", escape(argument.argument));
+            flags +=
+                fmt::format(" \\\n        '{}:{}:'", argument.repeatable ? "*" : "", escape_spec(argument.argument));
         out += fmt::format("    _arguments -s{}\n}}\n", flags);
         return;
     }
     out += "    local curcontext=$curcontext state line\n    local -a commands=(";
     for (const Program& command : program.commands)
-        out += fmt::format("\n        '{}:{}'", command.name, escape(command.summary));
+        out += fmt::format("\n        '{}:{}'", command.name, escape_spec(command.summary));
     out += fmt::format("\n    )\n    _arguments -s -C{} \\\n        '1: :->command' '*:: :->rest'\n", flags);
     out += "    case $state in\n        command) _describe command commands ;;\n        rest)\n";
     out += "            case $line[1] in\n";

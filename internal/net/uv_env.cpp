@@ -42,6 +42,8 @@ protocol::Result<Bound> bind_client() {
     return Bound{at, std::move(*udp)};
 }
 
+}  // namespace
+
 // The kernel's random numbers, a page of them at a time: ids of nodes and clusters must never meet again.
 class KernelRandom {
 public:
@@ -57,8 +59,6 @@ private:
     std::array<std::uint64_t, 32> numbers_{};  // getentropy gives at most 256 bytes
     std::size_t at_ = numbers_.size();
 };
-
-}  // namespace
 
 struct UvEnv::State {
     Loop& loop;

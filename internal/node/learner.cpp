@@ -5,7 +5,7 @@
 namespace logstream::node {
 
 namespace {
-constexpr Duration kTimeout = std::chrono::milliseconds(500);
+constexpr Duration kLearnTimeout = std::chrono::milliseconds(500);
 constexpr Duration kReadyInterval = std::chrono::milliseconds(200);
 // A round that fetched no more than this is near enough: the view change moves the rest in milliseconds.
 constexpr std::uint64_t kNearBytes = 2u << 20;
@@ -43,7 +43,7 @@ void Learner::ask(State state) {
     request.set_ready(state == State::kReady && !events_.stays_outside());
     for (NodeId id : events_.multicast_heard()) request.add_multicast_heard(id.value);
     view::put_names(core_.record.views.newest(kNamesTold), request);
-    core_.links.request(*leader_, MessageType::kLearn, request, kTimeout,
+    core_.links.request(*leader_, MessageType::kLearn, request, kLearnTimeout,
                         lifetime_.guard([this, state](Result<Message> reply) { taught(state, std::move(reply)); }));
 }
 
@@ -92,7 +92,7 @@ void Learner::ask_when_all_are_reached() {
     for (const view::Member& member : taught_.members) {
         if (member.id == core_.self.id) continue;
         ++round->missing;
-        core_.links.request(address_of(member), MessageType::kProbe, probe, kTimeout,
+        core_.links.request(address_of(member), MessageType::kProbe, probe, kLearnTimeout,
                             lifetime_.guard([answered](const Result<Message>& reply) { answered(reply.has_value()); }));
     }
     answered(true);
@@ -102,7 +102,7 @@ void Learner::compare() {
     proto::Summary request;
     request.set_cluster_id(core_.record.cluster.value);
     core_.links.request(
-        *leader_, MessageType::kSummary, request, kTimeout, lifetime_.guard([this](Result<Message> reply) {
+        *leader_, MessageType::kSummary, request, kLearnTimeout, lifetime_.guard([this](Result<Message> reply) {
             proto::SummaryResponse response;
             if (!reply) return give_up(reply.error());
             if (!reply->parse(response)) return give_up(Error{ErrorCode::kInvalid, "an unreadable answer"});

@@ -14,7 +14,6 @@ constexpr Duration kTick = std::chrono::milliseconds(100);
 constexpr int kHeardOfLateBeats = 4;
 constexpr Duration kWatermarksInterval = std::chrono::seconds(5);
 // Summing ten thousand log ends for every heartbeat is too expensive.
-constexpr Duration kLogEndsInterval = std::chrono::seconds(1);
 constexpr Duration kLeaveTimeout = std::chrono::seconds(2);
 // Leaders announce themselves every second or so.
 constexpr Duration kApartMemory = std::chrono::seconds(10);
@@ -322,11 +321,7 @@ void Node::send_heartbeat(Beat beat) {
     heartbeat.set_view_id(installed->id.value);
     heartbeat.set_node(core_.self.id.value);
     heartbeat.set_incarnation(core_.self.incarnation.value);
-    if (core_.env.now() - log_ends_added_ >= kLogEndsInterval) {
-        log_ends_added_ = core_.env.now();
-        log_end_totals_[core_.self.id] = streams_.log_end_total();
-    }
-    heartbeat.set_log_end_total(log_end_totals_[core_.self.id]);
+    heartbeat.set_log_end_total(streams_.log_end_total());
     heartbeat.set_wall_clock_ms(core_.env.wall_clock_ms());
     heartbeat.set_extra(beat == Beat::kExtra);
     for (NodeId lost : watch_.failed()) heartbeat.add_lost(lost.value);

@@ -262,7 +262,6 @@ private:
     Duration multicast_patience_ = std::chrono::seconds(2);  // how long it has to, before the next view relies on it
     bool wants_multicast_{};
     std::map<NodeId, std::int64_t> log_end_totals_;  // by heartbeat, for lag
-    protocol::TimePoint log_ends_added_;             // when this broker's own were last summed
     std::string no_quorum_;                          // the last reason why nothing could be chosen
     Said no_quorum_said_{std::chrono::seconds(5)};
     Said seek_said_;

@@ -5,7 +5,7 @@
 namespace logstream::node {
 
 namespace {
-constexpr Duration kTimeout = std::chrono::seconds(5);
+constexpr Duration kOrphanTimeout = std::chrono::seconds(5);
 constexpr Duration kRetry = std::chrono::milliseconds(200);
 }  // namespace
 
@@ -59,7 +59,7 @@ void Orphans::send(StreamId stream, std::size_t index) {
             request.set_partition(stream.partition);
             request.set_lineage(entry.lineage.value);
             request.set_departed_at(departed_at_[stream].value);
-            core_.links.request(to, MessageType::kOrphan, request, kTimeout,
+            core_.links.request(to, MessageType::kOrphan, request, kOrphanTimeout,
                                 lifetime_.guard([this, stream, index, entry](const Result<Message>& reply) {
                                     sent(stream, index, entry, reply);
                                 }),

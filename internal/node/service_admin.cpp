@@ -49,6 +49,7 @@ void Service::on_metadata(const Caller& caller, proto::Metadata question) {
         const auto refused = node_.refusal();
         response.set_quorum(!refused.has_value());
         if (refused) *response.mutable_error() = to_proto(*refused);
+        response.set_disk_full(core_.store.disk_full());
         response.set_max_batch_bytes(static_cast<std::uint32_t>(core_.settings.record_bytes));
         // All topics as of one moment, which the answer names.
         response.set_topics_as_of(node_.topics().reader().applied().value);

@@ -68,11 +68,7 @@ bool Streams::has_user_records() const {
     });
 }
 
-std::int64_t Streams::log_end_total() const {
-    std::int64_t total = 0;
-    for (const auto& [id, stream] : streams_) total += stream.log->log_end().value;
-    return total;
-}
+std::int64_t Streams::log_end_total() const { return store_.log_end_total(); }
 
 bool Streams::changing() const {
     return std::ranges::any_of(streams_, [](const auto& entry) { return entry.second.log->changing(); });

@@ -8,7 +8,7 @@
 namespace logstream::protocol {
 
 namespace {
-constexpr std::size_t kCrcAt = 12;
+constexpr std::size_t kFrameCrcAt = 12;
 }
 
 ClusterTag cluster_tag(std::string_view cluster_name) {
@@ -104,7 +104,7 @@ std::array<std::byte, kFrameHeaderBytes> encode_frame_header(const FrameHeader& 
     std::uint32_t crc = crc32c(out);
     crc = crc32c(first, crc);
     if (!second.empty()) crc = crc32c(second, crc);
-    store(&out[kCrcAt], crc);
+    store(&out[kFrameCrcAt], crc);
     return out;
 }
 
@@ -129,9 +129,10 @@ Result<DecodedFrame> decode_frame(std::span<const std::byte> datagram) {
         return fail(ErrorCode::kInvalid, "datagram with a header of {} bytes", header_bytes);
     std::array<std::byte, kLeastFrameHeaderBytes> fixed;
     std::memcpy(fixed.data(), at, fixed.size());
-    store(&fixed[kCrcAt], std::uint32_t{0});
+    store(&fixed[kFrameCrcAt], std::uint32_t{0});
     const std::uint32_t crc = crc32c(datagram.subspan(kLeastFrameHeaderBytes), crc32c(fixed));
-    if (crc != load<std::uint32_t>(at + kCrcAt)) return fail(ErrorCode::kCorrupt, "datagram with a wrong checksum");
+    if (crc != load<std::uint32_t>(at + kFrameCrcAt))
+        return fail(ErrorCode::kCorrupt, "datagram with a wrong checksum");
     const ViewId view_id{header_bytes >= kFrameHeaderBytes ? load<std::uint64_t>(at + 40) : 0};
     return DecodedFrame{
         FrameHeader{static_cast<MessageType>(load<std::uint8_t>(at + 5)), load<std::uint8_t>(at + 6),

@@ -9,7 +9,7 @@
 namespace logstream::protocol {
 
 namespace {
-constexpr std::size_t kCrcAt = 12;
+constexpr std::size_t kMessageCrcAt = 12;
 constexpr std::size_t kChunkBytes = 64u << 10;
 constexpr std::size_t kDirectReadBytes = 4096;  // from this size on, the rest of a part is read into place
 
@@ -19,7 +19,7 @@ thread_local Bytes spare_chunk;
 std::uint32_t crc_of_fixed(std::span<const std::byte> fixed) {
     std::array<std::byte, kMessageHeaderBytes> copy;
     std::memcpy(copy.data(), fixed.data(), copy.size());
-    store(&copy[kCrcAt], std::uint32_t{0});
+    store(&copy[kMessageCrcAt], std::uint32_t{0});
     return crc32c(copy);
 }
 }  // namespace
@@ -36,12 +36,12 @@ Bytes encode_message_head(const OutMessage& message, ClusterTag cluster) {
     store(at + 6, message.flags);
     store(at + 7, static_cast<std::uint8_t>(kMessageHeaderBytes / 4));
     store(at + 8, cluster.value);
-    store(at + kCrcAt, std::uint32_t{0});
+    store(at + kMessageCrcAt, std::uint32_t{0});
     store(at + 16, message.correlation.value);
     store(at + 24, static_cast<std::uint32_t>(message.header.size()));
     store(at + 28, static_cast<std::uint32_t>(body_bytes));
     std::memcpy(at + kMessageHeaderBytes, message.header.data(), message.header.size());
-    store(at + kCrcAt, crc32c(out.span()));
+    store(at + kMessageCrcAt, crc32c(out.span()));
     return out;
 }
 
@@ -93,7 +93,7 @@ void MessageDecoder::begin_message(std::span<const std::byte> fixed) {
     current_ = Message{static_cast<MessageType>(load<std::uint8_t>(at + 5)), load<std::uint8_t>(at + 6),
                        Correlation{load<std::uint64_t>(at + 16)}, Bytes::allocate(header_bytes), Bytes{}};
     body_bytes_ = load<std::uint32_t>(at + 28);
-    crc_expected_ = load<std::uint32_t>(at + kCrcAt);
+    crc_expected_ = load<std::uint32_t>(at + kMessageCrcAt);
     crc_so_far_ = crc_of_fixed(fixed);
     phase_ = Phase::kHeader;
     part_filled_ = 0;

@@ -13,7 +13,6 @@ namespace {
 
 using protocol::BatchView;
 
-constexpr std::size_t kMaxDecompressedBytes = protocol::kMaxStoredRecordsBytes;
 // Neighbours become one batch up to this size, and while their offsets are this close.
 constexpr std::size_t kMaxMergedBytes = 1u << 20;
 constexpr std::int64_t kMaxMergedOffsets = std::int64_t{1} << 30;
@@ -85,7 +84,7 @@ public:
             }
             return true;
         };
-        if (!is_stub(stored.batch) && !stored.batch.for_each(kMaxDecompressedBytes, visit)) return false;
+        if (!is_stub(stored.batch) && !stored.batch.for_each(protocol::kMaxStoredRecordsBytes, visit)) return false;
         if (batches_++ == 0) {
             first_ = stored;
             max_timestamp_ms_ = kNoTimestamp;
@@ -166,7 +165,7 @@ KeyHash hash_key(std::string_view key) {
 
 bool LastOffsets::add(const BatchView& batch) {
     of_batch_.clear();
-    const auto read = batch.for_each(kMaxDecompressedBytes, [this](const protocol::Record& record) {
+    const auto read = batch.for_each(protocol::kMaxStoredRecordsBytes, [this](const protocol::Record& record) {
         if (record.key) of_batch_.emplace_back(hash_key(*record.key), record.offset);
         return true;
     });
@@ -219,7 +218,7 @@ Bytes trim_batch(const Bytes& bytes, Offset from) {
         ++fields.record_count;
         return true;
     };
-    if (!is_stub(*batch) && !protocol::for_each_raw(*batch, kMaxDecompressedBytes, keep)) return bytes;
+    if (!is_stub(*batch) && !protocol::for_each_raw(*batch, protocol::kMaxStoredRecordsBytes, keep)) return bytes;
     auto trimmed = write(fields, batch->codec(), records);
     return trimmed ? *trimmed : bytes;
 }

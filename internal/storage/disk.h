@@ -23,6 +23,9 @@ using protocol::ErrorCode;
 using protocol::Result;
 
 // Of a read's error: there is no such file. Any other says nothing about what the file holds.
+// Of files that are read whole.
+inline constexpr std::size_t kMaxSmallFileBytes = std::size_t{1} << 30;
+
 inline bool is_missing(const Error& error) { return error.code == ErrorCode::kInvalid; }
 
 // Writes `pieces` one after another from `position` on. Creates the file if it is not there.

@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
+
 namespace logstream::storage {
 
 FileHandles::~FileHandles() {
@@ -14,15 +16,24 @@ int FileHandles::get(const std::string& path, int flags) {
         handles_.splice(handles_.begin(), handles_, found->second);
         return found->second->fd;
     }
-    const int fd = ::open(path.c_str(), flags | O_CLOEXEC, kNewFileMode);
+    int fd = -1;
+    do {
+        fd = ::open(path.c_str(), flags | O_CLOEXEC, kNewFileMode);
+    } while (fd < 0 && (errno == EMFILE || errno == ENFILE) && close_one());
     if (fd < 0) return fd;
-    if (handles_.size() >= limit_) {
-        const auto clean = std::find_if(handles_.rbegin(), handles_.rend(), [](const Handle& h) { return !h.dirty; });
-        if (clean != handles_.rend()) close(std::string(clean->path));
-    }
+    if (handles_.size() >= limit_) close_one();
     handles_.push_front({path, fd, false});
     by_path_[path] = handles_.begin();
     return fd;
+}
+
+bool FileHandles::close_one() {
+    const int error = errno;
+    const auto clean = std::find_if(handles_.rbegin(), handles_.rend(), [](const Handle& h) { return !h.dirty; });
+    const bool found = clean != handles_.rend();
+    if (found) close(std::string(clean->path));
+    errno = error;
+    return found;
 }
 
 bool FileHandles::close(const std::string& path) {
@@ -35,10 +46,11 @@ bool FileHandles::close(const std::string& path) {
     return ::close(fd) == 0;
 }
 
-void FileHandles::close_all_below(const std::string& path) {
+void FileHandles::close_all_below(const std::string& directory) {
+    const std::string prefix = directory + "/";
     std::vector<std::string> gone;
     for (const Handle& handle : handles_) {
-        if (handle.path == path || handle.path.starts_with(path + "/")) gone.push_back(handle.path);
+        if (handle.path.starts_with(prefix)) gone.push_back(handle.path);
     }
     for (const std::string& name : gone) close(name);
 }

@@ -21,11 +21,13 @@ public:
     ~FileHandles();
     FileHandles(const FileHandles&) = delete;
     FileHandles& operator=(const FileHandles&) = delete;
-    // A descriptor, or -1 with errno. `flags` as for open(2).
+    // A descriptor, or -1 with errno. `flags` as for open(2). Where the process has no descriptor left, files that are
+    // kept open for later are closed for it.
     int get(const std::string& path, int flags);
     // Closes it, if it is open. False with errno when that fails.
     bool close(const std::string& path);
-    void close_all_below(const std::string& path);
+    // Those in a directory, at any depth.
+    void close_all_below(const std::string& directory);
     // A file with unflushed writes is not closed to make room: its write error, if one comes, would go unseen.
     void set_dirty(const std::string& path, bool dirty);
     void set_all_clean();
@@ -35,6 +37,9 @@ public:
     std::vector<std::string> dirty() const;
 
 private:
+    // The least recently used that may be; false when there is none.
+    bool close_one();
+
     struct Handle {
         std::string path;
         int fd{-1};

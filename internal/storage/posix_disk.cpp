@@ -379,14 +379,24 @@ Result<void> PosixDisk::write_pieces(int fd, const std::string& path, std::uint6
     return {};
 }
 
+// What a flush loses for want of room is not written again, so that is a failure of the disk.
+Result<void> PosixDisk::flush_dirty() {
+    if (auto flushed = run(SyncOp{write_handles_.dirty(), {}}); !flushed)
+        return protocol::fail(ErrorCode::kDisk, "{}", flushed.error().message);
+    return {};
+}
+
 // A file with unflushed writes stays open, and one group may have more of them than there are descriptors: then it is
-// flushed as it goes. What a flush loses for want of room is not written again, so that is a failure of the disk.
+// flushed as it goes.
 Result<int> PosixDisk::open_to_change(const std::string& path, int flags) {
     if (write_handles_.room() == 0) {
-        if (auto flushed = run(SyncOp{write_handles_.dirty(), {}}); !flushed)
-            return protocol::fail(ErrorCode::kDisk, "{}", flushed.error().message);
+        if (auto flushed = flush_dirty(); !flushed) return std::unexpected(flushed.error());
     }
-    const int fd = write_handles_.get(path, O_RDWR | flags);
+    int fd = write_handles_.get(path, O_RDWR | flags);
+    if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
+        if (auto flushed = flush_dirty(); !flushed) return std::unexpected(flushed.error());
+        fd = write_handles_.get(path, O_RDWR | flags);
+    }
     if (fd < 0) return disk_error(errno, "open", path);
     write_handles_.set_dirty(path, true);
     return fd;
@@ -502,9 +512,14 @@ Result<void> PosixDisk::run(const SyncOp& op) {
 }
 
 void PosixDisk::forget(const std::string& path) {
-    write_handles_.close_all_below(path);
+    struct stat status{};
+    const bool whole_directory = ::lstat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+    const auto close_in = [path, whole_directory](FileHandles& handles) {
+        whole_directory ? handles.close_all_below(path) : static_cast<void>(handles.close(path));
+    };
+    close_in(write_handles_);
     // A read of it that is queued earlier still finds it; later ones open what is there then.
-    reader_.add([this, path] { read_handles_.close_all_below(path); });
+    reader_.add([this, close_in] { close_in(read_handles_); });
 }
 
 void PosixDisk::note_space() {

@@ -25,6 +25,7 @@ public:
     // How many files are kept open at most, apart from a few others. Each stream has one that is written to; with more
     // streams than `write_handles`, any write may have to reopen its file.
     static constexpr std::size_t kLeastWriteHandles = 1024;
+    static constexpr std::size_t kFewWriteHandles = 64;  // where the limit of descriptors is below what is needed
     static constexpr std::size_t kMostWriteHandles = 8192;
     static constexpr std::size_t kReadHandles = 128;
     static constexpr std::size_t kHeldFiles = 512;  // removed, their blocks not given back yet
@@ -79,6 +80,7 @@ private:
     Result<void> replace_file(const ReplaceOp& op);
     GroupResult run_group(std::vector<DiskOp> ops);
     Result<void> run_op(const DiskOp& op);
+    Result<void> flush_dirty();
     Result<int> open_to_change(const std::string& path, int flags);
     Result<void> run(const WriteOp& op);
     Result<void> run(const TruncateOp& op);

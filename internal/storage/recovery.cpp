@@ -13,7 +13,6 @@ namespace {
 
 constexpr Offset kNothing{-1};
 // Small files (tables, indexes) are read whole; a larger one is not ours.
-constexpr std::size_t kMaxSmallFileBytes = 1u << 30;
 
 // One stream's recovery, step by step.
 class Recovery {

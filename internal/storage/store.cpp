@@ -18,6 +18,12 @@
 #include "internal/storage/watermark_file.h"
 
 namespace logstream::storage {
+
+struct LastRun {
+    LastStop stop;
+    bool unflushed{};
+};
+
 namespace {
 
 constexpr std::uint32_t kRunMagic = 0x5253534c;  // "LSSR"
@@ -52,11 +58,6 @@ Bytes encode_run(unsigned flags, const std::string& boot_id) {
     out.put_bytes(std::as_bytes(std::span(boot_id)));
     return seal(kRunMagic, out.take());
 }
-
-struct LastRun {
-    LastStop stop;
-    bool unflushed{};
-};
 
 Result<LastRun> read_last_run(Disk& disk, const std::string& dir, bool has_streams) {
     const auto file = disk.read_now(run_path(dir), 0, kMaxRunBytes);
@@ -252,6 +253,8 @@ std::vector<StreamId> Store::streams() const {
     for (const auto& [stream, log] : parts_->logs) streams.push_back(stream);
     return streams;
 }
+
+std::int64_t Store::log_end_total() const { return parts_->context.log_end_total; }
 
 void Store::flush(FlushCallback callback) { parts_->context.commit.flush(std::move(callback)); }
 bool Store::failed() const { return parts_->context.commit.failed(); }

@@ -55,6 +55,8 @@ public:
     void remove(StreamId stream, FlushCallback callback);
     // In rising order.
     std::vector<StreamId> streams() const;
+    // Sum of all log ends.
+    std::int64_t log_end_total() const;
 
     // Calls back when everything appended to any stream before this call is as durable as the policy asks: `group`:
     // flushed to the disk; `interval` and `never`: written to the operating system, so that a killed process loses

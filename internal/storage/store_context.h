@@ -62,6 +62,7 @@ struct StoreContext {
     GroupCommit commit;
     TailCache cache;
     IndexCache indexes;
+    std::int64_t log_end_total{};  // of all streams
     std::shared_ptr<std::size_t> reads_waiting{std::make_shared<std::size_t>(0)};
 };
 

@@ -29,6 +29,13 @@ StreamLog::StreamLog(StoreContext& context, StreamId id, std::string dir)
       history_(context.table_limits()),
       cached_(context.cache) {}
 
+StreamLog::~StreamLog() { set_log_end(Offset(0)); }
+
+void StreamLog::set_log_end(Offset to) {
+    context_.log_end_total += to.value - log_end_.value;
+    log_end_ = to;
+}
+
 Segment& StreamLog::add_segment(Offset base) {
     Segment& segment = segments_.emplace_back();
     segment.base = base;
@@ -44,7 +51,8 @@ void StreamLog::start_new() {
 
 void StreamLog::start_recovered(RecoveredStream&& recovered) {
     segments_ = std::move(recovered.segments);
-    log_end_ = written_end_ = synced_end_ = grown_end_ = recovered.log_end;
+    set_log_end(recovered.log_end);
+    written_end_ = synced_end_ = grown_end_ = log_end_;
     history_.start(std::move(recovered.tables), log_end_);
     cached_.set_written_end(log_end_);
     tail_damage_ = recovered.tail_damage;
@@ -144,7 +152,7 @@ void StreamLog::take_batches(const Bytes& bytes, const std::vector<ParsedBatch>&
         segment.size += kEntryHeaderBytes + batch.bytes;
         bytes_since_snapshot_ += kEntryHeaderBytes + batch.bytes;
         history_.append(batch.info);
-        log_end_ = batch.info.next;
+        set_log_end(batch.info.next);
     }
     write_pieces();
     make_room();

@@ -56,6 +56,10 @@ struct RetainLimits {
 
 class StreamLog final : public LogSink, public std::enable_shared_from_this<StreamLog> {
 public:
+    ~StreamLog() override;
+    StreamLog(const StreamLog&) = delete;
+    StreamLog& operator=(const StreamLog&) = delete;
+
     StreamId id() const { return id_; }
 
     // The first offset that is held. Never goes back but by reset.
@@ -153,6 +157,7 @@ public:
 
     // The rest is for Store and its parts.
     StreamLog(StoreContext& context, StreamId id, std::string dir);
+    void set_log_end(Offset to);
     // Makes the files of a new stream (through the lane).
     void start_new();
     void start_recovered(RecoveredStream&& recovered);

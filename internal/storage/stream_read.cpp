@@ -14,7 +14,6 @@ namespace logstream::storage {
 namespace {
 
 constexpr std::size_t kLeastReadBytes = 64u << 10;
-constexpr std::size_t kMaxSmallFileBytes = 1u << 30;
 constexpr std::size_t kChecksumReadBytes = 1u << 20;
 
 }  // namespace

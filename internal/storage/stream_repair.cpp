@@ -12,8 +12,6 @@
 namespace logstream::storage {
 namespace {
 
-constexpr std::size_t kMaxSmallFileBytes = 1u << 30;
-
 Result<std::vector<ParsedBatch>> parse_checked(const Bytes& bytes, Offset from) {
     auto views = protocol::split_batches(bytes);
     if (!views) return std::unexpected(std::move(views.error()));

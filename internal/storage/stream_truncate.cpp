@@ -10,7 +10,6 @@ namespace logstream::storage {
 namespace {
 
 constexpr Offset kNothing{-1};
-constexpr std::size_t kMaxSmallFileBytes = 1u << 30;
 
 }  // namespace
 
@@ -201,7 +200,7 @@ void StreamLog::cut(Offset to, TruncatePoint point, FlushCallback callback) {
     } else {
         LS_ASSERT(history_.truncate(to));
     }
-    log_end_ = to;
+    set_log_end(to);
     compacted_end_ = std::min(compacted_end_, to);
     written_end_ = std::min(written_end_, to);
     synced_end_ = std::min(synced_end_, to);
@@ -262,7 +261,8 @@ void StreamLog::reset(Offset start, Bytes tables, FlushCallback callback) {
     }
     cached_.clear();
     history_.start(std::move(decoded), start);
-    log_end_ = written_end_ = synced_end_ = start;
+    set_log_end(start);
+    written_end_ = synced_end_ = start;
     compacted_end_ = Offset(0);
     cached_.set_written_end(start);
     tail_damage_.reset();

@@ -186,12 +186,20 @@ TEST_F(ClientTopicChange, TopicsAreNamedAgainOnlyWhenTheyChanged) {
     env.run_for(20s);
     EXPECT_TRUE(cluster->asked_for_topics.empty());
     cluster->add_partition();
-    ASSERT_TRUE(env.run_until([this] { return producer->partitions() == 2; }, 2200ms));
+    ASSERT_TRUE(env.run_until([this] { return producer->partitions() == 2; }, 1100ms));
     env.run_for(2s);
     const std::size_t asked = cluster->asked_for_topics.size();
-    EXPECT_LE(asked, 6U) << "all brokers, once or twice";
+    EXPECT_LE(asked, 2U) << "the leader, once or twice";
     env.run_for(20s);
     EXPECT_EQ(cluster->asked_for_topics.size(), asked);
+}
+
+TEST_F(ClientTopicChange, IsHeardOfFromOthersWhenTheLeaderIsSilent) {
+    open(1);
+    env.run_for(2s);
+    cluster->silence(1);
+    cluster->add_partition();
+    ASSERT_TRUE(env.run_until([this] { return producer->partitions() == 2; }, 4s));
 }
 
 TEST_F(ClientTopicChange, SaysWhyNothingIsAcknowledged) {

@@ -171,6 +171,7 @@ public:
     std::vector<std::pair<int, Offset>> fetched;
     std::vector<std::pair<int, bool>> asked_for_topics;  // by METADATA: the broker, and whether to make them
     bool quorum = true;
+    bool disk_full = false;  // of every broker
     std::string no_quorum = "no quorum: view 1 has 1 of 3 members in reach";
     bool topic_exists = true;
     bool auto_create = true;

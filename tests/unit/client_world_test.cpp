@@ -216,6 +216,7 @@ OutMessage FakeCluster::on_metadata(int broker, const Message& message) {
     response.set_cluster_id(lineage_of(broker));
     *response.mutable_view() = left_behind_.contains(broker) && old_view_.number() > 0 ? old_view_ : view();
     response.set_quorum(has_quorum(broker));
+    response.set_disk_full(disk_full);
     if (request.topics_size() > 0) asked_for_topics.emplace_back(broker, request.auto_create());
     if (!response.quorum()) {
         response.mutable_error()->set_code(static_cast<std::uint32_t>(ErrorCode::kNoQuorum));
@@ -295,6 +296,7 @@ std::optional<OutMessage> FakeCluster::on_produce(int broker, const Message& mes
         return refuse_with<proto::ProduceResponse>(message, {code, text});
     };
     if (!quorum) return refuse_it(ErrorCode::kNoQuorum, no_quorum.c_str());
+    if (disk_full) return refuse_it(ErrorCode::kDiskFull, "the disk is full");
     if (refuse)
         if (const auto error = refuse(broker, *batch)) return refuse_with<proto::ProduceResponse>(message, *error);
     ProducerRecord& known = producers_[{request.partition(), batch->producer_id().value}];

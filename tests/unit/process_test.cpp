@@ -73,22 +73,59 @@ TEST(StandardStreams, OpenOnesStayAsTheyAre) {
               0);
 }
 
-// The nice value of a child that started at `before` and called take_precedence().
-int precedence_after(int before) {
-    return in_a_child([before] {
-               setpriority(PRIO_PROCESS, 0, before);
-               take_precedence();
-               return 20 + getpriority(PRIO_PROCESS, 0);
-           }) -
-           20;
+bool may_take_precedence() {
+    return in_a_child([] { return setpriority(PRIO_PROCESS, 0, -10); }) == 0;
 }
 
 TEST(Precedence, IsTakenWhereItIsAllowed) {
-    const bool allowed = in_a_child([] { return setpriority(PRIO_PROCESS, 0, -10); }) == 0;
-    EXPECT_EQ(precedence_after(0), allowed ? -10 : 0);
+    const bool allowed = may_take_precedence();
+    if (!allowed && getpriority(PRIO_PROCESS, 0) != 0) GTEST_SKIP() << "the tests run with another nice value";
+    const Precedence expected = allowed ? Precedence::kTaken : Precedence::kNotPermitted;
+    EXPECT_EQ(in_a_child([=] {
+                  if (allowed) setpriority(PRIO_PROCESS, 0, 0);
+                  if (take_precedence() != expected) return 100;
+                  return 20 + getpriority(PRIO_PROCESS, 0);
+              }),
+              allowed ? 10 : 20);
 }
 
-TEST(Precedence, IsLeftAsTheCallerGaveIt) { EXPECT_EQ(precedence_after(5), 5); }
+TEST(Precedence, IsLeftAsTheCallerGaveIt) {
+    const int other = getpriority(PRIO_PROCESS, 0) + 1;
+    if (other == 0 || other > 19) GTEST_SKIP() << "there is no lower priority that could be told apart";
+    EXPECT_EQ(in_a_child([=] {
+                  setpriority(PRIO_PROCESS, 0, other);
+                  if (take_precedence() != Precedence::kLeft) return 100;
+                  return 20 + getpriority(PRIO_PROCESS, 0);
+              }),
+              20 + other);
+}
+
+// The kernel's words for the caller's session, as "/autogroup-25 nice -10".
+bool session_is_raised() {
+    std::ifstream file("/proc/self/autogroup");
+    std::string group;
+    std::string nice;
+    int value = 0;
+    return file >> group >> nice >> value && value == -10;
+}
+
+TEST(Precedence, RaisesASessionOfItsOwnAndNoOther) {
+    if (!may_take_precedence() || !std::filesystem::exists("/proc/self/autogroup"))
+        GTEST_SKIP() << "not permitted, or a kernel that does not group tasks by session";
+    const auto raised = [](bool leads) {
+        return in_a_child([=] {
+            setsid();
+            const auto look = [] {
+                setpriority(PRIO_PROCESS, 0, 0);
+                take_precedence();
+                return session_is_raised() ? 1 : 0;
+            };
+            return leads ? look() : in_a_child(look);
+        });
+    };
+    EXPECT_EQ(raised(true), 1);
+    EXPECT_EQ(raised(false), 0);
+}
 
 TEST(Output, ThatCouldNotBeWrittenIsAFailure) {
     const auto ends_with = [](const char* path, int exit_code) {

@@ -154,6 +154,9 @@ private:
         ASSERT_TRUE(result) << result.error().message;
         for (ModelBatch& batch : batches) m.batches.push_back(std::move(batch));
         ASSERT_EQ(l->log_end(), m.end());
+        std::int64_t ends = 0;
+        for (StreamId each : store_->streams()) ends += store_->find(each)->log_end().value;
+        ASSERT_EQ(store_->log_end_total(), ends);
     }
 
     void flush() {

@@ -78,6 +78,7 @@ protected:
         return std::move(*result);
     }
     static Bytes text(std::string_view t) { return Bytes::copy_of(t); }
+    void write_files_with_descriptors(std::size_t files, rlim_t limit);
 
     Loop loop_;
     std::string dir_;
@@ -198,19 +199,18 @@ TEST_F(PosixDiskTest, ARemovedFileIsGivenBack) {
     EXPECT_EQ(held_files(), 0);
 }
 
-// As many topics as there are may be written to in one group.
-TEST_F(PosixDiskTest, AGroupMayWriteToMoreFilesThanCanBeOpen) {
+// In one group, while the process may have so many files open.
+void PosixDiskTest::write_files_with_descriptors(std::size_t files, rlim_t limit) {
     PosixDisk disk(loop_.post());
     ASSERT_TRUE(disk.lock(dir_));
-    constexpr std::size_t kFiles = PosixDisk::kLeastWriteHandles * 3 / 2;
     rlimit before{};
     ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
     rlimit few = before;
-    few.rlim_cur = PosixDisk::kLeastWriteHandles + PosixDisk::kLeastWriteHandles / 4;
+    few.rlim_cur = limit;
     ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
     std::vector<DiskOp> ops;
     SyncOp sync;
-    for (std::size_t i = 0; i < kFiles; ++i) {
+    for (std::size_t i = 0; i < files; ++i) {
         sync.files.push_back(dir_ + "/" + std::to_string(i));
         ops.emplace_back(WriteOp{sync.files.back(), 0, {text(std::to_string(i))}});
     }
@@ -218,8 +218,20 @@ TEST_F(PosixDiskTest, AGroupMayWriteToMoreFilesThanCanBeOpen) {
     const GroupResult result = submit(disk, std::move(ops));
     EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
     ASSERT_TRUE(result.status) << result.status.error().message;
-    for (const std::size_t i : {std::size_t{0}, kFiles - 1})
+    for (const std::size_t i : {std::size_t{0}, files - 1})
         EXPECT_EQ(read(disk, dir_ + "/" + std::to_string(i), 0, 10)->view(), std::to_string(i));
+}
+
+// As many topics as there are may be written to in one group.
+TEST_F(PosixDiskTest, AGroupMayWriteToMoreFilesThanCanBeOpen) {
+    write_files_with_descriptors(PosixDisk::kLeastWriteHandles * 3 / 2,
+                                 PosixDisk::kLeastWriteHandles + PosixDisk::kLeastWriteHandles / 4);
+}
+
+// A process may be allowed fewer descriptors than its settings ask for.
+TEST_F(PosixDiskTest, AGroupIsWrittenWhereDescriptorsRunOut) {
+    constexpr rlim_t kLimit = 200;
+    write_files_with_descriptors(PosixDisk::kLeastWriteHandles, kLimit);
 }
 
 // Of a file's bytes those that the kernel has in memory.

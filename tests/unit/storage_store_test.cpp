@@ -36,6 +36,21 @@ TEST_F(StoreTest, AppendedBatchesAreReadBackAtOnce) {
     EXPECT_EQ(l.durable_end(), Offset(5));
 }
 
+TEST_F(StoreTest, TheSumOfTheLogEndsFollowsEachOfThem) {
+    constexpr StreamId kOther{protocol::TopicId{0x5678}, 2};
+    open();
+    append(log(), 10);
+    append(log(kOther), 4);
+    EXPECT_EQ(store_->log_end_total(), 14);
+    ASSERT_TRUE(flush());
+    ASSERT_TRUE(truncate(log(), 7));
+    EXPECT_EQ(store_->log_end_total(), 11);
+    reopen_after(FakeDisk::Crash::kProcess);
+    EXPECT_EQ(store_->log_end_total(), 11);
+    ASSERT_TRUE(await([this](FlushCallback done) { store_->remove(kStream, std::move(done)); }));
+    EXPECT_EQ(store_->log_end_total(), 4);
+}
+
 TEST_F(StoreTest, FlushedRecordsSurviveAPowerCut) {
     open();
     append(log(), 10);
