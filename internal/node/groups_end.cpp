@@ -14,9 +14,7 @@ constexpr Duration kLeastStep = std::chrono::minutes(1);
 // A group's positions in deleted topics that nothing has taken the place of.
 constexpr std::size_t kMaxDeadPositions = 1000;
 
-std::int64_t milliseconds_of(Duration time) {
-    return std::chrono::duration_cast<std::chrono::milliseconds>(time).count();
-}
+std::int64_t whole_ms(Duration time) { return std::chrono::duration_cast<std::chrono::milliseconds>(time).count(); }
 
 proto::GroupsResponse refusal(ErrorCode code, std::string text) {
     proto::GroupsResponse out;
@@ -90,10 +88,10 @@ proto::GroupInfo Groups::describe(const std::string& name, const Group& group) c
     out.set_group(name);
     out.set_generation(group.generation);
     out.set_members(static_cast<std::uint32_t>(group.members.size()));
-    out.set_empty_ms(static_cast<std::uint64_t>(milliseconds_of(empty_for(group))));
+    out.set_empty_ms(static_cast<std::uint64_t>(whole_ms(empty_for(group))));
     out.set_expires_ms(-1);
     if (group.members.empty() && settings_.group_retention)
-        out.set_expires_ms(std::max<std::int64_t>(0, milliseconds_of(*settings_.group_retention - empty_for(group))));
+        out.set_expires_ms(std::max<std::int64_t>(0, whole_ms(*settings_.group_retention - empty_for(group))));
     return out;
 }
 
@@ -103,7 +101,7 @@ void Groups::add_details(proto::GroupInfo& info, const Group& group) const {
         proto::GroupMember& out = *info.add_member();
         out.set_member(id);
         for (const std::string& topic : member.topics) out.add_topics(topic);
-        out.set_session_timeout_ms(static_cast<std::uint32_t>(milliseconds_of(member.session)));
+        out.set_session_timeout_ms(static_cast<std::uint32_t>(whole_ms(member.session)));
         for (const StreamId stream : member.granted) readers[stream] = id;
     }
     for (const auto& [stream, position] : group.positions) readers.try_emplace(stream);

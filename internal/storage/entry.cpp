@@ -14,7 +14,7 @@ namespace logstream::storage {
 namespace {
 
 constexpr std::size_t kMagicAt = 0;
-constexpr std::size_t kChecksumAt = 4;
+constexpr std::size_t kHeaderChecksumAt = 4;
 constexpr std::size_t kBaseAt = 8;
 constexpr std::size_t kBatchBytesAt = 16;
 constexpr std::size_t kViewAt = 20;
@@ -79,14 +79,15 @@ void encode_entry_header(std::byte* out, const EntryHeader& header, std::uint32_
     protocol::store(out + kViewAt, static_cast<std::uint32_t>(header.view.value));
     protocol::store(out + kSyncedAt, static_cast<std::int32_t>(synced));
     protocol::store(out + kAppendedAt, static_cast<std::uint32_t>(appended == kNoTimestamp ? 0 : appended / kSecond));
-    protocol::store(out + kChecksumAt, header_checksum({out, kEntryHeaderBytes}, seed));
+    protocol::store(out + kHeaderChecksumAt, header_checksum({out, kEntryHeaderBytes}, seed));
 }
 
 std::optional<EntryHeader> decode_entry_header(std::span<const std::byte> bytes, std::uint32_t seed) {
     if (bytes.size() < kEntryHeaderBytes) return std::nullopt;
     const auto magic = protocol::load<std::uint32_t>(bytes.data() + kMagicAt);
     if (magic != kEntryMagic && magic != kOldEntryMagic) return std::nullopt;
-    if (protocol::load<std::uint32_t>(bytes.data() + kChecksumAt) != header_checksum(bytes, seed)) return std::nullopt;
+    if (protocol::load<std::uint32_t>(bytes.data() + kHeaderChecksumAt) != header_checksum(bytes, seed))
+        return std::nullopt;
     EntryHeader header;
     header.base = Offset(protocol::load<std::int64_t>(bytes.data() + kBaseAt));
     header.batch_bytes = protocol::load<std::uint32_t>(bytes.data() + kBatchBytesAt);

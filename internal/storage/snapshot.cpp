@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::uint32_t kSnapshotMagic = 0x3353534c;  // "LSS3"
 constexpr std::uint32_t kOlderMagic = 0x3253534c;     // "LSS2": knows of no holes in what a producer sent
-constexpr std::size_t kChecksumAt = 4;
+constexpr std::size_t kSnapshotChecksumAt = 4;
 // The index is inside the snapshot's own checksum; the length it is tied to is that of a segment that may still grow.
 constexpr std::uint64_t kOpenSegment = std::numeric_limits<std::uint64_t>::max();
 
@@ -45,7 +45,8 @@ Bytes encode_snapshot(const Snapshot& snapshot) {
     out.put_bytes(index.span());
     snapshot.tables.encode(out);
     Bytes bytes = out.take();
-    protocol::store(bytes.mutable_data() + kChecksumAt, protocol::crc32c(bytes.span().subspan(kChecksumAt + 4)));
+    protocol::store(bytes.mutable_data() + kSnapshotChecksumAt,
+                    protocol::crc32c(bytes.span().subspan(kSnapshotChecksumAt + 4)));
     return bytes;
 }
 

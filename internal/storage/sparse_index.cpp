@@ -15,7 +15,7 @@ namespace {
 constexpr std::uint32_t kIndexMagic = 0x3249534c;  // "LSI2"
 // Of brokers that did not keep the times of append. The records' greatest timestamp stands for them.
 constexpr std::uint32_t kOldIndexMagic = 0x3149534c;  // "LSI1"
-constexpr std::size_t kChecksumAt = 4;
+constexpr std::size_t kIndexChecksumAt = 4;
 constexpr std::size_t kPlaceBytes = 16;
 
 }  // namespace
@@ -73,7 +73,8 @@ Bytes SparseIndex::encode(std::uint64_t segment_bytes) const {
         out.put(place.older_ms);
     }
     Bytes bytes = out.take();
-    protocol::store(bytes.mutable_data() + kChecksumAt, protocol::crc32c(bytes.span().subspan(kChecksumAt + 4)));
+    protocol::store(bytes.mutable_data() + kIndexChecksumAt,
+                    protocol::crc32c(bytes.span().subspan(kIndexChecksumAt + 4)));
     return bytes;
 }
 

@@ -284,7 +284,7 @@ TEST_F(ClientProducer, ManyPartitionsWaitForABrokerThatRefusesWritesByOneQuestio
     producer->flush();
     env.run_for(10s);
     EXPECT_EQ(acknowledged, 0U);
-    EXPECT_LT(cluster->produced.size(), 300U * 5) << "each would try some 40 times a second";
+    EXPECT_LT(cluster->produced.size(), 300U * 6) << "each would try some 40 times a second";
     cluster->quorum = true;
     EXPECT_TRUE(env.run_until([&] { return acknowledged == 900U; }, 600ms)) << "asked again at once: " << acknowledged;
     EXPECT_TRUE(failures.empty());

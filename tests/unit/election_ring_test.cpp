@@ -20,7 +20,7 @@ using ::testing::IsEmpty;
 using ::testing::SizeIs;
 using Kind = Message::Kind;
 
-constexpr NodeId node(std::uint64_t value) { return NodeId{value}; }
+constexpr NodeId peer(std::uint64_t value) { return NodeId{value}; }
 
 std::vector<NodeId> first_nodes(std::size_t n) {
     std::vector<NodeId> nodes;
@@ -29,7 +29,7 @@ std::vector<NodeId> first_nodes(std::size_t n) {
 }
 
 // The world as the elections see it: messages in flight, delivered in any order, perhaps twice or never. A message to a
-// dead node is reported to its sender. After every step the safety claim is checked: an election id has one winner, and
+// dead peer is reported to its sender. After every step the safety claim is checked: an election id has one winner, and
 // that is the greatest of its ring.
 class Network {
 public:
@@ -94,8 +94,8 @@ public:
         EXPECT_EQ(winners_of(id), expected);
     }
 
-    // Equal for two worlds from which the same can follow: what each node received per election, in order, and what is
-    // in flight. (A node's elections do not influence each other while there are fewer than it remembers.)
+    // Equal for two worlds from which the same can follow: what each peer received per election, in order, and what is
+    // in flight. (A peer's elections do not influence each other while there are fewer than it remembers.)
     std::string key() const {
         std::string key;
         for (const auto& [where, what] : history_) key += fmt::format("{}/{}:{};", where.first, where.second, what);
@@ -189,7 +189,7 @@ std::vector<NodeId> subset(const std::vector<NodeId>& nodes, std::size_t bits) {
 TEST(ElectionRing, AnnouncesTheVictoryRoundTheRingAndStopsAtTheWinner) {
     const auto nodes = first_nodes(3);
     Network network(nodes);
-    network.start(node(20), ElectionId{1}, nodes);
+    network.start(peer(20), ElectionId{1}, nodes);
     std::vector<std::string> transcript;
     while (!network.in_flight().empty()) {
         ASSERT_THAT(network.in_flight(), SizeIs(1));
@@ -202,7 +202,7 @@ TEST(ElectionRing, AnnouncesTheVictoryRoundTheRingAndStopsAtTheWinner) {
     EXPECT_THAT(transcript, ElementsAre("20 -> 30: ELECTION 20", "30 -> 10: ELECTION 30", "10 -> 20: ELECTION 30",
                                         "20 -> 30: ELECTION 30", "30 -> 10: VICTORY 30", "10 -> 20: VICTORY 30",
                                         "20 -> 30: VICTORY 30"));
-    network.expect_decided(ElectionId{1}, nodes, node(30));
+    network.expect_decided(ElectionId{1}, nodes, peer(30));
 }
 
 TEST(ElectionRing, EveryOrderOfUpToFiveNodesElectsTheGreatest) {
@@ -279,7 +279,7 @@ TEST(ElectionRing, LateMessagesOfAFinishedElectionChangeNothing) {
     const auto nodes = first_nodes(5);
     std::mt19937_64 random(3);
     Network network(nodes);
-    network.start(node(10), ElectionId{1}, nodes);
+    network.start(peer(10), ElectionId{1}, nodes);
     std::vector<Message> all;
     std::vector<NodeId> receivers;
     while (!network.in_flight().empty()) {
@@ -334,7 +334,7 @@ TEST(ElectionRing, WithoutLossEveryElectionIsWonByTheGreatestOfItsRing) {
 }
 
 // Loss, duplication, reordering, and nodes that die in the middle: one winner per id (checked by Network at every
-// step). Then the network heals and the living try again, as the node does when its timer expires: the greatest wins.
+// step). Then the network heals and the living try again, as the peer does when its timer expires: the greatest wins.
 TEST(ElectionRing, UnderFaultsNeverTwoWinnersAndAfterHealingTheGreatestOfTheLiving) {
     for (std::uint64_t seed = 1; seed <= 500; ++seed) {
         std::mt19937_64 random(seed);

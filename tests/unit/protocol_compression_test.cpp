@@ -12,10 +12,6 @@
 namespace logstream::protocol {
 namespace {
 
-constexpr std::array kCodecs{Codec::kNone, Codec::kGzip, Codec::kSnappy, Codec::kLz4, Codec::kZstd};
-
-std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
-
 std::string random_text(std::size_t size, unsigned seed) {
     std::minstd_rand random(seed);
     std::string text(size, '\0');

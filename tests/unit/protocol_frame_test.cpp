@@ -7,6 +7,7 @@
 #include "internal/protocol/checksum.h"
 #include "internal/protocol/frame.h"
 #include "internal/protocol/wire.h"
+#include "tests/unit/protocol_samples.h"
 
 namespace logstream::protocol {
 namespace {
@@ -14,8 +15,6 @@ namespace {
 const FrameHeader kHeader{MessageType::kReplicate,      kFirstFragment | kLastFragment, cluster_tag("logstream"),
                           ViewNumber{0x1122334455},     NodeId{0xfedcba9876543210ull},  Sequence{0x0102030405060708ull},
                           ViewId{0x0a0b0c0d0e0f1011ull}};
-
-std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
 
 void expect_same(const FrameHeader& got, const FrameHeader& want) {
     EXPECT_EQ(got.type, want.type);

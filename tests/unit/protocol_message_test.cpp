@@ -15,13 +15,13 @@ namespace {
 const ClusterTag kCluster = cluster_tag("message-test");
 constexpr std::size_t kWhole = std::numeric_limits<std::size_t>::max();
 
-struct Sample {
+struct Told {
     std::string header, body;
     std::uint64_t correlation{};
     std::uint8_t flags{};
 };
 
-OutMessage to_message(const Sample& s) {
+OutMessage to_message(const Told& s) {
     OutMessage m{MessageType::kProduce, s.flags, Correlation{s.correlation}, s.header, {}};
     // In pieces, empty ones among them.
     for (std::size_t at = 0, piece = 0; at < s.body.size(); at += piece, piece = piece * 2 + 1)
@@ -34,7 +34,7 @@ std::string on_wire(const OutMessage& m) {
     for (const Bytes& piece : m.body) out += piece.view();
     return out;
 }
-std::string on_wire(const Sample& s) { return on_wire(to_message(s)); }
+std::string on_wire(const Told& s) { return on_wire(to_message(s)); }
 
 std::string random_text(std::mt19937& random, std::size_t size) {
     std::string text(size, '\0');
@@ -66,7 +66,7 @@ struct Feed {
     ErrorCode error() const { return result ? ErrorCode::kNone : result.error().code; }
 };
 
-void expect_same(const Message& got, const Sample& want) {
+void expect_same(const Message& got, const Told& want) {
     EXPECT_EQ(got.type, MessageType::kProduce);
     EXPECT_EQ(got.flags, want.flags);
     EXPECT_EQ(got.correlation.value, want.correlation);
@@ -75,9 +75,9 @@ void expect_same(const Message& got, const Sample& want) {
 }
 
 // Sizes around every boundary that the decoder knows: nothing, small, the direct-read size, the read buffer.
-std::vector<Sample> samples() {
+std::vector<Told> messages() {
     std::mt19937 random(1);
-    std::vector<Sample> all;
+    std::vector<Told> all;
     const std::size_t sizes[] = {0, 1, 31, 32, 33, 4095, 4096, 4097, 65503, 65536, 65537, 200000};
     for (const std::size_t header : sizes)
         for (const std::size_t body : sizes) {
@@ -89,9 +89,9 @@ std::vector<Sample> samples() {
 }
 
 TEST(Message, EverySizeSurvivesEveryChunking) {
-    const auto all = samples();
+    const auto all = messages();
     std::string wire;
-    for (const Sample& s : all) wire += on_wire(s);
+    for (const Told& s : all) wire += on_wire(s);
     for (const std::size_t chunk :
          {std::size_t{13}, std::size_t{31}, std::size_t{32}, std::size_t{33}, std::size_t{1000}, std::size_t{4095},
           std::size_t{4096}, std::size_t{65535}, std::size_t{65536}, kWhole}) {
@@ -122,9 +122,9 @@ TEST(Message, WhoWaitsForItsNextMessageHoldsNoReadBuffer) {
 TEST(Message, ByteByByteEachIsDeliveredWithItsLastByte) {
     std::string wire;
     std::vector<std::size_t> ends;
-    const Sample some[] = {
+    const Told some[] = {
         {"h", "body", 1}, {"", "", 2}, {"", "b", 3}, {std::string(5000, 'h'), std::string(9000, 'b'), 4}};
-    for (const Sample& s : some) {
+    for (const Told& s : some) {
         wire += on_wire(s);
         ends.push_back(wire.size());
     }
@@ -140,7 +140,7 @@ TEST(Message, ByteByByteEachIsDeliveredWithItsLastByte) {
 TEST(Message, RandomMessagesInRandomChunksMatchTheModel) {
     std::mt19937 random(2);
     for (int run = 0; run < 50; ++run) {
-        std::vector<Sample> all;
+        std::vector<Told> all;
         std::string wire;
         for (int i = 0; i < 60; ++i) {
             const auto size = [&] { return random() % 3 == 0 ? random() % 20000 : random() % 60; };
@@ -181,7 +181,7 @@ TEST(Message, NothingShortOfAWholeMessageIsDelivered) {
 
 // The body has checksums of its own (record batches); a flip there is found where the batch is used.
 TEST(Message, EveryFlippedBitBeforeTheBodyIsNoticed) {
-    const Sample sample{"a header of some bytes", "body", 99};
+    const Told sample{"a header of some bytes", "body", 99};
     const std::string wire = on_wire(sample);
     const std::size_t head = wire.size() - sample.body.size();
     for (std::size_t bit = 0; bit < head * 8; ++bit) {
@@ -259,7 +259,7 @@ TEST(Message, LimitsAreInclusiveAndClaimsOverThemAreRefused) {
 
 // Room that the header has for authentication later: an older receiver skips it, and the checksum covers it.
 TEST(Message, AHeaderWithAnAuthenticationTagIsUnderstood) {
-    const Sample sample{"header", "body", 5};
+    const Told sample{"header", "body", 5};
     std::string wire = on_wire(sample);
     wire.insert(kMessageHeaderBytes, 16, 't');
     wire[7] = static_cast<char>((kMessageHeaderBytes + 16) / 4);

@@ -9,8 +9,6 @@
 namespace logstream::protocol {
 namespace {
 
-constexpr ClusterId kLineage{0x00c0ffee00c0ffee};
-
 TEST(Orphan, KeyIsReadAsWritten) {
     const OrphanKey key{kLineage, ViewNumber{7}, Offset{123}};
     EXPECT_EQ(to_string(key), "00c0ffee00c0ffee/7/123");

@@ -15,8 +15,6 @@
 namespace logstream::protocol {
 namespace {
 
-constexpr ClusterId kLineage{0x00c0ffee00c0ffee};
-
 TEST(RecordBatch, ReadsWhatAnotherClientWrote) {
     const std::vector<std::tuple<std::string, Codec, int>> files{
         {"plain", Codec::kNone, 12}, {"single", Codec::kNone, 1},     {"idempotent", Codec::kNone, 12},

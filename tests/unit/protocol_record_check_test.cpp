@@ -15,8 +15,6 @@
 namespace logstream::protocol {
 namespace {
 
-constexpr std::array kCodecs{Codec::kNone, Codec::kGzip, Codec::kSnappy, Codec::kLz4, Codec::kZstd};
-
 Bytes with_right_checksum(Bytes bytes) {
     store_be(bytes.mutable_data() + kBatchCrcAt, crc32c(bytes.span().subspan(kAttributesAt)));
     return bytes;

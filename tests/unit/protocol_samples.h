@@ -3,10 +3,12 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <cstdint>
 #include <fstream>
 #include <iterator>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,6 +18,11 @@
 #include "internal/protocol/record_batch.h"
 
 namespace logstream::protocol {
+
+inline constexpr std::array kCodecs{Codec::kNone, Codec::kGzip, Codec::kSnappy, Codec::kLz4, Codec::kZstd};
+inline constexpr ClusterId kLineage{0x00c0ffee00c0ffee};
+
+inline std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
 
 // A record that owns its fields.
 struct SampleRecord {

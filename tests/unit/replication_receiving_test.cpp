@@ -185,7 +185,6 @@ TEST(ReceiveWindow, RandomBytesAreAnErrorNeverACrash) {
     EXPECT_GT(broken, 1000);
 }
 
-SequenceRange range(std::uint64_t first, std::uint64_t last) { return {Sequence{first}, Sequence{last}}; }
 constexpr LossDetector::Options kTimes{
     .min_delay = 1ms, .max_delay = 2ms, .linger = 10ms, .max_linger = 40ms, .max_ranges = 4};
 

@@ -17,6 +17,8 @@ inline constexpr NodeId kSender{0x50};
 
 inline StreamId stream(std::uint64_t n) { return {protocol::TopicId{100 + n}, static_cast<std::uint32_t>(n % 3)}; }
 
+inline SequenceRange range(std::uint64_t first, std::uint64_t last) { return {Sequence{first}, Sequence{last}}; }
+
 // A cheap generator with 64 good bits (SplitMix64).
 struct Random {
     std::uint64_t state;

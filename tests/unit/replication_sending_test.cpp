@@ -104,8 +104,6 @@ std::vector<std::uint64_t> poll(RetransmitHandler& handler, const SendRing& ring
     return sequences(out);
 }
 
-SequenceRange range(std::uint64_t first, std::uint64_t last) { return {Sequence{first}, Sequence{last}}; }
-
 TEST(RetransmitHandler, ResendsWhatWasAskedFor) {
     const SendRing ring = ring_of({1u << 20, 1000}, 20);
     RetransmitHandler handler({}, kStart);

@@ -12,8 +12,6 @@
 namespace logstream::storage {
 namespace {
 
-const std::string kDir = "/data/streams/0000000000001234-0";
-
 class StorageContradictionTest : public StoreFixture {
 protected:
     // Ten records of view 3 in one segment; the store is closed.

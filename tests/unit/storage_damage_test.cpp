@@ -7,9 +7,6 @@
 namespace logstream::storage {
 namespace {
 
-const std::string kDir = "/data/streams/0000000000001234-0";
-const std::string kSegment = kDir + "/00000000000000000000.log";
-
 class StorageDamageTest : public StoreFixture {
 protected:
     // Ten records in one segment, flushed; no snapshot, as after a crash early in a stream's life.

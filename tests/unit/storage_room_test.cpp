@@ -8,8 +8,6 @@
 namespace logstream::storage {
 namespace {
 
-const std::string kDir = "/data/streams/0000000000001234-0";
-const std::string kSegment = kDir + "/00000000000000000000.log";
 constexpr std::size_t kRoom = 5000;
 
 // Three entries and the room behind them.

@@ -19,6 +19,8 @@
 namespace logstream::storage {
 
 inline constexpr StreamId kStream{protocol::TopicId{0x1234}, 0};
+inline const std::string kDir = "/data/streams/0000000000001234-0";  // of that stream
+inline const std::string kSegment = kDir + "/00000000000000000000.log";
 inline constexpr std::int64_t kAppended = 5000;  // ms since 1970, where a test does not care
 
 struct BatchSpec {
