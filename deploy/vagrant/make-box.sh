@@ -33,7 +33,7 @@ while (($# > 0)); do
     shift
 done
 ((EUID == 0)) || die "debootstrap needs root: sudo $0 …"
-for program in debootstrap qemu-img mkfs.ext4; do
+for program in debootstrap qemu-img mkfs.ext4 vagrant ssh-keygen; do
     command -v "$program" >/dev/null || die "there is no '$program'; deploy/install-packages.sh --vagrant installs it"
 done
 deb=${deb:-$(newest_deb)}
@@ -49,6 +49,11 @@ finish() {
 }
 trap finish EXIT
 
+# The public half of the key that Vagrant comes with, which it writes down at its first start.
+well_known_key() {
+    vagrant box list >>"$log" 2>&1
+    ssh-keygen -y -f "${VAGRANT_HOME:-$HOME/.vagrant.d}/insecure_private_key"
+}
 inside() {
     DEBIAN_FRONTEND=noninteractive LC_ALL=C chroot "$system" "$@" >>"$log" 2>&1
 }
@@ -79,7 +84,7 @@ rm -rf "$system"/usr/sbin/policy-rc.d "$system"/var/lib/apt/lists/*
 inside useradd --create-home --shell /bin/bash vagrant
 echo 'vagrant ALL=(ALL) NOPASSWD: ALL' >"$system/etc/sudoers.d/vagrant"
 install -d -m 700 "$system/home/vagrant/.ssh"
-vagrant_public_key >"$system/home/vagrant/.ssh/authorized_keys"
+well_known_key >"$system/home/vagrant/.ssh/authorized_keys"
 inside chown -R vagrant:vagrant /home/vagrant/.ssh
 # A key is all that is asked for; without PAM a session costs an emulated machine half as much.
 inside usermod --password '*' vagrant
