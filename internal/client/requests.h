@@ -35,7 +35,8 @@ using ResponseHandler = std::move_only_function<void(Result<Message> answer)>;
 class Requests : private env::ConnectionHandler {
 public:
     struct Limits {
-        Duration connect_timeout = std::chrono::seconds(1);
+        // One SYN that is lost is sent again after a second.
+        Duration connect_timeout = std::chrono::milliseconds(1400);
         std::size_t waiting_bytes = 64u << 20;  // per broker, for messages that wait for the connection
     };
 

@@ -13,10 +13,9 @@ namespace logstream::node {
 using protocol::Bytes;
 
 namespace {
-constexpr std::size_t kParallel = 16;  // streams worked on at a time
-constexpr std::size_t kFetchBytes = 4u << 20;
-constexpr Duration kFetchTimeout = std::chrono::seconds(2);
-constexpr std::size_t kMaxFailures = 6;  // of one stream's sources, before it is given up
+constexpr std::size_t kParallel = 16;        // streams worked on at a time
+constexpr std::size_t kCutBytes = 4u << 20;  // of what is moved to orphans, at a time
+constexpr std::size_t kMaxFailures = 6;      // of one stream's sources, before it is given up
 
 storage::EpochTable table_of(const view::StreamPlan& plan) {
     std::vector<storage::EpochStart> entries;
@@ -133,7 +132,7 @@ void Aligner::move_to_orphans(const TaskPtr& task, Stream& stream, Offset from, 
         from = damage.to;
     }
     if (from >= end) return truncate(task, stream, cut_at);
-    stream.log->read(from, end, kFetchBytes, lifetime_.guard([this, task, from, cut_at](auto batches) {
+    stream.log->read(from, end, kCutBytes, lifetime_.guard([this, task, from, cut_at](auto batches) {
         Stream* again = core_.streams.find(task->target.plan.stream);
         if (!batches) return finish(std::unexpected(batches.error()));
         if (again == nullptr) return;
@@ -305,12 +304,15 @@ void Aligner::fetch(const TaskPtr& task, Stream& stream, What what) {
     request.set_partition(plan.stream.partition);
     const auto damage = what == What::kRepair ? stream.log->damage() : std::nullopt;
     request.set_offset((damage ? damage->from : stream.log->log_end()).value);
-    request.set_max_bytes(kFetchBytes);
+    request.set_max_bytes(static_cast<std::uint32_t>(pace_.bytes()));
     request.set_catch_up_limit(task->target.fetch_to.value);
     request.set_start_tables(what == What::kStartTables);
-    core_.links.request(
-        *source, MessageType::kFetch, request, kFetchTimeout,
-        lifetime_.guard([this, task, what, id](Result<Message> reply) { fetched(task, what, id, std::move(reply)); }));
+    core_.links.request(*source, MessageType::kFetch, request, pace_.patience(),
+                        lifetime_.guard([this, task, what, id, since = core_.env.now()](Result<Message> reply) {
+                            if (reply) pace_.answered(core_.env.now() - since);
+                            if (!reply && reply.error().code == ErrorCode::kTimeout) pace_.timed_out();
+                            fetched(task, what, id, std::move(reply));
+                        }));
 }
 
 void Aligner::fetched(const TaskPtr& task, What what, NodeId source, Result<Message> reply) {

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "internal/node/core.h"
+#include "internal/node/fetch_pace.h"
 #include "internal/protocol/lifetime.h"
 
 namespace logstream::node {
@@ -84,6 +85,7 @@ private:
     AddressOf address_of_;
     DoneHandler done_;
     std::deque<TaskPtr> waiting_;
+    FetchPace pace_;
     std::size_t running_{};
     std::uint64_t fetched_bytes_{};
     protocol::Lifetime lifetime_;

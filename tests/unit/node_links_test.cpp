@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <map>
 
+#include "internal/node/fetch_pace.h"
 #include "tests/sim/cluster.h"
 #include "tests/unit/node_expectations.h"
 
@@ -232,6 +233,30 @@ TEST_P(Links, ALinkThatFailsAgainAndAgainKeepsNobodyOutForLong) {
             3s));
         cluster.world().heal();
         ASSERT_TRUE(cluster.wait_for_one_view(10s)) << "round " << round;
+    }
+}
+
+// A link carries so many bytes a second, and each broker that catches up over it gets something whole in time.
+TEST(FetchPace, FindsWhatALinkCarries) {
+    using node::FetchPace;
+    for (const double link : {20e3, 100e3, 500e3, 5e6, 1e9}) {
+        FetchPace pace;
+        std::size_t fetched = 0;
+        int in_vain = 0;
+        for (int i = 0; i < 40; ++i) {
+            const auto after = std::chrono::duration_cast<protocol::Duration>(
+                std::chrono::duration<double>(static_cast<double>(pace.bytes()) / link + 0.001));
+            if (after > pace.patience()) {
+                ++in_vain;
+                pace.timed_out();
+            } else {
+                fetched += pace.bytes();
+                pace.answered(after);
+            }
+        }
+        EXPECT_LE(in_vain, 3) << link;
+        EXPECT_GE(fetched, 30 * FetchPace::kLeast) << link;
+        EXPECT_EQ(pace.bytes() == FetchPace::kMost, link > 40e6) << link;
     }
 }
 

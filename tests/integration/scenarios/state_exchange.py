@@ -33,3 +33,30 @@ def state_exchange(run):
     compare_lines(cluster.read(topic), before + missed, "read back")
     cluster.verify()
     return f"{received} bytes received for a suffix of {suffix} (it had {held}), a member after {seconds:.2f} s"
+
+
+@scenario("slow-link", Need.HOSTS)
+def slow_link(run):
+    """A broker whose link carries far less than others send comes back all the same, and asks for nothing twice."""
+    cluster = run.cluster(3).start()
+    topic, owner = cluster.topic_owned_by(lambda broker: True)
+    returning = next(broker for broker in cluster.brokers if broker is not owner)
+    before, missed = run.numbered_lines(1_000, "before "), run.numbered_lines(15_000, "missed ")
+    cluster.producer(topic, "--file", run.write("before.in", before)).succeed(60)
+    returning.kill()
+    cluster.wait_for_view([broker for broker in cluster.brokers if broker is not returning])
+    cluster.producer(topic, "--file", run.write("missed.in", missed)).succeed(60)
+
+    cluster.network.lose(returning.number, "tcp sport 8001 limit rate over 300 kbytes/second burst 150 kbytes")
+    received = cluster.network.bytes_received(returning.number)
+    watch = Stopwatch()
+    returning.start()
+    cluster.wait_for_view(cluster.brokers, 90)
+    seconds = watch.seconds
+    received = cluster.network.bytes_received(returning.number) - received
+    cluster.network.heal()
+    suffix = sum(map(len, missed))
+    check(received <= 2 * suffix, f"{returning} received {received} bytes for the {suffix} that it lacked")
+    compare_lines(cluster.read(topic), before + missed, "read back")
+    cluster.verify()
+    return f"{received} bytes received for a suffix of {suffix}, a member after {seconds:.1f} s"
