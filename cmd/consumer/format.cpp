@@ -4,13 +4,13 @@
 
 #include <iterator>
 
-#include "internal/text/json.h"
+#include "internal/config/value.h"
 
 namespace logstream::consumer {
 
 namespace {
 
-constexpr std::string_view kFields = "tpoTkvh";
+constexpr std::string_view kFields = "tpoTdkvh";
 
 char escaped(char c) {
     if (c == 'n') return '\n';
@@ -27,24 +27,6 @@ void append_headers(std::string& out, const std::vector<protocol::Header>& heade
 
 }  // namespace
 
-void append_json(std::string& out, std::string_view topic, const client::ConsumedRecord& consumed) {
-    const protocol::Record& record = consumed.record;
-    nlohmann::json object;
-    object["topic"] = topic;
-    object["partition"] = consumed.partition;
-    object["offset"] = consumed.offset.value;
-    object["timestamp"] = record.timestamp_ms;
-    text::put(object, "key", record.key);
-    text::put(object, "value", record.value);
-    object["headers"] = nlohmann::json::array();
-    for (const protocol::Header& header : record.headers) {
-        nlohmann::json& shown = object["headers"].emplace_back();
-        text::put(shown, "key", header.key);
-        text::put(shown, "value", header.value);
-    }
-    out.append(text::dump(object)).push_back('\n');
-}
-
 std::optional<std::string> Formatter::check(std::string_view format) {
     for (std::size_t i = 0; i < format.size(); ++i) {
         if (format[i] == '\\') {
@@ -52,7 +34,7 @@ std::optional<std::string> Formatter::check(std::string_view format) {
         } else if (format[i] == '%') {
             ++i;
             if (i == format.size() || (format[i] != '%' && kFields.find(format[i]) == std::string_view::npos))
-                return fmt::format("--format: '%{}' is none of %t %p %o %T %k %v %h %%", format.substr(i, 1));
+                return fmt::format("--format: '%{}' is none of %t %p %o %T %d %k %v %h %%", format.substr(i, 1));
         }
     }
     return std::nullopt;
@@ -94,6 +76,9 @@ void Formatter::append(std::string& out, const client::ConsumedRecord& consumed)
                 break;
             case 'T':
                 fmt::format_to(std::back_inserter(out), "{}", record.timestamp_ms);
+                break;
+            case 'd':
+                out += config::format_time(record.timestamp_ms);
                 break;
             case 'k':
                 out.append(record.key.value_or(""));

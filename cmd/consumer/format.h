@@ -10,10 +10,6 @@
 
 namespace logstream::consumer {
 
-// Appends an object and a newline: topic, partition, offset, timestamp (ms since 1970), key, value and headers, each
-// of these an object with key and value. Bytes that are not UTF-8 stand in key_base64 and value_base64.
-void append_json(std::string& out, std::string_view topic, const client::ConsumedRecord& record);
-
 // A format compiled once: literal text and fields in turn.
 class Formatter {
 public:

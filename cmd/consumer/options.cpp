@@ -1,9 +1,9 @@
 #include "cmd/consumer/options.h"
 
 #include <chrono>
-#include <limits>
 
 #include "cmd/consumer/format.h"
+#include "cmd/runtime/start_at.h"
 #include "cmd/runtime/values.h"
 #include "internal/text/utf8.h"
 
@@ -22,10 +22,11 @@ constexpr const char* kExamples = R"(Examples:
   consumer --topic app --group index --follow shares the partitions with others of the group, goes on where it stopped
   consumer --topic app --format '%p %o %T %k %v'
   consumer --topic app --json | jq -r .value
+  consumer --topic app --from @-1h --grep 'ERROR|WARN' --format '%d %v'
   consumer --topic app --from latest --follow --analytics --window 10
 TIME: 2026-11-29, 2026-11-29T10:00 or 2026-11-29T10:00:30, in UTC; -15m, so long ago; or milliseconds since 1970.
-Format: %t topic, %p partition, %o offset, %T timestamp (ms since 1970), %k key, %v value, %h headers, %% a percent sign;
-\n \t \\ as usual. A newline is added to each record.)";
+Format: %t topic, %p partition, %o offset, %T timestamp (ms since 1970), %d the same as a date and time in UTC, %k key,
+%v value, %h headers, %% a percent sign; \n \t \\ as usual. A newline is added to each record.)";
 
 runtime::Parse<protocol::Duration> session_timeout() {
     return [](std::string_view text) -> config::Parsed<protocol::Duration> {
@@ -39,22 +40,6 @@ int usage(std::string_view what) { return runtime::wrong_usage("consumer", what)
 
 }  // namespace
 
-config::Parsed<client::StartAt> parse_start(std::string_view text, std::int64_t now_ms) {
-    using Kind = client::StartAt::Kind;
-    if (text.starts_with('@')) {
-        const auto time = config::parse_time(text.substr(1), now_ms);
-        if (!time) return std::unexpected("behind @ " + time.error());
-        return client::StartAt{Kind::kTime, *time};
-    }
-    if (text == "earliest") return client::StartAt{Kind::kEarliest};
-    if (text == "latest") return client::StartAt{Kind::kLatest};
-    const bool tail = text.starts_with('-');
-    if (tail) text.remove_prefix(1);
-    const auto number = config::parse_count_between<std::uint64_t>(text, 0, std::numeric_limits<std::int64_t>::max());
-    if (!number) return std::unexpected("earliest, latest, an offset, -N, or @TIME");
-    return client::StartAt{tail ? Kind::kTail : Kind::kOffset, static_cast<std::int64_t>(*number)};
-}
-
 std::expected<Options, int> parse_options(int argc, char** argv) {
     Options options;
     CLI::App app{"Writes the records of a topic to standard output.", "consumer"};
@@ -62,11 +47,13 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
     app.add_option("-t,--topic", options.consumer.topic, "Topic to read")->required();
     options.client.add_to(app);
     std::string from = "earliest";
-    app.add_option("--from", from,
-                   "earliest, latest, an offset, -N: the last N of each partition, or @TIME: the records from then on, "
-                   "see below")
-        ->type_name("WHERE")
-        ->capture_default_str();
+    auto* places =
+        app.add_option(
+               "--from", from,
+               "earliest, latest, an offset, -N: the last N of each partition, or @TIME: the records from then on, "
+               "see below")
+            ->type_name("WHERE")
+            ->capture_default_str();
     auto* follows = app.add_flag("-f,--follow", options.consumer.follow,
                                  "Go on with what comes; else stop at the end that stands at the start");
     std::string until;
@@ -76,6 +63,12 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
     app.add_flag("--skip-unreadable", options.consumer.skip_unreadable,
                  "Pass over records that cannot be decoded, with a warning; else they end reading");
     runtime::add_value(app, "--count", options.count, "Stop after N records", runtime::count_from<std::uint64_t>(0));
+    std::string pattern;
+    auto* filtered =
+        app.add_option("--grep", pattern, "Only records whose value matches this regular expression (RE2) somewhere")
+            ->type_name("PATTERN");
+    std::string key;
+    auto* keyed = app.add_option("--key", key, "Only records with this key")->type_name("K");
     auto* fixed = runtime::add_value(app, "--partition", options.consumer.partition, "Read this partition alone",
                                      runtime::count_from<std::uint32_t>(0));
     app.add_option("--group", options.consumer.group,
@@ -114,16 +107,19 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
         ->type_name("MS")
         ->needs(analytics)
         ->default_str("1000");
-    if (const auto code = runtime::parse(app, argc, argv)) return std::unexpected(*code);
+    if (const auto code = runtime::parse(app, argc, argv, {keyed})) return std::unexpected(*code);
+    if (filtered->count() > 0)
+        if (const auto kept = options.filter.keep_matching(pattern); !kept)
+            return std::unexpected(usage(fmt::format("--grep '{}': {}", pattern, kept.error())));
+    if (keyed->count() > 0) options.filter.keep_key(key);
+    options.consumer.start_given = places->count() > 0;
 
-    const std::int64_t now_ms =
-        std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
-            .count();
-    const auto start = parse_start(from, now_ms);
+    const std::int64_t now_ms = runtime::wall_clock_ms();
+    const auto start = runtime::parse_start(from, now_ms);
     if (!start) return std::unexpected(usage("--from takes " + start.error()));
     options.consumer.start = *start;
     if (ends->count() > 0) {
-        const auto end = parse_start(until, now_ms);
+        const auto end = runtime::parse_start(until, now_ms);
         if (!end || end->kind != client::StartAt::Kind::kTime)
             return std::unexpected(usage("--until takes @TIME, like --from"));
         options.consumer.until_ms = end->value;

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "cmd/consumer/filter.h"
 #include "cmd/runtime/client_flags.h"
 #include "internal/client/consumer.h"
 #include "internal/config/value.h"
@@ -18,14 +19,11 @@ struct Options {
     std::optional<std::uint64_t> count;  // records at most
     std::string format = "%v";
     bool json{};  // in place of `format`
+    Filter filter;
     bool analytics{};
     protocol::Duration window = std::chrono::seconds(10);
     protocol::Duration interval = std::chrono::seconds(1);
 };
-
-// earliest, latest, OFFSET, -N for the last N records of each partition, or @ and a time as config::parse_time reads
-// it.
-config::Parsed<client::StartAt> parse_start(std::string_view text, std::int64_t now_ms);
 
 // Either the options or the exit code.
 std::expected<Options, int> parse_options(int argc, char** argv);

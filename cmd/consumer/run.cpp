@@ -6,6 +6,8 @@
 #include <csignal>
 #include <cstring>
 
+#include "cmd/runtime/record_json.h"
+#include "cmd/runtime/status_line.h"
 #include "internal/process/standard_streams.h"
 
 namespace logstream::consumer {
@@ -37,6 +39,7 @@ Run::Run(Options options, runtime::Session& session)
 Run::~Run() {
     session_.env().cancel_timer(flush_timer_);
     session_.env().cancel_timer(analytics_timer_);
+    session_.env().cancel_timer(progress_timer_);
 }
 
 int Run::execute() {
@@ -44,33 +47,46 @@ int Run::execute() {
     session_.router().start();
     consumer_.start();
     if (options_.analytics) print_analytics();
+    // What goes to the same terminal shows itself.
+    if (runtime::has_status_line() && isatty(STDOUT_FILENO) != 1) show_progress();
     session_.loop().run();
+    runtime::clear_status();
     if (error_) return runtime::complain("consumer", *error_);
     return runtime::kDone;
 }
 
 bool Run::on_record(const client::ConsumedRecord& record) {
     if (ending_) return false;
+    if (!options_.filter.passes(record.record)) {
+        pass_over(record);
+        return writer_.has_room();
+    }
     ++records_;
     if (options_.analytics) {
         analytics_.add(session_.loop().now(), record);
     } else if (options_.json) {
-        append_json(buffer_, options_.consumer.topic, record);
+        runtime::append_json(buffer_, runtime::RecordPlace{options_.consumer.topic, record.partition, record.offset},
+                             record.record);
     } else {
         formatter_.append(buffer_, record);
     }
-    buffered_[record.partition] = record.offset + 1;
+    pass_over(record);
     if (options_.count && records_ >= *options_.count) {
         begin_end();
         return false;
     }
+    return writer_.has_room();
+}
+
+// What stands before it is written with the next flush.
+void Run::pass_over(const client::ConsumedRecord& record) {
+    buffered_[record.partition] = record.offset + 1;
     if (buffer_.size() >= kFlushBytes) {
         flush();
     } else if (!flush_scheduled_) {
         flush_scheduled_ = true;
         flush_timer_ = session_.env().set_timer({}, [this] { flush(); });
     }
-    return writer_.has_room();
 }
 
 void Run::flush() {
@@ -78,6 +94,7 @@ void Run::flush() {
     session_.env().cancel_timer(flush_timer_);
     if (buffered_.empty() && buffer_.empty()) return;
     ++pieces_out_;
+    bytes_ += buffer_.size();
     writer_.write(std::exchange(buffer_, {}),
                   [this, progress = std::exchange(buffered_, {})] { on_written(progress); });
 }
@@ -101,6 +118,15 @@ void Run::on_output_failure(int errno_value) {
 void Run::on_finish(protocol::Result<void> result) {
     if (!result) error_ = result.error();
     begin_end();
+}
+
+void Run::show_progress() {
+    progress_timer_ = session_.env().set_timer(runtime::kStatusEvery, [this] {
+        if (ending_) return;
+        runtime::show_status(fmt::format("{}, {} written", runtime::count_of(records_, "record", "records"),
+                                         runtime::bytes_text(static_cast<double>(bytes_))));
+        show_progress();
+    });
 }
 
 void Run::print_analytics() {

@@ -27,12 +27,14 @@ public:
 
 private:
     bool on_record(const client::ConsumedRecord& record);
+    void pass_over(const client::ConsumedRecord& record);
     // Hands what was formatted to the writer.
     void flush();
     void on_written(const std::map<std::uint32_t, protocol::Offset>& progress);
     void on_output_failure(int errno_value);
     void on_finish(protocol::Result<void> result);
     void print_analytics();
+    void show_progress();
     // Everything read is written out first, then the group hears of it.
     void begin_end();
     void check_end();
@@ -45,12 +47,14 @@ private:
     client::Consumer consumer_;
     env::TimerId flush_timer_;
     env::TimerId analytics_timer_;
+    env::TimerId progress_timer_;
 
     std::string buffer_;                                  // formatted, not handed to the writer
     std::map<std::uint32_t, protocol::Offset> buffered_;  // the offset after the last record in it
     bool flush_scheduled_{};
     std::size_t pieces_out_{};  // with the writer
     std::uint64_t records_{};
+    std::uint64_t bytes_{};  // handed to the writer
     bool ending_{};
     bool stopping_{};
     bool output_closed_{};

@@ -11,6 +11,7 @@
 
 #include "cmd/runtime/session.h"
 #include "internal/client/owner_call.h"
+#include "internal/client/partition_reader.h"
 #include "internal/text/json.h"
 
 namespace logstream::ctl {
@@ -101,8 +102,13 @@ Result<Broker> find_member(const client::ClusterView& view, const std::string& w
 
 // The commands; each returns the exit code.
 
-int status(const Common& common);
+struct StatusOptions {
+    bool watch{};  // again and again, until it is interrupted
+    Duration interval = std::chrono::seconds(1);
+};
+int status(const Common& common, const StatusOptions& options);
 int verify(const Common& common);
+int views(const Common& common);
 int ring(const Common& common, const std::string& topic);
 
 struct TopicOptions {
@@ -120,6 +126,20 @@ int topics_describe(const Common& common, const std::string& name);
 int groups_list(const Common& common);
 int groups_describe(const Common& common, const std::string& name);
 int groups_delete(const Common& common, const std::string& name);
+struct ResetOptions {
+    std::string group;
+    client::StartAt to;
+    std::string topic;  // empty: all that the group has read
+    std::optional<std::uint32_t> partition;
+    bool yes{};  // else it only shows what would be
+};
+int groups_reset(const Common& common, const ResetOptions& options);
+
+// Of the user's file; no cluster is asked.
+int context_add(const Common& common, const std::string& name);
+int context_use(const std::string& name);
+int context_remove(const std::string& name);
+int context_list(const Common& common);
 
 struct AppendOptions {
     std::string topic;

@@ -1,5 +1,6 @@
 // logstreamctl: asks and steers a running cluster.
 #include "cmd/logstreamctl/command.h"
+#include "cmd/runtime/start_at.h"
 #include "cmd/runtime/values.h"
 #include "internal/process/standard_streams.h"
 
@@ -8,13 +9,15 @@ namespace {
 using namespace logstream;
 
 constexpr const char* kExamples = R"(Examples:
-  logstreamctl status
+  logstreamctl status --watch
   logstreamctl topics create app --partitions 4
   logstreamctl groups describe index         who reads what, and how far
+  logstreamctl groups reset index --to @-1h  what would change if it read the last hour again; --yes does it
   logstreamctl ring app --json
   logstreamctl append -t app -c "hello"
   logstreamctl query -t app --from 100 --count 10
   logstreamctl verify                        do all replicas hold the same? exit 1 if not
+  logstreamctl context add prod --brokers 10.0.0.1:8001,10.0.0.2:8001
   logstreamctl drain n2                      hand over what n2 owns, before stopping it
   logstreamctl merge --from 10.0.0.9:8001 --brokers 10.0.0.1:8001
 )";
@@ -42,9 +45,21 @@ int command(int argc, char** argv) {
     std::function<int()> run;
 
     auto* status = app.add_subcommand("status", "View, leader, and members with role, address, phi, lag and disk");
-    status->callback([&] { run = [&] { return ctl::status(common); }; });
+    ctl::StatusOptions status_options;
+    auto* watch =
+        status->add_flag("--watch", status_options.watch, "Again and again, until Ctrl-C; with --json a line each");
+    runtime::add_value(*status, "--interval", status_options.interval, "With --watch: how often, at least 100",
+                       runtime::wait_in(std::chrono::milliseconds(1), std::chrono::milliseconds(100)))
+        ->type_name("MS")
+        ->needs(watch)
+        ->default_str("1000");
+    status->callback([&] { run = [&] { return ctl::status(common, status_options); }; });
     auto* verify = app.add_subcommand("verify", "Compare the replicas of every stream; exit 1 if they differ");
     verify->callback([&] { run = [&] { return ctl::verify(common); }; });
+
+    app.add_subcommand("views",
+                       "The last 100 views that the brokers remember: members, why, and how long each step took")
+        ->callback([&] { run = [&] { return ctl::views(common); }; });
 
     std::string ring_topic;
     auto* ring = app.add_subcommand("ring", "Who owns which partition");
@@ -76,7 +91,7 @@ int command(int argc, char** argv) {
     describe->add_option("name", topic.name, "Its name")->required();
     describe->callback([&] { run = [&] { return ctl::topics_describe(common, topic.name); }; });
 
-    auto* groups = app.add_subcommand("groups", "List, describe or delete consumer groups");
+    auto* groups = app.add_subcommand("groups", "List, describe, reset or delete consumer groups");
     groups->require_subcommand(0, 1);
     std::string group;
     groups->callback([&] {
@@ -86,9 +101,46 @@ int command(int argc, char** argv) {
     auto* describe_group = groups->add_subcommand("describe", "Members of a group, and how far it is");
     describe_group->add_option("name", group, "Its name")->required();
     describe_group->callback([&] { run = [&] { return ctl::groups_describe(common, group); }; });
+    ctl::ResetOptions reset;
+    auto* reset_group = groups->add_subcommand(
+        "reset", "Make a group that has no members go on elsewhere; shows what would change, and does it with --yes");
+    reset_group->add_option("name", reset.group, "Its name")->required();
+    runtime::add_value<client::StartAt, client::StartAt>(
+        *reset_group, "--to", reset.to,
+        "earliest, latest, an offset, -N: so many before the end, or @TIME, as consumer --from",
+        [](std::string_view text) { return runtime::parse_start(text, runtime::wall_clock_ms()); })
+        ->type_name("WHERE")
+        ->required();
+    reset_group->add_option("--topic", reset.topic, "Only this topic; the group need not have read it yet")
+        ->type_name("T");
+    runtime::add_value(*reset_group, "--partition", reset.partition, "Only this partition of it",
+                       runtime::count_from<std::uint32_t>(0))
+        ->needs("--topic");
+    reset_group->add_flag("--yes", reset.yes, "Do it");
+    reset_group->callback([&] { run = [&] { return ctl::groups_reset(common, reset); }; });
     auto* delete_group = groups->add_subcommand("delete", "Forget a group that has no members, and its offsets");
     delete_group->add_option("name", group, "Its name")->required();
     delete_group->callback([&] { run = [&] { return ctl::groups_delete(common, group); }; });
+
+    auto* context = app.add_subcommand("context", "Names for clusters, which --context and LOGSTREAM_CONTEXT take");
+    context->require_subcommand(0, 1);
+    std::string context_name;
+    context->callback([&] {
+        if (!run) run = [&] { return ctl::context_list(common); };
+    });
+    context->add_subcommand("list", "All contexts; * is the current one")->callback([&] {
+        run = [&] { return ctl::context_list(common); };
+    });
+    auto* add =
+        context->add_subcommand("add", "Keep --brokers and --cluster under a name, or change what it stands for");
+    add->add_option("name", context_name, "Its name")->required();
+    add->callback([&] { run = [&] { return ctl::context_add(common, context_name); }; });
+    auto* use = context->add_subcommand("use", "Make a context the current one, which counts when none is named");
+    use->add_option("name", context_name, "Its name")->required();
+    use->callback([&] { run = [&] { return ctl::context_use(context_name); }; });
+    auto* drop = context->add_subcommand("remove", "Forget a context");
+    drop->add_option("name", context_name, "Its name")->required();
+    drop->callback([&] { run = [&] { return ctl::context_remove(context_name); }; });
 
     ctl::AppendOptions append_options;
     std::string key;

@@ -1,4 +1,6 @@
 // logstreamctl status: what the cluster says of itself.
+#include <unistd.h>
+
 #include <algorithm>
 
 #include "cmd/logstreamctl/command.h"
@@ -26,15 +28,15 @@ Result<Told> ask_status(runtime::Session& session, Endpoint broker) {
 }
 
 // The broker that the user names, though it has no view; else the leader, who knows most; else any member.
-Result<Told> find_status(runtime::Session& session, const Common& common) {
+Result<Told> find_status(runtime::Session& session, const std::vector<std::string>& brokers) {
     Error last{ErrorCode::kNetwork, "no broker answers"};
-    for (const std::string& broker : common.client.brokers) {
+    for (const std::string& broker : brokers) {
         const auto answer = ask_named<proto::StatusResponse>(session, broker, MessageType::kStatus, proto::Status{});
         auto told = answer ? read_status(answer->first, answer->second) : std::unexpected(answer.error());
         if (told) return told;
         last = told.error();
     }
-    if (!common.client.brokers.empty()) return std::unexpected(last);
+    if (!brokers.empty()) return std::unexpected(last);
     if (auto connected = session.connect(); !connected) return std::unexpected(connected.error());
     const client::ClusterView& view = session.router().view();
     std::vector<Endpoint> order = members_of(view);
@@ -132,20 +134,36 @@ void print_status(const json& status, Endpoint by) {
 
 }  // namespace
 
-int status(const Common& common) {
-    auto session = runtime::Session::open("logstreamctl", common.client);
+int status(const Common& common, const StatusOptions& options) {
+    const auto flags = common.client.completed();
+    if (!flags) return complain(flags.error());
+    auto session = runtime::Session::open("logstreamctl", *flags);
     if (!session) return complain(session.error());
-    auto told = find_status(**session, common);
-    if (!told) return complain(told.error());
-    if (!told->status.contains("members") || !told->status["members"].is_array())
-        told->status["members"] = json::array();
-    add_disks(**session, told->status, told->by);
-    if (common.json) {
-        print(told->status);
-    } else {
-        print_status(told->status, told->by);
+    const auto tell = [&]() -> Result<void> {
+        auto told = find_status(**session, flags->brokers);
+        if (!told) return std::unexpected(told.error());
+        if (!told->status.contains("members") || !told->status["members"].is_array())
+            told->status["members"] = json::array();
+        add_disks(**session, told->status, told->by);
+        if (options.watch && isatty(STDOUT_FILENO) == 1) std::printf("\033[H\033[J");
+        if (!common.json) {
+            print_status(told->status, told->by);
+        } else if (options.watch) {
+            std::printf("%s\n", text::dump(told->status).c_str());
+        } else {
+            print(told->status);
+        }
+        return {};
+    };
+    while (true) {
+        const auto told = tell();
+        if (!told) complain(told.error());
+        if (!options.watch) return told ? runtime::kDone : runtime::kFailed;
+        // Nobody reads any more: the end of standard output is checked at exit.
+        if (std::fflush(stdout) != 0) return runtime::kDone;
+        (*session)->loop().run_until([] { return false; }, options.interval);
+        if (!common.json && isatty(STDOUT_FILENO) != 1) std::printf("\n");
     }
-    return runtime::kDone;
 }
 
 }  // namespace logstream::ctl

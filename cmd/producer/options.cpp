@@ -5,6 +5,7 @@
 #include "cmd/producer/failed_file.h"
 #include "cmd/runtime/choices.h"
 #include "cmd/runtime/values.h"
+#include "internal/manual/program.h"
 
 namespace logstream::producer {
 
@@ -13,12 +14,17 @@ namespace {
 constexpr protocol::Duration kMillisecond = std::chrono::milliseconds(1);
 constexpr double kLeastRate = 1e-6;
 
+constexpr std::array kPartitioners{runtime::Word{"key", Partitioner::kKey}, runtime::Word{"turn", Partitioner::kTurn},
+                                   runtime::Word{"random", Partitioner::kRandom}};
+
 constexpr const char* kExamples = R"(Examples:
   producer --topic app < app.log              each line is a record; waits for every acknowledgement
   tail -f app.log | producer --topic app      until Ctrl-C
   producer --topic app --message hello --count 10 --rate 2
   producer --topic app --message hello -H host=web1 -H app=shop
   producer --topic users --key-separator : < users.txt
+  echo '{"key": "u1", "value": "hello", "headers": {"host": "web1"}}' | producer --topic users --json
+  consumer --topic app --json | producer --topic copy --json
   producer --topic app --file app.log --name app-import --resume
                                               run again after a crash: goes on where it stopped
 Exits 0 only if every record was acknowledged; the summary is on stderr.)";
@@ -58,9 +64,28 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
     app.add_option("-H,--header", options.headers, "Header of every record; may be given several times")
         ->type_name("KEY=VALUE")
         ->allow_extra_args(false);
-    runtime::add_value(app, "--partition", options.partition,
-                       "Partition to append to, in place of one by key or in turn",
-                       runtime::count_from<std::uint32_t>(0));
+    auto* json = app.add_flag("--json", options.json,
+                              "Each line is a JSON object: key, value, headers, partition, timestamp (ms since 1970); "
+                              "key_base64 and value_base64 hold any bytes")
+                     ->excludes(separated)
+                     ->excludes(made);
+    app.add_flag("--null-value", options.null_value,
+                 "An empty value is sent as null, which deletes its key in a topic that is compacted")
+        ->excludes(json);
+    auto* chosen = runtime::add_value(app, "--partition", options.partition,
+                                      "Partition to append to, in place of one by key or in turn",
+                                      runtime::count_from<std::uint32_t>(0));
+    std::vector<std::string> partitioners;
+    for (const auto& word : kPartitioners) partitioners.emplace_back(word.text);
+    manual::set_words(
+        runtime::add_value(app, "--partitioner", options.partitioner,
+                           "key: by the key, like Kafka's, and without one in turn, a batch each; turn: in "
+                           "turn, a record each; random",
+                           runtime::one_of(kPartitioners)),
+        partitioners)
+        ->type_name("HOW")
+        ->default_str("key")
+        ->excludes(chosen);
     runtime::add_acks(app, options.producer.acks,
                       "Who must have a record before it counts: none, owner, quorum, all (quorum); Kafka's 0, 1 and -1 "
                       "are none, owner and quorum");
@@ -108,10 +133,13 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
     if (options.producer.resumes && (options.file.empty() || options.producer.name.empty()))
         return std::unexpected(
             usage("--resume needs --file and --name: it asks the cluster what it has from that name"));
+    if (options.partitioner == Partitioner::kRandom && !options.producer.name.empty())
+        return std::unexpected(
+            usage("--name needs a line to go to the same partition each time: not --partitioner random"));
     if (options.same_file && !options.producer.resumes) return std::unexpected(usage("--same-file needs --resume"));
     if (!options.producer.name.empty() && !client::keeps_sequences_whole(options.producer.acks))
         return std::unexpected(usage("--name goes by what a quorum has: use --acks quorum or all"));
-    options.producer.compression = *protocol::parse_codec(compression);
+    options.producer.compression = runtime::codec_of(compression);
     return options;
 }
 

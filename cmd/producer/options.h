@@ -11,6 +11,13 @@
 
 namespace logstream::producer {
 
+// Where a record goes that names no partition.
+enum class Partitioner : std::uint8_t {
+    kKey,   // by its key; without one in turn, a batch each
+    kTurn,  // in turn, a record each
+    kRandom,
+};
+
 struct Options {
     runtime::ClientFlags client;
     client::ProducerOptions producer;
@@ -21,7 +28,10 @@ struct Options {
     std::optional<std::string> key;      // of every record
     std::optional<char> key_separator;   // the key is what stands before the first one
     std::optional<std::uint32_t> partition;
+    Partitioner partitioner{Partitioner::kKey};
     std::vector<std::string> headers;  // of every record, each KEY=VALUE
+    bool json{};                       // each line is a record as runtime::parse_json_record reads it
+    bool null_value{};                 // an empty value is none
     bool same_file{};                  // with --resume: no comparison of what is skipped
     std::string failed;                // path
 };

@@ -8,7 +8,7 @@
 #include <csignal>
 #include <cstring>
 
-#include "internal/client/partitioner.h"
+#include "cmd/runtime/status_line.h"
 #include "internal/process/standard_streams.h"
 
 namespace logstream::producer {
@@ -21,12 +21,9 @@ constexpr protocol::Duration kSettleLimit = std::chrono::seconds(5);
 
 Run::Run(Options options, runtime::Session& session)
     : options_(std::move(options)),
+      maker_(options_),
       session_(session),
       producer_(session.router(), options_.producer, [this](const client::BatchReport& report) { on_report(report); }) {
-    for (const std::string_view header : options_.headers) {
-        const std::size_t equals = header.find('=');
-        headers_.push_back({header.substr(0, equals), header.substr(equals + 1)});
-    }
     producer_.on_progress([this] { phase_ == Phase::kFeeding ? feed() : check_done(); });
     for (const int signal : {SIGINT, SIGTERM}) session_.loop().on_signal(signal, [this](int) { on_signal(); });
     // A terminal that closes may send it twice, by itself and by its shell: it never counts as the second Ctrl-C.
@@ -37,6 +34,8 @@ Run::Run(Options options, runtime::Session& session)
 }
 
 Run::~Run() {
+    session_.env().cancel_timer(feed_timer_);
+    session_.env().cancel_timer(progress_timer_);
     if (source_) source_.reset();
     if (input_fd_ > STDIN_FILENO) close(input_fd_);
 }
@@ -64,7 +63,9 @@ bool Run::open_source() {
             fatal_ = {protocol::ErrorCode::kConfig,
                       fmt::format("can't read {}: {}", options_.file, std::strerror(errno))};
         struct stat what{};
-        if (!fatal_ && options_.producer.resumes && (fstat(input_fd_, &what) != 0 || !S_ISREG(what.st_mode)))
+        const bool regular = !fatal_ && fstat(input_fd_, &what) == 0 && S_ISREG(what.st_mode);
+        if (regular) file_bytes_ = static_cast<std::uint64_t>(what.st_size);
+        if (!fatal_ && options_.producer.resumes && !regular)
             fatal_ = {protocol::ErrorCode::kConfig,
                       fmt::format("--resume reads the file twice, and {} is not a regular file: copy it to one first",
                                   options_.file)};
@@ -96,6 +97,8 @@ void Run::on_ready(const protocol::Result<void>& ready) {
         return end_with({protocol::ErrorCode::kInvalid,
                          fmt::format("topic '{}' has the partitions 0 to {}, not {}", options_.producer.topic,
                                      producer_.partitions() - 1, *options_.partition)});
+    if (session_.router().view().was_created(options_.producer.topic) && !std::exchange(told_created_, true))
+        session_.say(fmt::format("created topic '{}'", options_.producer.topic));
     if (signals_ > 0) return end_of_input();
     options_.producer.resumes ? begin_comparing() : begin_feeding();
 }
@@ -103,9 +106,8 @@ void Run::on_ready(const protocol::Result<void>& ready) {
 void Run::open_lines(std::function<void()> on_more) {
     source_.reset();
     if (options_.producer.resumes) lseek(input_fd_, 0, SEEK_SET);  // a regular file
-    // One byte of a line may separate key and value.
-    source_ =
-        std::make_unique<InputLines>(session_.loop(), input_fd_, producer_.max_record_bytes() + 1, std::move(on_more));
+    source_ = std::make_unique<InputLines>(session_.loop(), input_fd_,
+                                           maker_.max_line_bytes(producer_.max_record_bytes()), std::move(on_more));
 }
 
 // Nothing is taken over, and nothing sent, before all that the cluster has was compared with the file.
@@ -129,7 +131,10 @@ void Run::compare() {
         // A line over the limit was never sent, nor anything behind it.
         if (next.state != LineSource::State::kLine) break;
         ++lines_;
-        resumption_->add(record_of(next.line));
+        // Nor was one that makes no record.
+        const auto record = record_of(next.line);
+        if (!record) break;
+        resumption_->add(*record);
     }
     // Not from within the source's own call: it is opened again.
     feed_timer_ = session_.env().set_timer({}, [this] { end_comparing(); });
@@ -160,7 +165,31 @@ void Run::begin_feeding() {
     } else {
         open_lines([this] { feed(); });
     }
+    const bool typed = source_ && !options_.message && isatty(input_fd_) == 1;
+    if (typed)
+        session_.say("reading lines from the terminal; Ctrl-D ends");
+    else if (runtime::has_status_line())
+        show_progress();
     feed();
+}
+
+void Run::show_progress() {
+    progress_timer_ = session_.env().set_timer(runtime::kStatusEvery, [this] {
+        if (phase_ == Phase::kDone) return;
+        const double seconds = std::chrono::duration<double>(session_.loop().now() - first_send_).count();
+        const auto bytes = static_cast<double>(sent_bytes_);
+        std::string text =
+            fmt::format("{}, {}, {}/s", runtime::count_of(acknowledged_, "record", "records"),
+                        runtime::bytes_text(bytes), runtime::bytes_text(seconds > 0 ? bytes / seconds : 0));
+        if (file_bytes_ > 0 && read_bytes_ > 0) {
+            const double done = std::min(1.0, static_cast<double>(read_bytes_) / static_cast<double>(file_bytes_));
+            text += fmt::format("; {:.0f} %, {} left", done * 100,
+                                runtime::time_text(std::chrono::seconds(
+                                    static_cast<std::int64_t>(std::min(1e6, seconds * (1 - done) / done)))));
+        }
+        runtime::show_status(text);
+        show_progress();
+    });
 }
 
 void Run::schedule_feed(protocol::Duration after) {
@@ -180,6 +209,7 @@ void Run::feed() {
             check_all_skipped();
             return end_of_input();
         }
+        read_bytes_ += next.line.size() + 1;
         if (next.state != LineSource::State::kLine) {
             fail_piece(next);
             if (phase_ != Phase::kFeeding) return;
@@ -212,35 +242,35 @@ std::uint64_t Run::allowance() {
     return 0;
 }
 
-client::Producer::Record Run::record_of(std::string_view line) const {
-    client::Producer::Record record{.key = {}, .value = line, .partition = options_.partition, .headers = headers_};
-    if (options_.key) record.key = *options_.key;
-    if (options_.key_separator) {
-        if (const std::size_t at = line.find(*options_.key_separator); at != std::string_view::npos) {
-            record.key = line.substr(0, at);
-            record.value = line.substr(at + 1);
-        }
-    }
-    // A later run of a name must put every line to the same place: by key, or by the line's number.
-    if (!options_.producer.name.empty() && !record.partition)
-        record.partition = record.key ? client::partition_of_key(*record.key, producer_.partitions())
-                                      : static_cast<std::uint32_t>((lines_ - 1) % producer_.partitions());
+protocol::Result<client::Producer::Record> Run::record_of(std::string_view line) {
+    auto record = maker_.make(line, lines_, producer_.partitions());
+    if (record && record->partition && *record->partition >= producer_.partitions())
+        return protocol::fail(protocol::ErrorCode::kInvalid, "topic '{}' has the partitions 0 to {}, not {}",
+                              options_.producer.topic, producer_.partitions() - 1, *record->partition);
     return record;
 }
 
 // False when the line was skipped.
 bool Run::send_line(std::string_view line) {
-    const client::Producer::Record record = record_of(line);
-    if (options_.producer.resumes && skip(*record.partition)) return false;
-    const std::size_t bytes = record.value->size() + record.key.value_or("").size();
-    if (auto sent = producer_.send(record); !sent) {
-        fail_record(record.key, *record.value, about_line(sent.error()));
-        ++failed_;
-        if (stops_at_failure()) end_of_input();
+    const auto record = record_of(line);
+    if (!record) {
+        refuse_line(line, record.error());
         return true;
     }
-    sent_bytes_ += bytes;
+    if (options_.producer.resumes && skip(*record->partition)) return false;
+    if (auto sent = producer_.send(*record); !sent) {
+        refuse_line(line, sent.error());
+        return true;
+    }
+    sent_bytes_ += record->value.value_or("").size() + record->key.value_or("").size();
+    ++sent_;
     return true;
+}
+
+void Run::refuse_line(std::string_view line, const protocol::Error& error) {
+    fail_line(fmt::format("{}\n", line), about_line(error));
+    ++failed_;
+    if (stops_at_failure()) end_of_input();
 }
 
 bool Run::skip(std::uint32_t partition) {
@@ -293,8 +323,8 @@ void Run::on_report(const client::BatchReport& report) {
         });
     if (auto batch = protocol::BatchView::parse(report.batch)) {
         const auto decoded = batch->for_each(protocol::kMaxStoredRecordsBytes, [&](const protocol::Record& record) {
-            failed_bytes_ += record.value->size() + (record.key ? record.key->size() : 0);
-            fail_record(record.key, *record.value, report.outcome.error());
+            failed_bytes_ += record.value.value_or("").size() + record.key.value_or("").size();
+            fail_line(maker_.line_of(record), report.outcome.error());
             return true;
         });
         LS_ASSERT(decoded.has_value());  // our own batch
@@ -312,15 +342,9 @@ void Run::note_error(const protocol::Error& error) {
     session_.log().error("{}", error.message);
 }
 
-void Run::fail_record(std::optional<std::string_view> key, std::string_view value, const protocol::Error& error) {
+void Run::fail_line(std::string_view line, const protocol::Error& error) {
     note_error(error);
-    if (!failed_file_) return;
-    if (key && options_.key_separator) {
-        failed_file_->write(*key);
-        failed_file_->write({&*options_.key_separator, 1});
-    }
-    failed_file_->write(value);
-    failed_file_->write("\n");
+    if (failed_file_) failed_file_->write(line);
 }
 
 // A line that no record can hold is not held in memory either: it fails piece by piece.
@@ -353,6 +377,9 @@ void Run::on_signal() {
         session_.loop().stop();
         return;
     }
+    if (const std::uint64_t open = sent_ - std::min(sent_, acknowledged_ + failed_); open > 0)
+        session_.say(fmt::format("{} not acknowledged yet: waiting; Ctrl-C again gives up",
+                                 open == 1 ? "1 record is" : fmt::format("{} records are", open)));
     if (phase_ != Phase::kFeeding) return;
     if (options_.rate || options_.message) return end_of_input();
     source_->stop();
@@ -367,11 +394,15 @@ void Run::print_summary() const {
         "latency p50 {:.3f} ms, p99 {:.3f} ms, max {:.3f} ms",
         acknowledged_, sent_bytes_ - failed_bytes_, seconds, static_cast<double>(acknowledged_) / seconds,
         bytes / seconds / 1e6, ms(0.5), ms(0.99), static_cast<double>(latency_us_.max()) / 1000);
+    if (const client::SendTrouble trouble = producer_.trouble_so_far(); trouble.batches_sent_again > 0)
+        text += fmt::format("; {} sent again, {}", runtime::count_of(trouble.batches_sent_again, "batch", "batches"),
+                            runtime::count_of(trouble.owner_changes, "change of an owner", "changes of owners"));
     if (skipped_ > 0) text += fmt::format("; {} lines were there already", skipped_);
     if (source_ && source_->cut_off_bytes() > 0)
         text +=
             fmt::format("; {} bytes of a line that was not read to its end were not sent", source_->cut_off_bytes());
     if (failed_ > 0) text += fmt::format("; {} NOT ACKNOWLEDGED ({})", failed_, first_error_->message);
+    runtime::clear_status();
     std::fprintf(stderr, "%s\n", text.c_str());
 }
 

@@ -9,6 +9,7 @@
 #include "cmd/producer/failed_file.h"
 #include "cmd/producer/line_source.h"
 #include "cmd/producer/options.h"
+#include "cmd/producer/record_maker.h"
 #include "cmd/producer/resumption.h"
 #include "cmd/runtime/session.h"
 #include "internal/client/histogram.h"
@@ -39,8 +40,10 @@ private:
     void compare();
     void end_comparing();
     void feed();
-    client::Producer::Record record_of(std::string_view line) const;
+    // Of the line taken last.
+    protocol::Result<client::Producer::Record> record_of(std::string_view line);
     bool send_line(std::string_view line);
+    void refuse_line(std::string_view line, const protocol::Error& error);
     bool skip(std::uint32_t partition);
     // A file that resumes and has ended: it was not cut since it was compared.
     void check_all_skipped();
@@ -49,7 +52,7 @@ private:
     void end_of_input();
     void check_done();
     void on_report(const client::BatchReport& report);
-    void fail_record(std::optional<std::string_view> key, std::string_view value, const protocol::Error& error);
+    void fail_line(std::string_view line, const protocol::Error& error);
     void fail_piece(const LineSource::Next& piece);
     void note_error(const protocol::Error& error);
     // What is known of the failure of the line taken last.
@@ -59,10 +62,11 @@ private:
     void on_signal();
     void finish_failed_file();
     void schedule_feed(protocol::Duration after);
+    void show_progress();
     void print_summary() const;
 
     Options options_;
-    std::vector<protocol::Header> headers_;  // of every record; what they show is in options_
+    RecordMaker maker_;
     runtime::Session& session_;
     std::optional<protocol::Error> fatal_;
     Phase phase_{Phase::kStarting};
@@ -74,6 +78,9 @@ private:
     std::optional<Resumption> resumption_;
     bool taken_over_{};
     env::TimerId feed_timer_;
+    env::TimerId progress_timer_;
+    std::uint64_t file_bytes_{};  // 0: not known
+    std::uint64_t read_bytes_{};
 
     std::uint64_t lines_{};  // taken from the source
     std::uint64_t skipped_{};
@@ -83,6 +90,7 @@ private:
 
     protocol::TimePoint first_send_{};
     protocol::TimePoint last_ack_{};
+    std::uint64_t sent_{};  // records handed to the producer
     std::uint64_t sent_bytes_{};
     std::uint64_t acknowledged_{};
     std::uint64_t failed_{};
@@ -90,6 +98,7 @@ private:
     std::optional<protocol::Error> first_error_;
     client::Histogram latency_us_;
     int signals_{};
+    bool told_created_{};
 };
 
 }  // namespace logstream::producer

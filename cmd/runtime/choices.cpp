@@ -17,10 +17,15 @@ CLI::Option* add_acks(CLI::App& app, proto::Acks& target, const std::string& hel
 }
 
 CLI::Option* add_compression(CLI::App& app, std::string& target) {
-    const std::vector<std::string> codecs{"none", "lz4", "zstd", "snappy", "gzip"};
-    auto* option = app.add_option("--compression", target, "none, lz4, zstd, snappy or gzip")
-                       ->check(CLI::IsMember(codecs).description(""));
+    const std::vector<std::string> codecs{"none", "lz4", "zstd", "snappy", "gzip", "auto"};
+    auto* option =
+        app.add_option("--compression", target,
+                       "none, lz4, zstd, snappy, gzip, or auto: lz4 or zstd where a stream's own batches show "
+                       "that it pays")
+            ->check(CLI::IsMember(codecs).description(""));
     return manual::set_words(option, codecs)->type_name("CODEC")->capture_default_str();
 }
+
+std::optional<protocol::Codec> codec_of(const std::string& word) { return protocol::parse_codec(word); }
 
 }  // namespace logstream::runtime

@@ -2,19 +2,28 @@
 
 #include <cstdio>
 
+#include "cmd/runtime/status_line.h"
 #include "cmd/runtime/values.h"
 #include "internal/config/arguments.h"
+#include "internal/config/contexts.h"
+#include "internal/config/nearest.h"
 #include "internal/manual/forms.h"
 #include "internal/net/resolve.h"
 
 namespace logstream::runtime {
 
 void ClientFlags::add_to(CLI::App& app) {
-    add_host_ports(app, "--brokers", brokers,
-                   "Brokers to ask first, by name, IP or [IPv6]; without it they are found by broadcast")
-        ->envname("BROKERS");
+    auto* addresses = add_host_ports(app, "--brokers", brokers,
+                                     "Brokers to ask first, by name, IP or [IPv6]; without it, LOGSTREAM_BROKERS and a "
+                                     "context they are found by broadcast");
     app.add_option("--cluster", cluster, "Name of the cluster (default: logstream, or any with --brokers)")
         ->envname("CLUSTER_NAME");
+    app.add_option(
+           "--context", context,
+           "Take brokers and cluster from this context (logstreamctl context; default: LOGSTREAM_CONTEXT, or the "
+           "current one)")
+        ->type_name("NAME")
+        ->excludes(addresses);
     add_value(app, "--broadcast-port", broadcast_port, "UDP port of discovery", port())
         ->envname("BROADCAST_PORT")
         ->type_name("PORT")
@@ -23,7 +32,68 @@ void ClientFlags::add_to(CLI::App& app) {
     app.add_flag("--verbose", verbose, "Say on stderr what happens");
 }
 
+protocol::Result<ClientFlags> ClientFlags::completed() const {
+    ClientFlags out = *this;
+    if (!brokers.empty()) return out;
+    const config::Environment environment = config::process_environment();
+    const auto at = [&environment](const char* name) {
+        const auto found = environment.find(name);
+        return found == environment.end() ? std::string() : found->second;
+    };
+    // The short name is that of the first version.
+    for (const char* variable : {"LOGSTREAM_BROKERS", "BROKERS"}) {
+        if (!context.empty() || at(variable).empty()) continue;
+        const auto list = config::parse_seeds(at(variable));
+        if (!list)
+            return protocol::fail(protocol::ErrorCode::kConfig, "{}: expected {}, got '{}'", variable, list.error(),
+                                  at(variable));
+        for (const config::HostPort& broker : *list) out.brokers.push_back(config::to_string(broker));
+        return out;
+    }
+    const auto contexts = config::read_contexts(config::contexts_path(environment));
+    if (!contexts) return std::unexpected(contexts.error());
+    const std::string named = !context.empty() ? context : at("LOGSTREAM_CONTEXT");
+    // A cluster by its name is found by broadcast, not where the current context is.
+    const std::string chosen = !named.empty() || cluster ? named : contexts->current;
+    if (chosen.empty()) return out;
+    const auto found = config::find_context(*contexts, chosen);
+    if (!found) return std::unexpected(found.error());
+    out.brokers = found->brokers;
+    if (!out.cluster) out.cluster = found->cluster;
+    return out;
+}
+
 namespace {
+
+// Names that a program's flags and subcommands have, with those of the subcommands that were given.
+void collect_names(const CLI::App& app, std::vector<std::string>& flags, std::vector<std::string>& commands) {
+    for (const CLI::Option* option : app.get_options()) {
+        for (const std::string& name : option->get_lnames()) flags.push_back("--" + name);
+        for (const std::string& name : option->get_snames()) flags.push_back("-" + name);
+    }
+    const auto given = app.get_subcommands();
+    for (const CLI::App* command : app.get_subcommands(nullptr))
+        if (given.empty()) commands.push_back(command->get_name());
+    for (const CLI::App* command : given) collect_names(*command, flags, commands);
+}
+
+// What is wrong with a word that no flag and no subcommand has; empty: every word is known. CLI11 would miss a flag
+// that is required before it sees the misspelt one.
+std::string unknown_word(const CLI::App& app) {
+    const std::vector<std::string> unknown = app.remaining(true);
+    if (unknown.empty()) return {};
+    std::vector<std::string> flags;
+    std::vector<std::string> commands;
+    collect_names(app, flags, commands);
+    const auto flag = std::ranges::find_if(unknown, [](const std::string& word) { return word.starts_with('-'); });
+    const bool is_flag = flag != unknown.end();
+    const std::string word = is_flag ? flag->substr(0, flag->find('=')) : unknown.front();
+    const std::vector<std::string>& known = is_flag ? flags : commands;
+    const std::vector<std::string_view> names(known.begin(), known.end());
+    if (!is_flag && names.empty()) return fmt::format("'{}' was not expected", word);
+    return fmt::format("there is no {} '{}'{}", is_flag ? "flag" : "subcommand", word,
+                       config::did_you_mean(word, names));
+}
 
 void refuse_empty_values(CLI::App& app, std::initializer_list<const CLI::Option*> may_be_empty) {
     const auto check = [](const std::string& text) { return text.empty() ? "expected a value, got ''" : ""; };
@@ -52,10 +122,7 @@ std::optional<int> parse(CLI::App& app, int argc, char** argv, std::initializer_
             return kDone;
         }
         std::string what = error.what();
-        // CLI11 misses a subcommand before it sees that another word stands in its place.
-        if (const auto unknown = app.remaining();
-            !unknown.empty() && app.get_require_subcommand_min() > 0 && app.get_subcommands().empty())
-            what = fmt::format("there is no subcommand or flag '{}'", unknown.front());
+        if (const std::string unknown = unknown_word(app); !unknown.empty()) what = unknown;
         return wrong_usage(app.get_name(), what);
     }
     return std::nullopt;
@@ -87,7 +154,12 @@ protocol::Result<std::vector<env::Endpoint>> resolve_all(const std::string& host
     return net::resolve(at->host, at->port);
 }
 
+std::string count_of(std::uint64_t count, std::string_view one, std::string_view many) {
+    return fmt::format("{} {}", count, count == 1 ? one : many);
+}
+
 int complain(std::string_view program, const protocol::Error& error) {
+    clear_status();
     std::fprintf(stderr, "%.*s: %s\n", static_cast<int>(program.size()), program.data(), error.message.c_str());
     return kFailed;
 }

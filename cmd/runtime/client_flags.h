@@ -16,15 +16,19 @@ inline constexpr int kDone = 0;
 inline constexpr int kFailed = 1;
 inline constexpr int kUsage = 2;
 
-// --brokers, --cluster, --broadcast-port, --interface, --verbose. Flags go before the environment.
+// --brokers, --cluster, --context, --broadcast-port, --interface, --verbose. Flags go before the environment, and that
+// before the user's current context.
 struct ClientFlags {
     std::vector<std::string> brokers;
     std::optional<std::string> cluster;  // none: any with --brokers, else "logstream"
+    std::string context;                 // of the user's contexts (internal/config/contexts.h); empty: the current one
     std::uint16_t broadcast_port = 8888;
     std::string interface;
     bool verbose{};
 
     void add_to(CLI::App& app);
+    // With what the environment and the user's contexts add to the flags. Without brokers they are found by broadcast.
+    protocol::Result<ClientFlags> completed() const;
 };
 
 // Parses the command line. nullopt: go on; else the exit code (help and version are printed to stdout, mistakes to
@@ -40,6 +44,9 @@ int wrong_usage(std::string_view program, std::string_view message);
 protocol::Result<net::HostPort> split_address(const std::string& host_and_port);
 // HOST:PORT to all addresses that it stands for, at least one; asks the name service, which may block.
 protocol::Result<std::vector<env::Endpoint>> resolve_all(const std::string& host_and_port);
+
+// "1 record", "2 records".
+std::string count_of(std::uint64_t count, std::string_view one, std::string_view many);
 
 // "name: message" on stderr; returns kFailed.
 int complain(std::string_view program, const protocol::Error& error);

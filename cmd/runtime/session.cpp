@@ -2,20 +2,35 @@
 
 #include <spdlog/sinks/stdout_color_sinks.h>
 
+#include "cmd/runtime/status_line.h"
 #include "internal/client/waiting.h"
 
 namespace logstream::runtime {
 
+namespace {
+
+class TerminalSink final : public spdlog::sinks::stderr_color_sink_mt {
+public:
+    void log(const spdlog::details::log_msg& message) override {
+        clear_status();
+        spdlog::sinks::stderr_color_sink_mt::log(message);
+    }
+};
+
+}  // namespace
+
 std::shared_ptr<spdlog::logger> make_logger(std::string_view program, bool verbose) {
-    auto log =
-        std::make_shared<spdlog::logger>(std::string(program), std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
+    auto log = std::make_shared<spdlog::logger>(std::string(program), std::make_shared<TerminalSink>());
     log->set_pattern(verbose ? "%T.%e %n: %^%l%$: %v" : "%n: %^%l%$: %v");
     log->set_level(verbose ? spdlog::level::debug : spdlog::level::warn);
     return log;
 }
 
-protocol::Result<std::unique_ptr<Session>> Session::open(std::string_view program, const ClientFlags& flags,
+protocol::Result<std::unique_ptr<Session>> Session::open(std::string_view program, const ClientFlags& given,
                                                          protocol::Duration deadline) {
+    const auto completed = given.completed();
+    if (!completed) return std::unexpected(completed.error());
+    const ClientFlags& flags = *completed;
     client::Bootstrap bootstrap;
     // Addresses name the brokers well enough; only discovery needs the cluster's name.
     const std::string cluster = flags.cluster.value_or(flags.brokers.empty() ? "logstream" : "");
@@ -67,6 +82,11 @@ void Session::wait(const std::function<bool()>& done) {
         const std::string trouble = router_->trouble();
         waiting.look(trouble.empty() ? "the answer is not there yet" : trouble);
     }
+}
+
+void Session::say(const std::string& line) {
+    clear_status();
+    std::fprintf(stderr, "%s: %s\n", log_->name().c_str(), line.c_str());
 }
 
 void Session::tell_names(const net::Resolved& brokers) {

@@ -14,7 +14,7 @@ class Session {
 public:
     // Opens the sockets; does not talk to anybody yet. `deadline` bounds the search for a broker, and for what the
     // names of brokers stand for: one that stands for something is enough.
-    static protocol::Result<std::unique_ptr<Session>> open(std::string_view program, const ClientFlags& flags,
+    static protocol::Result<std::unique_ptr<Session>> open(std::string_view program, const ClientFlags& given,
                                                            protocol::Duration deadline = std::chrono::seconds(5));
 
     net::Loop& loop() { return loop_; }
@@ -27,6 +27,8 @@ public:
     protocol::Result<void> connect();
     // Runs the loop until `done`, and says what it waits for when that takes long.
     void wait(const std::function<bool()>& done);
+    // A line for the user on stderr that is no warning.
+    void say(const std::string& line);
     // Lets what is queued on closed connections out.
     void drain(protocol::Duration limit);
 

@@ -39,6 +39,7 @@ void ClusterView::merge_topics(const proto::MetadataResponse& response) {
         answer.topic =
             Topic{info.name(), TopicId{info.topic()}, std::max(1U, info.settings().partitions()), info.settings()};
         answer.as_of = response.topics_as_of();
+        answer.created = info.created();
         const auto [known, added] = topics_.try_emplace(info.name(), answer);
         if (added || answer.as_of < known->second.as_of) continue;
         // One who can't tell now says nothing against what is known.
@@ -48,6 +49,7 @@ void ClusterView::merge_topics(const proto::MetadataResponse& response) {
             answer.deleted = true;
             answer.error.message = fmt::format("topic '{}' was deleted", info.name());
         }
+        answer.created |= known->second.created && known->second.topic.id == answer.topic.id;
         known->second = std::move(answer);
     }
 }
@@ -84,6 +86,11 @@ bool ClusterView::is_current(std::string_view topic) const {
     const auto found = topics_.find(topic);
     // Brokers of early versions do not report it.
     return found != topics_.end() && topics_as_of_ > 0 && found->second.as_of >= topics_as_of_;
+}
+
+bool ClusterView::was_created(std::string_view name) const {
+    const auto found = topics_.find(name);
+    return found != topics_.end() && found->second.created;
 }
 
 bool ClusterView::was_deleted(std::string_view name) const {

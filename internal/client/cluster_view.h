@@ -67,6 +67,8 @@ public:
     std::int64_t topics_as_of() const { return topics_as_of_; }
     // No answer so far says that any topic has changed since this one was last heard about.
     bool is_current(std::string_view topic) const;
+    // It was made for a question of this client's.
+    bool was_created(std::string_view name) const;
     // It was there and is not any more.
     bool was_deleted(std::string_view name) const;
     // All topics that are known to exist, by name.
@@ -91,6 +93,7 @@ private:
         protocol::Error error;  // kNone when the topic exists
         std::int64_t as_of{};   // how much of the metadata stream the broker knew
         bool deleted{};
+        bool created{};
     };
 
     ring::HashRing ring_;

@@ -243,9 +243,25 @@ void Consumer::hand_over() {
     const auto is_not_read = [&is_read](const auto& entry) { return !is_read(entry.first); };
     std::erase_if(emitted_, is_not_read);
     std::erase_if(written_, is_not_read);
+    tell_assignment(assigned);
     for (const auto& [stream, position] : assigned)
         if (!is_read(stream)) open(stream, start_in_group(position));
     if (!member_->stable()) member_->confirm(progress);
+}
+
+void Consumer::tell_assignment(const GroupMember::Offsets& assigned) {
+    std::string partitions;
+    for (const auto& [stream, position] : assigned)
+        partitions += fmt::format("{}{}{}", partitions.empty() ? "" : ", ", stream.partition,
+                                  position < 0 ? "" : fmt::format(" from {}", position));
+    router_.env().log().info("group '{}' gives this member {} of the partitions of '{}'{}{}", options_.group,
+                             assigned.size(), options_.topic, assigned.empty() ? "" : ": ", partitions);
+    const bool goes_on = std::ranges::any_of(assigned, [](const auto& entry) { return entry.second >= 0; });
+    if (goes_on && options_.start_given && !std::exchange(told_start_, true))
+        router_.env().log().warn(
+            "group '{}' has read '{}' before and goes on where it stopped: --from is for partitions that it has not "
+            "read (logstreamctl groups reset moves it)",
+            options_.group, options_.topic);
 }
 
 void Consumer::stop(std::move_only_function<void()> done) {

@@ -18,6 +18,7 @@ struct ConsumerOptions {
     std::string topic;
     std::optional<std::uint32_t> partition;  // not with a group
     StartAt start;                           // with a group: where it has not committed yet
+    bool start_given{};                      // by the user, who with a group is told where it does not apply
     bool follow{};
     bool skip_unreadable{};                // see ReaderOptions
     std::optional<std::int64_t> until_ms;  // likewise
@@ -73,6 +74,7 @@ private:
     void on_assignment(const GroupMember::Offsets& assigned);
     StartAt start_in_group(std::int64_t position) const;
     void hand_over();
+    void tell_assignment(const GroupMember::Offsets& assigned);
     void finish(Result<void> result);
 
     Router& router_;
@@ -97,6 +99,7 @@ private:
     // With a group.
     std::unique_ptr<GroupMember> member_;
     std::optional<GroupMember::Offsets> next_assignment_;  // waits until what is lost has been written
+    bool told_start_{};
 };
 
 }  // namespace logstream::client

@@ -32,7 +32,7 @@ PartitionSender::PartitionSender(Router& router, const ProducerOptions& options,
       id_(id),
       partition_(partition),
       report_(report),
-      builder_({.codec = options.compression, .named = !options.name.empty()}) {}
+      builder_({.codec = options.compression.value_or(protocol::Codec::kNone), .named = !options.name.empty()}) {}
 
 PartitionSender::~PartitionSender() {
     router_.env().cancel_timer(linger_timer_);
@@ -94,6 +94,7 @@ void PartitionSender::close_batch() {
     batch.records = open_records();
     batch.created = opened_;
     builder_.set_producer(id_, epoch_, next_sequence_);
+    if (!options_.compression) builder_.set_codec(codec_choice_.next(builder_.records()));
     auto bytes = builder_.finish();
     LS_ASSERT(bytes.has_value());  // it has records, and far fewer bytes than a batch may have
     batch.bytes = std::move(*bytes);
@@ -137,6 +138,7 @@ bool PartitionSender::find_target() {
     LS_ASSERT(topic_.value == 0 || topic_ == topic->id);  // the producer makes new senders for a new topic
     topic_ = topic->id;
     if (in_flight_ > 0 && owner->endpoint != target_) abandon_in_flight();
+    if (target_.port != 0 && owner->endpoint != target_) ++troubles_.owner_changes;
     target_ = owner->endpoint;
     target_view_ = router_.view().number;
     return true;
@@ -150,6 +152,7 @@ void PartitionSender::transmit(Batch& batch) {
     header.set_acks(options_.acks);
     auto handler = [this, serial = batch.serial](const Result<Message>& answer) { on_answer(serial, answer); };
     batch.in_flight = true;
+    troubles_.batches_sent_again += batch.sent ? 1 : 0;
     batch.sent = true;
     batch.sent_at = router_.env().now();
     batch.refusal = ErrorCode::kNone;

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "internal/client/codec_choice.h"
 #include "internal/client/router.h"
 #include "internal/protocol/record_batch.h"
 
@@ -21,8 +22,8 @@ using protocol::ProducerId;
 struct ProducerOptions {
     std::string topic;
     proto::Acks acks = proto::QUORUM;
-    protocol::Codec compression = protocol::Codec::kNone;
-    std::size_t batch_bytes = 256u << 10;  // a batch is closed when it holds so much
+    std::optional<protocol::Codec> compression = protocol::Codec::kNone;  // nullopt: whichever pays (CodecChoice)
+    std::size_t batch_bytes = 256u << 10;                                 // a batch is closed when it holds so much
     Duration linger = std::chrono::milliseconds(5);
     Duration timeout = std::chrono::seconds(120);  // how long one record is retried; 0: one try
     std::size_t max_in_flight = 5;                 // batches per partition; brokers remember the last five
@@ -44,6 +45,12 @@ struct SequenceRange {
     std::int64_t first{};
     std::int64_t last{};
     friend bool operator==(const SequenceRange&, const SequenceRange&) = default;
+};
+
+// What went wrong on the way and was mended.
+struct SendTrouble {
+    std::uint64_t batches_sent_again{};
+    std::uint64_t owner_changes{};  // of partitions with batches that were not acknowledged
 };
 
 // What became of one batch.
@@ -106,6 +113,7 @@ public:
     std::uint32_t open_records() const { return static_cast<std::uint32_t>(builder_.count()); }
     bool idle() const { return queue_.empty() && builder_.count() == 0; }
     std::size_t buffered_bytes() const { return queued_bytes_ + builder_.estimated_bytes(); }
+    const SendTrouble& trouble_so_far() const { return troubles_; }
     // The owner that was sent to last.
     std::optional<Endpoint> target() const { return target_.port == 0 ? std::nullopt : std::optional(target_); }
 
@@ -156,6 +164,7 @@ private:
     const ReportHandler& report_;
 
     protocol::BatchBuilder builder_;
+    CodecChoice codec_choice_;
     TimePoint opened_{};  // when the open batch got its first record
     bool flush_{};        // close the open batch as soon as the window has room
     env::TimerId linger_timer_;
@@ -181,6 +190,7 @@ private:
     env::TimerId wake_timer_;
     bool held_{};  // waiting until the owner takes writes again
     Error last_error_;
+    SendTrouble troubles_;
     std::optional<Error> broken_;
 };
 

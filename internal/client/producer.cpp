@@ -264,6 +264,15 @@ Result<void> Producer::send(const Record& record) {
     return {};
 }
 
+SendTrouble Producer::trouble_so_far() const {
+    SendTrouble sum;
+    for (const auto& sender : senders_) {
+        sum.batches_sent_again += sender->trouble_so_far().batches_sent_again;
+        sum.owner_changes += sender->trouble_so_far().owner_changes;
+    }
+    return sum;
+}
+
 std::size_t Producer::max_record_bytes() const {
     const std::size_t limit = router_.view().max_batch_bytes;
     return limit == 0 ? std::numeric_limits<std::int32_t>::max() : limit;

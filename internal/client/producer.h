@@ -82,6 +82,8 @@ public:
     std::uint32_t partitions() const { return static_cast<std::uint32_t>(senders_.size()); }
     // One that resumes skips the records that are there, and sends those that are missing before what comes behind.
     const SentBefore& sent_before(std::uint32_t partition) const { return sent_before_[partition]; }
+    // Of all partitions, as long as the topic is the same.
+    SendTrouble trouble_so_far() const;
     // Key, value and headers of one record together.
     std::size_t max_record_bytes() const;
 

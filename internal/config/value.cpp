@@ -16,6 +16,7 @@ namespace logstream::config {
 namespace {
 
 constexpr std::size_t kMaxSeeds = 64;
+constexpr std::int64_t kLastTime = 253402300799999;  // of the year 9999
 constexpr std::size_t kMaxNameBytes = 100;
 constexpr std::size_t kMaxHostBytes = 253;
 constexpr std::size_t kMaxZoneBytes = 15;  // as long as the kernel's names of interfaces
@@ -156,8 +157,7 @@ Parsed<std::int64_t> parse_time(std::string_view text, std::int64_t now_ms) {
         if (!ago) return std::unexpected(kExpected);
         return std::max<std::int64_t>(0, now_ms - std::chrono::duration_cast<std::chrono::milliseconds>(*ago).count());
     }
-    constexpr std::uint64_t kLast = 253402300799999;  // of the year 9999
-    if (const auto ms = parse_count_between<std::uint64_t>(text, 0, kLast)) return static_cast<std::int64_t>(*ms);
+    if (const auto ms = parse_count_between<std::uint64_t>(text, 0, kLastTime)) return static_cast<std::int64_t>(*ms);
     const std::string terminated(text);
     for (const char* format : {"%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"}) {
         std::tm parts{};
@@ -171,6 +171,18 @@ Parsed<std::int64_t> parse_time(std::string_view text, std::int64_t now_ms) {
         return seconds * 1000;
     }
     return std::unexpected(kExpected);
+}
+
+std::string format_time(std::int64_t ms) {
+    constexpr std::int64_t kFirst = -62167219200000;  // the year 0
+    if (ms < kFirst || ms > kLastTime) return fmt::format("{}", ms);
+    const std::chrono::sys_time<std::chrono::milliseconds> time{std::chrono::milliseconds(ms)};
+    const auto day = std::chrono::floor<std::chrono::days>(time);
+    const std::chrono::year_month_day date(day);
+    const std::chrono::hh_mm_ss clock(time - day);
+    return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", static_cast<int>(date.year()),
+                       static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()), clock.hours().count(),
+                       clock.minutes().count(), clock.seconds().count(), clock.subseconds().count());
 }
 
 Parsed<std::uint64_t> parse_size(std::string_view text) {

@@ -30,6 +30,8 @@ std::string show_duration(Duration duration);
 // UTC, or as far from it as is said (2026-11-29T10:00+01:00); so many ms (1764410400000); or so long before `now_ms`
 // (-15m).
 Parsed<std::int64_t> parse_time(std::string_view text, std::int64_t now_ms);
+// In UTC, with milliseconds: 2026-11-29T10:00:30.250Z. A time outside of the years 0 to 9999 as its number.
+std::string format_time(std::int64_t ms);
 
 // A whole number of bytes, or of KiB, MiB, GiB, TiB (1024) or KB, MB, GB, TB (1000); the case does not matter.
 Parsed<std::uint64_t> parse_size(std::string_view text);

@@ -78,6 +78,7 @@ void Coordinator::start(ClusterId cluster, view::Change::Lineage lineage, std::v
     hint_.clear();
     ++attempt_;
     began_ = core_.env.now();
+    reason_ = reason;
     core_.env.log().info("VIEW exchange view={} invited={} reason={}", number, invited_.size(), reason);
     if (number > core_.record.greatest_promisable() && number > core_.record.promised)
         return fail(Failure::kNoQuorum, numbers_used_up(core_.self, core_.record.promised));
@@ -296,6 +297,7 @@ void Coordinator::announce(const view::Plan& plan) {
     core_.env.log().info("VIEW chosen view={} members={} install_ms={:.1f} total_ms={:.1f}", plan.view.number,
                          plan.view.members.size(), milliseconds(core_.env.now() - planned_),
                          milliseconds(core_.env.now() - began_));
+    last_steps_ = {plan.view.number, reason_, planned_ - began_, core_.env.now() - planned_};
     proto::ViewChosen message;
     message.set_cluster_id(cluster_.value);
     *message.mutable_view() = view::to_proto(plan.view);

@@ -6,6 +6,7 @@
 
 #include "internal/node/core.h"
 #include "internal/node/participant.h"
+#include "internal/node/view_history.h"
 #include "internal/view/change.h"
 
 namespace logstream::node {
@@ -33,6 +34,8 @@ public:
     void start(ClusterId cluster, view::Change::Lineage lineage, std::vector<view::Member> invited,
                std::string_view reason);
     bool running() const { return change_ != nullptr; }
+    // Of the change that was chosen last.
+    const std::optional<ViewSteps>& last_steps() const { return last_steps_; }
     // The change that is running has gone on for longer than a well disk needs, and is not stuck.
     bool waits_for_disks() const;
     // To the change that is running, or ran last.
@@ -86,6 +89,8 @@ private:
     env::TimerId timer_;
     protocol::TimePoint began_;
     protocol::TimePoint planned_;
+    std::string reason_;
+    std::optional<ViewSteps> last_steps_;
     std::optional<protocol::TimePoint> without_vote_since_;  // the first attempt that lacked nothing but votes
 };
 

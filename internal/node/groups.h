@@ -77,7 +77,9 @@ private:
 
     proto::GroupInfo describe(const std::string& name, const Group& group) const;
     void add_details(proto::GroupInfo& info, const Group& group) const;
+    std::optional<proto::GroupsResponse> refusal_to_steer(const std::string& name, std::string_view how) const;
     void delete_group(const std::string& name, const GroupsReply& reply);
+    void reset_group(const proto::Groups& request, const GroupsReply& reply);
 
     Duration empty_for(const Group& group) const {
         return group.members.empty() ? env_.now() - group.empty_since : Duration{0};

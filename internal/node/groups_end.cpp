@@ -133,19 +133,42 @@ void Groups::on_groups(const proto::Groups& request, GroupsReply reply) {
         return reply(refusal(ErrorCode::kInvalid,
                              fmt::format("there is no group '{}': see logstreamctl groups list", request.group())));
     if (request.action() == proto::Groups::DELETE) return delete_group(request.group(), reply);
+    if (request.action() == proto::Groups::RESET) return reset_group(request, reply);
     *out.add_groups() = describe(request.group(), group->second);
     add_details(*out.mutable_groups(0), group->second);
     reply(out);
 }
 
+// The group is steered from outside, which its members would not hear of.
+std::optional<proto::GroupsResponse> Groups::refusal_to_steer(const std::string& name, std::string_view how) const {
+    const std::size_t members = groups_.at(name).members.size();
+    if (members == 0) return std::nullopt;
+    return refusal(ErrorCode::kExists,
+                   fmt::format("group '{}' has members ({}): stop them, or wait until their sessions end, then {} it",
+                               name, members, how));
+}
+
+void Groups::reset_group(const proto::Groups& request, const GroupsReply& reply) {
+    const std::string& name = request.group();
+    if (const auto refused = refusal_to_steer(name, "reset")) return reply(*refused);
+    std::vector<GroupEntry> entries;
+    for (const proto::PartitionOffset& offset : request.offsets()) {
+        const proto::TopicRecord* topic = topics_.find(TopicId{offset.topic_id()});
+        if (topic == nullptr || offset.partition() >= topic->settings().partitions() || offset.offset() < 0)
+            return reply(refusal(ErrorCode::kInvalid, fmt::format("there is no place {} in {}/{}", offset.offset(),
+                                                                  offset.topic(), offset.partition())));
+        const StreamId stream{TopicId{offset.topic_id()}, offset.partition()};
+        entries.push_back(position_entry(name, stream, {topic->name(), offset.offset()}));
+    }
+    if (entries.empty()) return reply({});
+    env_.log().info("GROUP {} is reset by an operator in {} partitions", name, entries.size());
+    append(entries, [reply](const Result<Offset>& done) {
+        reply(done ? proto::GroupsResponse{} : refusal(done.error().code, done.error().message));
+    });
+}
+
 void Groups::delete_group(const std::string& name, const GroupsReply& reply) {
-    const Group& group = groups_.at(name);
-    if (!group.members.empty())
-        return reply(
-            refusal(ErrorCode::kExists,
-                    fmt::format("group '{}' has members ({}): stop them, or wait until their sessions end, then "
-                                "delete it",
-                                name, group.members.size())));
+    if (const auto refused = refusal_to_steer(name, "delete")) return reply(*refused);
     env_.log().info("GROUP {} is deleted by an operator", name);
     end_group(name, [reply](const Result<Offset>& done) {
         reply(done ? proto::GroupsResponse{} : refusal(done.error().code, done.error().message));

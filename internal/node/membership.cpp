@@ -271,6 +271,7 @@ void Node::on_chosen(const view::View& view) {
     const bool told = serving_ && !serving_->multicast && serving_->members.size() > 1;
     const bool shrank = serving_ && serving_->members.size() > 1;
     serving_ = view;
+    note_view(view);
     core_.store.raise_format(view.version);
     ring_ = ring::HashRing(view.ids());
     no_quorum_.clear();
@@ -321,6 +322,13 @@ void Node::on_chosen(const view::View& view) {
     // Members may have failed while the view was being installed.
     for (const view::Member& member : view.members)
         if (watch_.failed(member.id)) on_member_failed(member.id);
+}
+
+void Node::note_view(const view::View& view) {
+    ViewChange change{view, core_.env.wall_clock_ms(), {}, {}};
+    if (const auto since = participant_.take_frozen_since()) change.frozen = core_.env.now() - *since;
+    if (const auto& steps = coordinator_.last_steps(); steps && steps->number == view.number) change.steps = steps;
+    views_.add(std::move(change));
 }
 
 // Committed records that are not in the base log: their topic was deleted while this broker was away, or the others

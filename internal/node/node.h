@@ -66,6 +66,8 @@ public:
     NodeId id() const { return core_.self.id; }
     // As `logstreamctl status --json` prints it.
     std::string status_json() const;
+    // See ViewHistory::json.
+    std::string views_json() const { return views_.json(); }
     // Prometheus text format.
     std::string metrics_text() const;
 
@@ -180,6 +182,7 @@ private:
     // This node's own proposal is chosen.
     void on_change_done(const view::Plan& plan);
     void on_chosen(const view::View& view);
+    void note_view(const view::View& view);
     void judge_unplanned();
     void on_change_failed(Coordinator::Failure failure, const std::string& reason);
     void on_taught(ClusterId cluster, const view::View& view, std::function<void()> recorded);
@@ -261,6 +264,7 @@ private:
     protocol::TimePoint multicast_back_since_;  // it reaches all members of a view that replicates by TCP
     Duration multicast_patience_ = std::chrono::seconds(2);  // how long it has to, before the next view relies on it
     bool wants_multicast_{};
+    ViewHistory views_;
     std::map<NodeId, std::int64_t> log_end_totals_;  // by heartbeat, for lag
     std::string no_quorum_;                          // the last reason why nothing could be chosen
     Said no_quorum_said_{std::chrono::seconds(5)};

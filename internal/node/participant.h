@@ -41,6 +41,8 @@ public:
     const std::optional<view::View>& installed() const { return installed_; }
     // Nothing may be appended, acknowledged or committed.
     bool frozen() const { return !installed_ || core_.record.promised > installed_->number; }
+    // Since when records have been refused for the view that is chosen now; none: it was in no view before.
+    std::optional<protocol::TimePoint> take_frozen_since() { return std::exchange(frozen_at_, std::nullopt); }
     // Streams with committed records that the base log of the installed view does not have: deleted, if all is well.
     std::vector<StreamId> take_unplanned() { return std::exchange(unplanned_, {}); }
     // Only planted bugs do this: a restarted member takes itself for the member of its old view that it was.
@@ -88,7 +90,7 @@ private:
     };
     std::optional<Promise> promise_;  // given last by this run
     std::uint64_t promises_{};        // counts them, so that what ends late knows that it is not for this one
-    protocol::TimePoint frozen_at_;
+    std::optional<protocol::TimePoint> frozen_at_;
     Said conflict_said_;
 };
 

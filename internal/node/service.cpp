@@ -83,12 +83,13 @@ void Service::on_client(const Caller& caller, Message& message) {
         case MessageType::kTopics:
             if (proto::Topics m; parsed(m)) on_topics(caller, m);
             break;
-        case MessageType::kStatus: {
-            proto::StatusResponse response;
-            response.set_json(node_.status_json());
-            answer(caller, response);
+        case MessageType::kStatus:
+            if (proto::Status m; parsed(m)) {
+                proto::StatusResponse response;
+                response.set_json(m.views() ? node_.views_json() : node_.status_json());
+                answer(caller, response);
+            }
             break;
-        }
         case MessageType::kAdmin:
             if (proto::Admin m; parsed(m)) answer(caller, node_.on_admin(m));
             break;

@@ -34,12 +34,15 @@ struct Gathering {
 }  // namespace
 
 void Service::on_metadata(const Caller& caller, proto::Metadata question) {
-    using WhyNot = std::map<std::string, Error>;  // why a topic could not be made
+    struct Made {
+        std::map<std::string, Error> why_not;  // topics that could not be made
+        std::set<std::string> created;
+    };
     const auto asked = std::make_shared<const proto::Metadata>(std::move(question));
     const proto::Metadata& request = *asked;
-    auto gathering = std::make_shared<Gathering<WhyNot>>();
+    auto gathering = std::make_shared<Gathering<Made>>();
     gathering->missing = 2 + static_cast<std::size_t>(request.topics_size());
-    gathering->done = [this, caller, asked](const WhyNot& why_not) {
+    gathering->done = [this, caller, asked](const Made& made) {
         const proto::Metadata& request = *asked;
         proto::MetadataResponse response;
         response.set_cluster(core_.settings.cluster);
@@ -59,12 +62,13 @@ void Service::on_metadata(const Caller& caller, proto::Metadata question) {
             proto::TopicInfo& info = *response.add_topics();
             if (const proto::TopicRecord* topic = node_.topics().find(name)) {
                 info = info_of(*topic);
+                info.set_created(made.created.contains(name));
                 continue;
             }
             info.set_name(name);
-            const auto error = why_not.find(name);
+            const auto error = made.why_not.find(name);
             *info.mutable_error() =
-                to_proto(error != why_not.end() ? error->second
+                to_proto(error != made.why_not.end() ? error->second
                          : !node_.topics().reader().caught_up()
                              ? unknown_topic()
                              : Error{ErrorCode::kUnknownTopic, fmt::format("there is no topic '{}'", name)});
@@ -76,7 +80,7 @@ void Service::on_metadata(const Caller& caller, proto::Metadata question) {
     request.all() ? node_.topics().reader().when_caught_up(arrived) : arrived();
     for (const std::string& name : request.topics()) {
         const auto made = [gathering, name](const Result<void>& created) {
-            if (!created) gathering->response.emplace(name, created.error());
+            if (!created) gathering->response.why_not.emplace(name, created.error());
             gathering->arrived();
         };
         if (node_.topics().find(name) != nullptr) {
@@ -91,7 +95,11 @@ void Service::on_metadata(const Caller& caller, proto::Metadata question) {
                 "there is no topic '{}', and topics.auto_create is off: create it with `logstreamctl topics create {}`",
                 name, name));
         } else {
-            node_.create_topic(name, core_.settings.topic_defaults, made);
+            node_.create_topic(name, core_.settings.topic_defaults,
+                               [gathering, name, made](const Result<void>& created) {
+                                   if (created) gathering->response.created.insert(name);
+                                   made(created);
+                               });
         }
     }
     arrived();

@@ -131,6 +131,10 @@ public:
     std::size_t estimated_bytes() const { return kBatchHeaderBytes + records_.size(); }
     int count() const { return count_; }
 
+    // The records as they stand, before compression.
+    std::span<const std::byte> records() const { return records_.span(); }
+    // Of this batch and those after it.
+    void set_codec(Codec codec) { options_.codec = codec; }
     // Who sends it, where this is known only when the batch is closed. Holds for this batch and those after it.
     void set_producer(ProducerId id, std::int16_t epoch, std::int32_t base_sequence);
 

@@ -9,6 +9,8 @@ namespace logstream::text {
 
 namespace {
 
+constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
 // How many bytes a character takes that begins with `first`, and between which bounds its second byte lies (the
 // Unicode Standard, table 3-7). 0: none begins so.
 struct Lead {
@@ -45,7 +47,6 @@ bool is_utf8(std::string_view bytes) {
 }
 
 std::string base64(std::string_view bytes) {
-    constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     std::string out;
     out.reserve((bytes.size() + 2) / 3 * 4);
     for (std::size_t i = 0; i < bytes.size(); i += 3) {
@@ -55,6 +56,26 @@ std::string base64(std::string_view bytes) {
             bits = bits << 8 | (k < taken ? static_cast<unsigned char>(bytes[i + k]) : 0);
         for (std::size_t digit = 0; digit < 4; ++digit)
             out += digit > taken ? '=' : kDigits[bits >> (18 - 6 * digit) & 0x3f];
+    }
+    return out;
+}
+
+std::optional<std::string> from_base64(std::string_view text) {
+    if (text.size() % 4 != 0) return std::nullopt;
+    const std::size_t padding = text.ends_with("==") ? 2 : text.ends_with('=') ? 1 : 0;
+    std::string out;
+    out.reserve(text.size() / 4 * 3);
+    for (std::size_t i = 0; i < text.size(); i += 4) {
+        const std::size_t digits = i + 4 == text.size() ? 4 - padding : 4;
+        std::uint32_t bits = 0;
+        for (std::size_t k = 0; k < 4; ++k) {
+            const std::size_t value = k < digits ? kDigits.find(text[i + k]) : 0;
+            if (value == std::string_view::npos) return std::nullopt;
+            bits = bits << 6 | static_cast<std::uint32_t>(value);
+        }
+        // What the last digit has beyond the last byte is zero: each text of bytes has one form.
+        if ((digits < 4 && (bits & 0xff) != 0) || (digits == 2 && (bits & 0xffff) != 0)) return std::nullopt;
+        for (std::size_t byte = 0; byte + 1 < digits; ++byte) out += static_cast<char>(bits >> (16 - 8 * byte) & 0xff);
     }
     return out;
 }

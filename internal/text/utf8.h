@@ -2,6 +2,7 @@
 // nothing here throws on them.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -12,5 +13,7 @@ bool is_utf8(std::string_view bytes);
 
 // RFC 4648, with padding.
 std::string base64(std::string_view bytes);
+// The bytes; nullopt when it is not base64 as above.
+std::optional<std::string> from_base64(std::string_view text);
 
 }  // namespace logstream::text

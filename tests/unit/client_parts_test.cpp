@@ -4,6 +4,7 @@
 
 #include "client_world.h"
 #include "internal/client/backoff.h"
+#include "internal/client/codec_choice.h"
 #include "internal/client/discovery.h"
 #include "internal/client/histogram.h"
 #include "internal/client/partitioner.h"
@@ -151,6 +152,31 @@ TEST(ClientDiscovery, AnAnswerWithoutABrokerIsNone) {
     EXPECT_TRUE(found.empty());
     answer(8001);
     EXPECT_EQ(found, std::vector({std::set{Endpoint{0x0a000001, 8001}}}));
+}
+
+TEST(CodecChoice, TakesWhatPays) {
+    std::string text;
+    for (int i = 0; i < 2000; ++i)
+        text += "Jun 14 15:16:01 combo sshd(pam_unix)[" + std::to_string(i * 7919 % 30000) + "] ";
+    std::string noise;
+    std::uint64_t random = 42;
+    for (int i = 0; i < 20'000; ++i) noise += static_cast<char>((random = random * 6364136223846793005ULL + 1) >> 56);
+    const auto chosen = [](const std::string& records) {
+        return CodecChoice().next(std::as_bytes(std::span(records)));
+    };
+    EXPECT_EQ(chosen(noise), protocol::Codec::kNone);
+    EXPECT_EQ(chosen(text), protocol::Codec::kZstd);
+    EXPECT_EQ(chosen(std::string(100'000, 'x')), protocol::Codec::kZstd);
+    EXPECT_EQ(chosen("short"), protocol::Codec::kNone);
+}
+
+TEST(CodecChoice, FollowsAStreamThatChanges) {
+    const std::string text(20'000, 'x');
+    CodecChoice choice;
+    EXPECT_EQ(choice.next({}), protocol::Codec::kNone);
+    std::uint32_t batches = 1;
+    while (choice.next(std::as_bytes(std::span(text))) == protocol::Codec::kNone && batches < 10'000) ++batches;
+    EXPECT_EQ(batches, CodecChoice::kEvery);
 }
 
 }  // namespace

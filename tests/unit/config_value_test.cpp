@@ -50,6 +50,16 @@ TEST(Times, AsDatesInUtcAsMillisecondsOrSoLongAgo) {
     EXPECT_EQ(parse_time("-106751d", kNow), 0) << "before 1970 there is nothing";
 }
 
+TEST(Times, AreShownAsTheyAreRead) {
+    EXPECT_EQ(format_time(1'764'410'430'250), "2025-11-29T10:00:30.250Z");
+    EXPECT_EQ(format_time(0), "1970-01-01T00:00:00.000Z");
+    EXPECT_EQ(format_time(-1), "1969-12-31T23:59:59.999Z");
+    EXPECT_EQ(format_time(253'402'300'799'999), "9999-12-31T23:59:59.999Z");
+    for (const std::int64_t ms : {std::int64_t{253'402'300'800'000}, std::numeric_limits<std::int64_t>::min(),
+                                  std::numeric_limits<std::int64_t>::max()})
+        EXPECT_EQ(format_time(ms), std::to_string(ms));
+}
+
 TEST(Times, ThatAreNoneAreRefused) {
     for (const auto text : {"", "-", "yesterday", "2025-13-01", "2025-02-29", "2025-11-31T10:00", "2025-11-29 10:00",
                             "2025-11-29T10:00+1", "2025-11-29T25:00", "2025-11-29T10", "1969-12-31", "-15", "15m",

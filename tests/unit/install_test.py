@@ -148,7 +148,7 @@ class Completion(unittest.TestCase):
         self.assertEqual(self.offered("logstream-producer", "--acks", "q"), {"quorum"})
         self.assertEqual(self.offered("logstream-producer", "--acks", "=", "q"), {"quorum"})
         self.assertEqual(self.offered("logstream-producer", "--compression", "="),
-                         {"none", "lz4", "zstd", "snappy", "gzip"})
+                         {"none", "lz4", "zstd", "snappy", "gzip", "auto"})
         self.assertEqual(self.offered("logstream", "--log-level", "w"), {"warn"})
         self.assertEqual(self.offered("logstream", "--set", "storage.fs"), {"storage.fsync=", "storage.fsync_interval="})
 

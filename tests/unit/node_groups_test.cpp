@@ -81,10 +81,17 @@ protected:
         part.set_offset(offset);
         return ask<proto::CommitOffsetsResponse>(request, &Groups::on_commit).error();
     }
-    proto::GroupsResponse admin(proto::Groups::Action action, const std::string& group = "") {
+    proto::GroupsResponse admin(proto::Groups::Action action, const std::string& group = "",
+                                std::optional<std::int64_t> offset = {}, std::uint32_t partition = 0) {
         proto::Groups request;
         request.set_action(action);
         request.set_group(group);
+        if (offset) {
+            proto::PartitionOffset& position = *request.add_offsets();
+            position.set_topic_id(topic.value);
+            position.set_partition(partition);
+            position.set_offset(*offset);
+        }
         return ask<proto::GroupsResponse>(request, &Groups::on_groups);
     }
     std::vector<std::string> listed() {
@@ -335,6 +342,23 @@ TEST_F(NodeGroups, AGroupIsDescribedAndDeleted) {
     ASSERT_TRUE(cluster->wait_for_one_view());
     EXPECT_THAT(listed(), IsEmpty());
     EXPECT_EQ(subscribe("a").assigned(0).offset(), Groups::kNoPosition);
+}
+
+TEST_F(NodeGroups, AGroupWithoutMembersIsReset) {
+    start(3);
+    subscribe("a");
+    commit("a", topic, 5);
+    EXPECT_THAT(admin(proto::Groups::RESET, "g", 2).error().message(), HasSubstr("has members (1)"));
+    leave("a");
+    EXPECT_EQ(admin(proto::Groups::RESET, "g", 2).error().message(), "");
+    EXPECT_EQ(admin(proto::Groups::DESCRIBE, "g").groups(0).positions(0).committed(), 2);
+    EXPECT_THAT(admin(proto::Groups::RESET, "g", -1).error().message(), HasSubstr("there is no place"));
+    EXPECT_THAT(admin(proto::Groups::RESET, "g", 0, 77).error().message(), HasSubstr("there is no place"));
+    EXPECT_THAT(admin(proto::Groups::RESET, "h", 0).error().message(), HasSubstr("there is no group 'h'"));
+    // Another owner has it, too.
+    cluster->owner(kGroupsStream)->crash(FakeDisk::Crash::kProcess);
+    ASSERT_TRUE(cluster->wait_for_one_view());
+    EXPECT_EQ(subscribe("b").assigned(0).offset(), 2);
 }
 
 TEST_F(NodeGroups, APartitionThatNobodyHasWrittenToEndsWhereItBegins) {

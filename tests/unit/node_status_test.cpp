@@ -91,5 +91,29 @@ TEST_F(Status, WithoutQuorumWarnsOfNoCopies) {
     EXPECT_EQ(status_of(alone)["warnings"], json::array());
 }
 
+TEST_F(Status, OfViewChanges) {
+    Machine* const first = cluster_.leader();
+    Machine& other = a_follower();
+    first->crash(FakeDisk::Crash::kProcess);
+    ASSERT_TRUE(cluster_.wait_for_one_view());
+    const json views = json::parse(cluster_.leader()->node().views_json())["views"];
+    ASSERT_GE(views.size(), 2U);
+    const json newest = views.back();
+    EXPECT_EQ(newest["view"], status_of(other)["view"]);
+    EXPECT_EQ(newest["members"].size(), 2U);
+    EXPECT_FALSE(newest["leader"].get<std::string>().empty());
+    EXPECT_FALSE(newest["reason"].get<std::string>().empty());
+    EXPECT_GT(newest["exchange_ms"], 0.0);
+    EXPECT_GE(newest["frozen_ms"], newest["exchange_ms"].get<double>() / 2);
+    EXPECT_LT(newest["frozen_ms"], 2000.0);
+    EXPECT_GT(newest["since_ms"], views.front()["since_ms"]);
+    // Of a follower it tells what that one knows.
+    for (Machine* machine : cluster_.running()) {
+        const json told = json::parse(machine->node().views_json())["views"].back();
+        EXPECT_EQ(told["view"], newest["view"]);
+        EXPECT_EQ(told.contains("reason"), machine == cluster_.leader());
+    }
+}
+
 }  // namespace
 }  // namespace logstream::sim

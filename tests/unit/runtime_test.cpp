@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cmd/runtime/client_flags.h"
+#include "cmd/runtime/record_json.h"
 #include "cmd/runtime/values.h"
 
 namespace logstream::runtime {
@@ -135,6 +136,55 @@ INSTANTIATE_TEST_SUITE_P(Acks, KafkaAcks,
 TEST_F(Flags, WaitAsLongAsCanBe) {
     EXPECT_EQ(parse_words({"--timeout", "99999999999999"}), std::nullopt);
     EXPECT_EQ(timeout_, config::kLongestWait);
+}
+
+TEST(JsonRecord, IsReadAsItIsWritten) {
+    const std::vector<protocol::Header> headers{{"h", "v"}, {"none", std::nullopt}};
+    std::string line;
+    append_json(
+        line, RecordPlace{"t", 3, protocol::Offset{7}},
+        {.offset = {}, .timestamp_ms = 1234, .key = "k\xff", .value = std::string_view("a\0b", 3), .headers = headers});
+    const auto read = parse_json_record(line);
+    ASSERT_TRUE(read) << read.error();
+    EXPECT_EQ(read->key, "k\xff");
+    EXPECT_EQ(read->value, std::string("a\0b", 3));
+    EXPECT_EQ(read->partition, 3U);
+    EXPECT_EQ(read->timestamp_ms, 1234);
+    ASSERT_EQ(read->headers.size(), 2U);
+    EXPECT_EQ(read->headers[0], (std::pair<std::string, std::optional<std::string>>{"h", "v"}));
+    EXPECT_EQ(read->headers[1].second, std::nullopt);
+}
+
+TEST(JsonRecord, NeedsOnlyAValue) {
+    EXPECT_EQ(parse_json_record(R"({"value": "v"})")->value, "v");
+    EXPECT_EQ(parse_json_record(R"({"value": null})")->value, std::nullopt);
+    EXPECT_EQ(parse_json_record(R"({"value": [1, 2]})")->value, "[1,2]");
+    EXPECT_EQ(parse_json_record(R"({"key": 5, "value": ""})")->key, "5");
+    EXPECT_EQ(parse_json_record(R"({"value": "", "headers": {"a": "b", "c": null}})")->headers.size(), 2U);
+}
+
+TEST(JsonRecord, ThatIsNoneIsRefused) {
+    for (const auto& [line, expected] : std::vector<std::pair<const char*, const char*>>{
+             {"", "expected a JSON object"},
+             {"[]", "expected a JSON object"},
+             {"{\"value\": \"v\"", "expected a JSON object"},
+             {R"({"key": "k"})", "expected a value"},
+             {R"({"vlaue": "k"})", "did you mean 'value'"},
+             {R"({"value": "a", "value_base64": "YQ=="})", "got both"},
+             {R"({"value_base64": "YQ"})", "base64 in value_base64"},
+             {R"({"value_base64": 5})", "base64 in value_base64"},
+             {R"({"value": "", "headers": "a=b"})", "an array or an object as headers"},
+             {R"({"value": "", "headers": [{"value": "b"}]})", "a header with a key"},
+             {R"({"value": "", "partition": 4294967296})", "as partition"},
+             {R"({"value": "", "partition": 1.5})", "as partition"},
+             {R"({"value": "", "timestamp": -1})", "as timestamp"},
+             {R"({"value": "", "timestamp": 1e300})", "as timestamp"},
+             {R"({"value": "", "timestamp": 18446744073709551615})", "as timestamp"},
+         }) {
+        const auto read = parse_json_record(line);
+        ASSERT_FALSE(read) << line;
+        EXPECT_THAT(read.error(), ::testing::HasSubstr(expected)) << line;
+    }
 }
 
 }  // namespace

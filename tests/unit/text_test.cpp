@@ -9,6 +9,7 @@ namespace {
 
 using nlohmann::json;
 using namespace std::string_literals;
+using namespace std::string_view_literals;
 
 TEST(Utf8, OfEveryLength) {
     for (const auto& text : {""s, "plain"s, "caf\xc3\xa9"s, "\xe2\x82\xac"s, "\xf0\x9f\x98\x80"s, "\xf4\x8f\xbf\xbf"s,
@@ -40,6 +41,10 @@ TEST(Base64, AsInTheStandard) {
     EXPECT_EQ(base64("fo"), "Zm8=");
     EXPECT_EQ(base64("foo"), "Zm9v");
     EXPECT_EQ(base64("foobar"), "Zm9vYmFy");
+    for (const auto bytes : {""sv, "f"sv, "fo"sv, "foo"sv, "\xff\xfe\x00"sv})
+        EXPECT_EQ(from_base64(base64(bytes)), bytes);
+    for (const auto text : {"Zg", "Zg=", "Z===", "====", "Zh==", "Zm9=", "Zm 9", "Zg==Zg==", "Zm9\n"})
+        EXPECT_EQ(from_base64(text), std::nullopt) << text;
     EXPECT_EQ(base64("\xff\xfe\x00"s), "//4A");
 }
 

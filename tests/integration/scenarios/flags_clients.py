@@ -1,5 +1,7 @@
 """The flags and variables by which logstreamctl and logstream-bench find a cluster."""
 
+import os
+
 from checks import check, check_equal
 from client import check_refused
 
@@ -32,6 +34,7 @@ def check_flag_brokers_cluster_broadcast_port_interface(cluster):
         [*name, "--broadcast-port", 8888, {"BROADCAST_PORT": 8887}],
         ["--brokers", broker, *elsewhere],
         [{"BROKERS": broker}, *elsewhere],
+        [{"LOGSTREAM_BROKERS": broker, "BROKERS": nowhere}, *elsewhere],
         ["--brokers", f"{nowhere},{broker}", *elsewhere],
     )
     refused = [
@@ -54,6 +57,45 @@ def check_flag_brokers_cluster_broadcast_port_interface(cluster):
         for process in processes:
             check_refused(process, 20, pattern)
             check_equal(process.output(), b"", f"what {process.name} prints")
+
+
+def check_flag_context(cluster):
+    config = {"XDG_CONFIG_HOME": os.path.join(cluster.run.folder, "config")}
+    broker, elsewhere = cluster.brokers[1].address, ["--broadcast-port", 8887]
+
+    def context(*words, env=config):
+        argv = ["env", *(f"{key}={value}" for key, value in env.items()), cluster.run.program("logstreamctl"), "context"]
+        return cluster.run.start(cluster.client_place, [*argv, *words])
+
+    check_equal(context("list").succeed(10).output().split(), [b"NAME", b"CLUSTER", b"BROKERS"], "contexts at first")
+    context("add", "far", "--brokers", "10.77.0.1:8123").succeed(10)
+    context("add", "near", "--brokers", broker, "--cluster", cluster.name).succeed(10)
+    near = {**config, "LOGSTREAM_CONTEXT": "near"}
+    found = _start_all(cluster, ["--context", "near", config, *elsewhere], [near, *elsewhere])
+    refused = _start_all(
+        cluster,
+        [config, *elsewhere],  # the first one added is the current one
+        ["--context", "far", near, {"BROKERS": broker}, *elsewhere],
+    )
+    unknown = _start_all(cluster, ["--context", "naer", config])
+    both = _start_all(cluster, ["--context", "near", "--brokers", broker, config])
+    for process in found:
+        process.succeed(20)
+    for process in refused:
+        check_refused(process, 20, r"no broker answered at 10\.77\.0\.1:8123")
+    for process in unknown:
+        check_refused(process, 10, "there is no context 'naer'; there are far, near; did you mean 'near'")
+    for process in both:
+        check_equal(process.wait(10), 2, "exit of --context with --brokers")
+    context("use", "near").succeed(10)
+    for process in _start_all(cluster, [config, *elsewhere]):
+        process.succeed(20)
+    rows = [line.split() for line in context("list").succeed(10).output().decode().splitlines()]
+    check_equal(rows[1:], [["far", "-", "10.77.0.1:8123"], ["*", "near", cluster.name, broker]], "context list")
+    context("remove", "near").succeed(10)
+    check_refused(context("use", "near"), 10, "there is no context 'near'")
+    check_refused(context("add", "x", "--brokers", broker, env={"XDG_CONFIG_HOME": "", "HOME": ""}), 10, "HOME")
+    check_refused(context("add", "x"), 10, "--brokers, --cluster or both")
 
 
 def check_flag_verbose_and_version(cluster):

@@ -95,6 +95,33 @@ def check_flag_group(cluster):
     compare_lines(cluster.read("numbers", "--group", "h"), lines, "all by another group")
 
 
+def check_flag_group_with_from(cluster):
+    cluster.read("numbers", "--group", "placed", "--count", 30, "--from", 10)
+    again = cluster.consumer("numbers", "--group", "placed", "--from", "earliest", "--verbose").succeed(20)
+    compare_lines(again.lines(), _lines(cluster)[40:], "a group goes on where it stopped")
+    check("--from is for partitions that it has not read" in again.errors(), f"--from is ignored: {again.errors()!r}")
+    check("gives this member 1 of the partitions of 'numbers': 0 from 40" in again.errors(), "no assignment is told")
+
+
+def check_flag_grep(cluster):
+    lines = [b"info a", b"error b", b"\xff error \x00", b"info c"]
+    cluster.producer("grep", "--file", cluster.run.write("grep.in", lines)).succeed(20)
+    compare_lines(cluster.read("grep", "--grep", "err(or)?"), lines[1:3], "--grep")
+    compare_lines(cluster.read("grep", "--grep", "^info", "--count", 1), lines[:1], "--grep and --count")
+    compare_lines(cluster.read("grep", "--grep", "info", "--group", "greps"), [lines[0], lines[3]], "of a group")
+    compare_lines(cluster.read("grep", "--group", "greps"), [], "what the group has passed over")
+    wrong = cluster.consumer("grep", "--grep", "(")
+    check_equal(wrong.wait(10), 2, "exit of --grep with a pattern that is none")
+    check("missing )" in wrong.errors(), f"it says {wrong.errors()!r}")
+
+
+def check_flag_key(cluster):
+    path = cluster.run.write("keys.in", [b"a:1", b"b:2", b"a:3", b"4"])
+    cluster.producer("keys", "--file", path, "--key-separator", ":").succeed(20)
+    compare_lines(cluster.read("keys", "--key", "a"), [b"1", b"3"], "--key")
+    compare_lines(cluster.read("keys", "--key", ""), [], "an empty key")
+
+
 def check_flag_timeout(cluster):
     lines = _lines(cluster)
     consumer = cluster.consumer("numbers", "--follow", "--timeout", 1000)
@@ -122,6 +149,10 @@ def check_flag_format(cluster):
     compare_lines(found, [b"format/0/0/k/v//%", b"format/0/1/k/v//%"], "--format")
     stamp = int(cluster.read("format", "--format", "%T", "--count", 1)[0])
     check(abs(stamp / 1000 - time.time()) < 120, f"--format %T prints {stamp}")
+    cluster.producer(
+        "format-time", "--json", stdin=cluster.run.write("time.in", [b'{"value": "v", "timestamp": 1764410430250}'])
+    ).succeed(20)
+    compare_lines(cluster.read("format-time", "--format", "%d"), [b"2025-11-29T10:00:30.250Z"], "--format %d")
 
 
 def check_flag_partition(cluster):

@@ -4,6 +4,7 @@ import glob
 import json
 import os
 import re
+import time
 
 from checks import Stopwatch, check, check_equal
 from client import check_refused
@@ -253,6 +254,66 @@ def check_flag_status(cluster):
     )
 
 
+def check_flag_groups_reset(cluster):
+    topic = cluster.create_topic("rewound", partitions=2)
+    for partition in range(2):
+        cluster.producer(topic, "--message", "x", "--count", 10, "--partition", partition).succeed(20)
+    cluster.read(topic, "--group", "again")
+
+    def reset(*words):
+        told = _json(cluster, "groups", "reset", "again", *words)
+        return told["changed"], [(each["partition"], each["from"], each["to"]) for each in told["partitions"]]
+
+    check_equal(reset("--to", "earliest"), (False, [(0, 10, 0), (1, 10, 0)]), "groups reset without --yes")
+    check_equal(cluster.read(topic, "--group", "again"), [], "what the group reads after it")
+    check_equal(reset("--to", "-3", "--yes"), (True, [(0, 10, 7), (1, 10, 7)]), "groups reset --to -3 --yes")
+    check_equal(len(cluster.read(topic, "--group", "again")), 6, "records that the group reads then")
+    one = ["--topic", topic, "--partition", 1]
+    check_equal(reset("--to", 4, *one, "--yes"), (True, [(1, 10, 4)]), "groups reset of a partition")
+    check_equal(len(cluster.read(topic, "--group", "again")), 6, "records that the group reads then")
+    check_equal(reset("--to", "@-1h", "--yes"), (True, [(0, 10, 0), (1, 10, 0)]), "groups reset --to @-1h")
+    check_equal(reset("--to", "latest", "--yes"), (True, [(0, 0, 10), (1, 0, 10)]), "groups reset --to latest")
+    table = cluster.ctl("groups", "reset", "again", "--to", 1000)
+    check_equal(_rows(table)[1], [topic, "0", "10", "10"], "a row of groups reset beyond the end")
+    check("nothing was changed" in table, f"groups reset does not say that it changed nothing: {table}")
+    other = cluster.create_topic("not-read-yet")
+    check_equal(reset("--to", "latest", "--topic", other), (False, [(0, None, 0)]), "of a topic not read yet")
+    member = cluster.consumer(topic, "--group", "again", "--follow")
+    cluster.wait_until(
+        lambda: _json(cluster, "groups", "describe", "again")["members"], 20, "the consumer is a member of its group"
+    )
+    check_refused(cluster.start_ctl("groups", "reset", "again", "--to", "earliest", "--yes"), 20, "has members")
+    member.kill()
+    check_refused(cluster.start_ctl("groups", "reset", "nobody", "--to", "earliest"), 20, "there is no group 'nobody'")
+    _wrong(cluster, "groups", "reset", "again", pattern="--to")
+    _wrong(cluster, "groups", "reset", "again", "--to", "noon", pattern="earliest, latest, an offset")
+
+
+def check_flag_status_watch(cluster):
+    process = cluster.start_ctl("status", "--watch", "--interval", "100", "--json")
+    cluster.wait_until(lambda: process.output().count(b"\n") >= 3, 20, "three lines of status --watch --json")
+    process.kill()
+    for line in process.output().splitlines()[:3]:
+        check_equal(len(json.loads(line)["members"]), 3, "members in a line of status --watch --json")
+    _wrong(cluster, "status", "--interval", "100", pattern="--watch")
+
+
+def check_flag_views(cluster):
+    before = cluster.wait_for_view()["view"]
+    cluster.ctl("elect")
+    cluster.wait_until(lambda: cluster.wait_for_view()["view"] > before, 20, "a new view after elect")
+    newest = _json(cluster, "views")["views"][-1]
+    check_equal(newest["view"], cluster.wait_for_view()["view"], "the newest view")
+    check_equal(sorted(newest["members"]), sorted(broker.name for broker in cluster.brokers), "its members")
+    check_equal(newest["leader"], cluster.leader().name, "its leader")
+    check(newest["reason"], f"it does not say why: {newest}")
+    for step in ("frozen_ms", "exchange_ms", "install_ms"):
+        check(0 <= newest[step] < 5000, f"{step} is {newest[step]}")
+    check(abs(newest["since_ms"] / 1000 - time.time()) < 60, f"it is of {newest['since_ms']}")
+    rows = _rows(cluster.ctl("views"))
+    check_equal((rows[0][0], rows[-1][0]), ("VIEW", str(newest["view"])), "the table")
+
+
 def check_flag_elect_and_json(cluster):
     view = cluster.wait_for_view()["view"]
     check_equal(_json(cluster, "elect"), {"done": "elect", "message": "an election runs"}, "elect --json")
@@ -286,7 +347,8 @@ def check_flag_help_and_wrong_usage(cluster):
         for flag in flags:
             check(flag in said, f"logstreamctl {' '.join(words)} --help does not tell of {flag}")
     _wrong(cluster, pattern="subcommand")
-    _wrong(cluster, "stats", pattern="stats")
+    _wrong(cluster, "statsu", pattern="there is no subcommand 'statsu'; did you mean 'status'")
+    _wrong(cluster, "topics", "create", "--partitoins", "3", pattern="did you mean '--partitions'")
     _wrong(cluster, "status", "--nonsense", pattern="--nonsense")
     _wrong(cluster, "merge", pattern="--from")
     _wrong(cluster, "recover", pattern="survivors")

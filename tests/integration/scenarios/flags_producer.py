@@ -1,7 +1,9 @@
 """The flags of `producer`. A name that ends in _on_the_wire needs hosts of their own."""
 
+import json
 import os
 import re
+import signal
 
 import wire
 from capture import Capture
@@ -73,6 +75,88 @@ def check_flag_partition(cluster):
     check_refused(cluster.producer("partition", "--message", "x", "--partition", 4), 20, "partition")
 
 
+def check_flag_partitioner(cluster):
+    for how, expected in (("key", 1), ("turn", 3)):
+        topic = cluster.create_topic(f"partitioner-{how}", partitions=3)
+        cluster.producer(topic, "--message", "x", "--count", 6, "--key", "k", "--partitioner", how).succeed(20)
+        used = set(cluster.read(topic, "--format", "%p"))
+        check_equal(len(used), expected, f"partitions of 6 records of one key with --partitioner {how}")
+    topic = cluster.create_topic("partitioner-random", partitions=3)
+    cluster.producer(topic, "--message", "x", "--count", 200, "--key", "k", "--partitioner", "random").succeed(20)
+    counts = [cluster.read(topic, "--format", "%p").count(b"%d" % partition) for partition in range(3)]
+    check(min(counts) > 20, f"200 records of --partitioner random: {counts} in the partitions")
+    for flags in (["--partition", 0, "--partitioner", "turn"], ["--partitioner", "sideways"]):
+        check_equal(cluster.producer(topic, "--message", "x", *flags).wait(10), 2, f"exit of {flags}")
+
+
+def check_flag_json(cluster):
+    records = [
+        {"key": "k1", "value": "one", "headers": {"host": "web1"}, "timestamp": 1_700_000_000_000, "partition": 1},
+        {"value": {"an": "object"}},
+        {"key_base64": "//8=", "value_base64": "gP8=", "headers": [{"key": "h", "value": None}]},
+        {"key": "k4", "value": None},
+    ]
+    topic = cluster.create_topic("json-in", partitions=2)
+    path = cluster.run.write("json-in.in", [json.dumps(each).encode() for each in records])
+    cluster.producer(topic, "--file", path, "--json", "-H", "all=yes").succeed(20)
+    found = {each["key"] or "": each for each in map(json.loads, cluster.read(topic, "--json")) if "key" in each}
+    others = {"key": "all", "value": "yes"}
+    first = {field: found["k1"][field] for field in ("partition", "value", "timestamp", "headers")}
+    headers = [others, {"key": "host", "value": "web1"}]
+    check_equal(
+        first, {"partition": 1, "value": "one", "timestamp": 1_700_000_000_000, "headers": headers}, "a record"
+    )
+    check_equal(found[""]["value"], '{"an":"object"}', "a value that is no string")
+    check_equal(found["k4"]["value"], None, "a null value")
+    coded = next(each for each in map(json.loads, cluster.read(topic, "--json")) if "key_base64" in each)
+    check_equal((coded["key_base64"], coded["value_base64"]), ("//8=", "gP8="), "bytes that are not UTF-8")
+    check_equal(coded["headers"], [others, {"key": "h", "value": None}], "a header without a value")
+
+
+def check_flag_json_of_a_consumer(cluster):
+    cluster.producer("json-from", "--message", "v", "--key", "k", "-H", "a=b", "--count", 3).succeed(20)
+    copied = cluster.run.write("json-copy.in", cluster.read("json-from", "--json"))
+    cluster.producer("json-copy", "--file", copied, "--json").succeed(20)
+    told = [json.loads(line) for topic in ("json-from", "json-copy") for line in cluster.read(topic, "--json")]
+    for each in told:
+        del each["topic"]
+    check_equal(told[3:], told[:3], "records that a consumer wrote and a producer read")
+
+
+def check_flag_json_that_is_wrong(cluster):
+    lines = [
+        b'{"value": "good"}',
+        b"no JSON",
+        b'{"vlaue": "x"}',
+        b'{"key": "x"}',
+        b'{"value": "x", "partition": 9}',
+        b'{"value": "x", "partition": -1}',
+        b'{"value_base64": "?"}',
+        b'{"value": "good too"}',
+    ]
+    path, failed = cluster.run.write("json-wrong.in", lines), os.path.join(cluster.run.folder, "json-wrong.failed")
+    producer = cluster.producer("json-wrong", "--file", path, "--json", "--failed", failed)
+    check_refused(producer, 20, "line 2: expected a JSON object")
+    compare_lines(cluster.read("json-wrong"), [b"good", b"good too"], "the lines that are records")
+    with open(failed, "rb") as file:
+        compare_lines(file.read().splitlines(), lines[1:-1], "--failed")
+
+
+def check_flag_null_value(cluster):
+    path = cluster.run.write("null.in", [b"a:1", b"b:", b"c:3"])
+    cluster.producer("null", "--file", path, "--key-separator", ":", "--null-value").succeed(20)
+    cluster.producer("null", "--file", path, "--key-separator", ":").succeed(20)
+    values = [json.loads(line)["value"] for line in cluster.read("null", "--json")]
+    check_equal(values, ["1", None, "3", "1", "", "3"], "values with and without --null-value")
+
+
+def check_flag_topic_that_is_made(cluster):
+    made = cluster.producer("made-now", "--message", "x").succeed(20).errors()
+    check("producer: created topic 'made-now'\n" in made, f"it does not say that it made the topic: {made!r}")
+    there = cluster.producer("made-now", "--message", "x").succeed(20).errors()
+    check("created" not in there, f"it says that it made what was there: {there!r}")
+
+
 def check_flag_acks_on_the_wire(cluster):
     topic = cluster.create_topic("acks")
     owner = cluster.owner(topic)
@@ -116,7 +200,7 @@ def check_flag_linger_on_the_wire(cluster):
 
 def check_flag_compression_on_the_wire(cluster):
     path = cluster.run.write("compression.in", cluster.run.numbered_lines(200))
-    for name, number in CODECS.items():
+    for name, number in {**CODECS, "auto": CODECS["zstd"]}.items():
         requests = _sent(cluster, "compression", "--file", path, "--compression", name)
         check_equal(
             {batch.codec for _, batches in requests for batch in batches},
@@ -188,6 +272,52 @@ def check_flag_timeout_and_failed(cluster):
         broker.kill()
 
 
+def _on_a_terminal(cluster, program, *words, stdin=None):
+    """A program on a terminal of its own; what that shows is the output."""
+    brokers = ",".join(broker.address for broker in cluster.brokers)
+    command = " ".join(map(str, [cluster.run.program(program), "--brokers", brokers, *words]))
+    return cluster.run.start(cluster.client_place, ["script", "-qefc", command, "/dev/null"], stdin=stdin)
+
+
+def check_flag_file_on_a_terminal(cluster):
+    path = cluster.run.write("terminal.in", cluster.run.numbered_lines(60))
+    shown = _on_a_terminal(cluster, "producer", "--topic", "terminal", "--file", path, "--rate", 40).succeed(20).output()
+    check(re.search(rb"\r\x1b\[K\d+ records, [\d.]+ k?B, .*; \d+ %, 0:0\d left", shown), f"no progress: {shown!r}")
+    check(re.search(rb"\r\x1b\[Kproducer: 60 records", shown), f"the summary stands beside the progress: {shown!r}")
+    out = os.path.join(cluster.run.folder, "terminal.out")
+    reading = _on_a_terminal(cluster, "consumer", "--topic", "terminal", "--follow", "--timeout", 1500, ">", out)
+    reading.wait(20)
+    check(b"\r\x1b[K60 records, " in reading.output(), f"no progress: {reading.output()!r}")
+    quiet = cluster.producer("terminal", "--file", path, "--rate", 100).succeed(20).errors()
+    check("\r" not in quiet, f"progress is shown where there is no terminal: {quiet!r}")
+
+
+def check_flag_topic_typed(cluster):
+    typed = cluster.run.write("typed.in", [b"one", b"two", b"\x04"])
+    shown = _on_a_terminal(cluster, "producer", "--topic", "typed", stdin=typed).succeed(20).output()
+    check(b"producer: reading lines from the terminal; Ctrl-D ends" in shown, f"it does not say that it reads: {shown!r}")
+    compare_lines(cluster.read("typed"), [b"one", b"two"], "lines that were typed")
+
+
+def check_flag_message_interrupted_on_the_wire(cluster):
+    topic = cluster.create_topic("interrupted")
+    owner = cluster.owner(topic)
+    for broker in cluster.brokers:
+        if broker is not owner:
+            cluster.network.lose(broker.number, "udp dport 9999 @th,104,8 4")
+    producer = cluster.producer(topic, "--message", "x", "--count", 2, "--rate", 100)
+    held = ["query", "-t", topic, "--at", owner.address]
+    cluster.wait_until(lambda: cluster.ctl(*held, "--json").count("\n") >= 2, 20, "the owner holds what is not acknowledged")
+    producer.send_signal(signal.SIGINT)
+    cluster.wait_until(
+        lambda: "2 records are not acknowledged yet: waiting; Ctrl-C again gives up\n" in producer.errors(),
+        10,
+        "the producer says what it waits for",
+    )
+    cluster.network.heal()
+    check_equal(producer.succeed(20).summary()["records"], "2", "records acknowledged after the first Ctrl-C")
+
+
 def check_flag_brokers(cluster):
     elsewhere = ["--broadcast-port", 8887, "--timeout", 0]
     message = ["--message", "x"]
@@ -227,10 +357,12 @@ def check_flag_help_and_wrong_usage(cluster):
         check(b"--topic" in help_.output(), f"{program} --help prints no --topic on stdout")
         version = run.start(cluster.client_place, [run.program(program), "--version"]).succeed(10).output().decode()
         check(re.fullmatch(rf"{program} \d+\.\d+\.\d+\S*\n", version), f"{program} --version prints {version!r}")
-        check_equal(
-            run.start(cluster.client_place, [run.program(program), "--topic", "x", "--nonsense"]).wait(10),
-            2,
-            f"exit code of {program} --nonsense",
-        )
+        for words, said in (
+            (["--topic", "x", "--nonsense"], "there is no flag '--nonsense'"),
+            (["--tpoic", "x"], "there is no flag '--tpoic'; did you mean '--topic'?"),
+        ):
+            wrong = run.start(cluster.client_place, [run.program(program), *words])
+            check_equal(wrong.wait(10), 2, f"exit code of {program} {words}")
+            check(said in wrong.errors(), f"{program} {words} says {wrong.errors()!r}")
     owner = cluster.producer("named", "--message", "x", "--name", "n", "--acks", "owner")
     check_equal(owner.wait(10), 2, "exit code of a named producer with --acks owner")

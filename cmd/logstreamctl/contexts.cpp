@@ -1,0 +1,80 @@
+// logstreamctl context: names for clusters.
+#include "internal/config/contexts.h"
+
+#include "cmd/logstreamctl/command.h"
+#include "internal/text/utf8.h"
+
+namespace logstream::ctl {
+
+namespace {
+
+std::string path_of_contexts() { return config::contexts_path(config::process_environment()); }
+
+// Changes the file, and says so.
+int change(const std::function<Result<std::string>(config::Contexts&)>& edit) {
+    const std::string path = path_of_contexts();
+    auto contexts = config::read_contexts(path);
+    if (!contexts) return complain(contexts.error());
+    const auto done = edit(*contexts);
+    if (!done) return complain(done.error());
+    if (auto written = config::write_contexts(path, *contexts); !written) return complain(written.error());
+    std::printf("%s\n", done->c_str());
+    return runtime::kDone;
+}
+
+}  // namespace
+
+int context_add(const Common& common, const std::string& name) {
+    return change([&](config::Contexts& contexts) -> Result<std::string> {
+        if (name.empty() || !text::is_utf8(name))
+            return protocol::fail(ErrorCode::kConfig, "a context needs a name in UTF-8");
+        if (common.client.brokers.empty() && !common.client.cluster)
+            return protocol::fail(ErrorCode::kConfig, "a context needs --brokers, --cluster or both");
+        const bool known = contexts.all.contains(name);
+        contexts.all[name] = {common.client.brokers, common.client.cluster};
+        if (contexts.current.empty()) contexts.current = name;
+        return fmt::format("{} context {}{}", known ? "changed" : "added", name,
+                           contexts.current == name ? ", which is the current one" : "");
+    });
+}
+
+int context_use(const std::string& name) {
+    return change([&](config::Contexts& contexts) -> Result<std::string> {
+        if (const auto found = config::find_context(contexts, name); !found) return std::unexpected(found.error());
+        contexts.current = name;
+        return fmt::format("{} is the current context", name);
+    });
+}
+
+int context_remove(const std::string& name) {
+    return change([&](config::Contexts& contexts) -> Result<std::string> {
+        if (const auto found = config::find_context(contexts, name); !found) return std::unexpected(found.error());
+        contexts.all.erase(name);
+        const bool was_current = contexts.current == name;
+        if (was_current) contexts.current.clear();
+        return fmt::format("removed context {}{}", name, was_current ? "; none is the current one now" : "");
+    });
+}
+
+int context_list(const Common& common) {
+    const auto contexts = config::read_contexts(path_of_contexts());
+    if (!contexts) return complain(contexts.error());
+    if (common.json) {
+        json out{{"current", contexts->current.empty() ? json(nullptr) : json(contexts->current)},
+                 {"contexts", json::array()}};
+        for (const auto& [name, context] : contexts->all)
+            out["contexts"].push_back({{"name", name},
+                                       {"brokers", context.brokers},
+                                       {"cluster", context.cluster ? json(*context.cluster) : json(nullptr)}});
+        print(out);
+        return runtime::kDone;
+    }
+    std::vector<std::vector<std::string>> rows{{"", "NAME", "CLUSTER", "BROKERS"}};
+    for (const auto& [name, context] : contexts->all)
+        rows.push_back({name == contexts->current ? "*" : "", name, context.cluster.value_or("-"),
+                        context.brokers.empty() ? "by broadcast" : fmt::format("{}", fmt::join(context.brokers, ","))});
+    print_table(rows);
+    return runtime::kDone;
+}
+
+}  // namespace logstream::ctl

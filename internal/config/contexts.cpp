@@ -1,0 +1,116 @@
+#include "internal/config/contexts.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <yaml-cpp/yaml.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+#include "internal/config/nearest.h"
+#include "internal/config/value.h"
+#include "internal/config/yaml_file.h"
+
+namespace logstream::config {
+
+using protocol::ErrorCode;
+using protocol::Result;
+
+namespace {
+
+Result<Context> read_context(const YAML::Node& node, const std::string& name, const std::string& path) {
+    Context out;
+    for (const auto& field : node) {
+        const auto key = field.first.as<std::string>();
+        if (key == "cluster") {
+            out.cluster = field.second.as<std::string>();
+        } else if (key == "brokers" && field.second.IsSequence()) {
+            for (const YAML::Node& broker : field.second) {
+                out.brokers.push_back(broker.as<std::string>());
+                if (const auto at = parse_host_port(out.brokers.back()); !at)
+                    return protocol::fail(ErrorCode::kConfig, "{}: context '{}': expected {}, got '{}'", path, name,
+                                          at.error(), out.brokers.back());
+            }
+        } else {
+            return protocol::fail(ErrorCode::kConfig,
+                                  "{}: context '{}': expected brokers, a list of HOST:PORT, and cluster, got '{}'",
+                                  path, name, key);
+        }
+    }
+    return out;
+}
+
+}  // namespace
+
+std::string contexts_path(const Environment& environment) {
+    const auto at = [&environment](const char* name) {
+        const auto found = environment.find(name);
+        return found == environment.end() ? std::string() : found->second;
+    };
+    constexpr const char* kFile = "/logstream/contexts.yaml";
+    if (const std::string folder = at("XDG_CONFIG_HOME"); folder.starts_with('/')) return folder + kFile;
+    const std::string home = at("HOME");
+    return home.empty() ? std::string() : home + "/.config" + kFile;
+}
+
+Result<Contexts> read_contexts(const std::string& path) {
+    Contexts out;
+    std::error_code ignored;
+    if (path.empty() || !std::filesystem::exists(path, ignored)) return out;
+    const auto text = read_config_file(path);
+    if (!text) return std::unexpected(text.error());
+    try {  // yaml-cpp's way to report; nothing of ours throws
+        const YAML::Node file = YAML::Load(*text);
+        if (file["current"]) out.current = file["current"].as<std::string>();
+        for (const auto& entry : file["contexts"]) {
+            const auto name = entry.first.as<std::string>();
+            auto context = read_context(entry.second, name, path);
+            if (!context) return std::unexpected(context.error());
+            out.all.emplace(name, *std::move(context));
+        }
+    } catch (const YAML::Exception& error) {
+        return protocol::fail(ErrorCode::kConfig, "{}:{}: {}", path, error.mark.line + 1, error.msg);
+    }
+    return out;
+}
+
+Result<void> write_contexts(const std::string& path, const Contexts& contexts) {
+    if (path.empty())
+        return protocol::fail(ErrorCode::kConfig,
+                              "there is no place to keep contexts: neither XDG_CONFIG_HOME nor HOME is set");
+    YAML::Emitter out;
+    out << YAML::BeginMap;
+    if (!contexts.current.empty()) out << YAML::Key << "current" << YAML::Value << contexts.current;
+    out << YAML::Key << "contexts" << YAML::Value << YAML::BeginMap;
+    for (const auto& [name, context] : contexts.all) {
+        out << YAML::Key << name << YAML::Value << YAML::BeginMap;
+        if (!context.brokers.empty()) out << YAML::Key << "brokers" << YAML::Value << YAML::Flow << context.brokers;
+        if (context.cluster) out << YAML::Key << "cluster" << YAML::Value << *context.cluster;
+        out << YAML::EndMap;
+    }
+    out << YAML::EndMap << YAML::EndMap;
+    std::error_code failed;
+    std::filesystem::create_directories(std::filesystem::path(path).parent_path(), failed);
+    const std::string written = path + ".new";
+    std::ofstream file(written);
+    file << out.c_str() << '\n';
+    file.close();
+    if (!file) return protocol::fail(ErrorCode::kConfig, "cannot write {}: {}", written, std::strerror(errno));
+    std::filesystem::rename(written, path, failed);
+    if (failed) return protocol::fail(ErrorCode::kConfig, "cannot write {}: {}", path, failed.message());
+    return {};
+}
+
+Result<Context> find_context(const Contexts& contexts, const std::string& name) {
+    if (const auto found = contexts.all.find(name); found != contexts.all.end()) return found->second;
+    std::vector<std::string_view> names;
+    for (const auto& [each, context] : contexts.all) names.push_back(each);
+    const std::string others =
+        names.empty() ? "logstreamctl context add makes one" : fmt::format("there are {}", fmt::join(names, ", "));
+    return protocol::fail(ErrorCode::kConfig, "there is no context '{}'; {}{}", name, others,
+                          did_you_mean(name, names));
+}
+
+}  // namespace logstream::config

@@ -1,0 +1,82 @@
+// The user's names for clusters.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "internal/config/contexts.h"
+
+namespace logstream::config {
+namespace {
+
+using ::testing::HasSubstr;
+
+class ContextsTest : public ::testing::Test {
+protected:
+    void SetUp() override {
+        std::string pattern = (std::filesystem::temp_directory_path() / "logstream-contexts-XXXXXX").string();
+        ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+        dir_ = pattern;
+        path_ = dir_ + "/a/b/contexts.yaml";
+    }
+    void TearDown() override { std::filesystem::remove_all(dir_); }
+
+    std::string refusal_of(std::string_view text) {
+        std::filesystem::create_directories(dir_ + "/a/b");
+        std::ofstream(path_) << text;
+        const auto read = read_contexts(path_);
+        return read ? "" : read.error().message;
+    }
+
+    std::string dir_;
+    std::string path_;
+};
+
+TEST_F(ContextsTest, AreReadAsTheyWereWritten) {
+    Contexts contexts;
+    contexts.current = "prod: #1";
+    contexts.all["prod: #1"] = {{"10.0.0.1:8001", "[fe80::1%eth0]:8001"}, "orders"};
+    contexts.all["by broadcast"] = {{}, "caf\u00e9"};
+    ASSERT_TRUE(write_contexts(path_, contexts));
+    const auto read = read_contexts(path_);
+    ASSERT_TRUE(read) << read.error().message;
+    EXPECT_EQ(read->current, "prod: #1");
+    EXPECT_EQ(read->all.size(), 2U);
+    EXPECT_EQ(read->all.at("prod: #1").brokers, contexts.all["prod: #1"].brokers);
+    EXPECT_EQ(read->all.at("by broadcast").cluster, "caf\u00e9");
+}
+
+TEST_F(ContextsTest, NoFileHoldsNone) {
+    const auto read = read_contexts(path_);
+    ASSERT_TRUE(read);
+    EXPECT_TRUE(read->all.empty());
+    EXPECT_TRUE(read_contexts("")->all.empty());
+    EXPECT_THAT(write_contexts("", *read).error().message, HasSubstr("neither XDG_CONFIG_HOME nor HOME is set"));
+}
+
+TEST_F(ContextsTest, AFileThatIsWrongIsRefused) {
+    EXPECT_THAT(refusal_of("contexts: ["), HasSubstr("contexts.yaml:"));
+    EXPECT_THAT(refusal_of("contexts: {a: {brokers: [n1]}}"), HasSubstr("context 'a': expected HOST:PORT"));
+    EXPECT_THAT(refusal_of("contexts: {a: {broker: n1}}"), HasSubstr("got 'broker'"));
+    EXPECT_EQ(refusal_of(""), "");
+}
+
+TEST_F(ContextsTest, LieInTheUsersFolder) {
+    EXPECT_EQ(contexts_path({{"HOME", "/home/u"}}), "/home/u/.config/logstream/contexts.yaml");
+    EXPECT_EQ(contexts_path({{"HOME", "/home/u"}, {"XDG_CONFIG_HOME", "/c"}}), "/c/logstream/contexts.yaml");
+    EXPECT_EQ(contexts_path({{"HOME", "/home/u"}, {"XDG_CONFIG_HOME", "not/absolute"}}),
+              "/home/u/.config/logstream/contexts.yaml");
+    EXPECT_EQ(contexts_path({}), "");
+}
+
+TEST_F(ContextsTest, OneThatIsNotThereIsAnsweredWithThoseThatAre) {
+    Contexts contexts;
+    EXPECT_THAT(find_context(contexts, "prod").error().message, HasSubstr("context add makes one"));
+    contexts.all["prod"];
+    EXPECT_TRUE(find_context(contexts, "prod"));
+    EXPECT_THAT(find_context(contexts, "prdo").error().message, HasSubstr("there are prod; did you mean 'prod'?"));
+}
+
+}  // namespace
+}  // namespace logstream::config
