@@ -25,12 +25,23 @@ constexpr const char* kExamples = R"(Examples:
 constexpr std::uint64_t kMostOffset = std::numeric_limits<std::int64_t>::max();
 
 // -1 for no limit.
-runtime::Parse<std::int64_t> retention() {
+runtime::Parse<std::int64_t> retention_time() {
     return [](std::string_view text) -> config::Parsed<std::int64_t> {
         if (text == "-1") return -1;
-        const auto limit = config::parse_count_between<std::uint64_t>(text, 1, kMostOffset);
-        if (!limit) return std::unexpected("a whole number from 1, or -1");
-        return static_cast<std::int64_t>(*limit);
+        if (const auto ms = config::parse_count_between<std::uint64_t>(text, 1, kMostOffset))
+            return static_cast<std::int64_t>(*ms);
+        const auto time = config::parse_duration(text);
+        if (!time || *time < std::chrono::milliseconds(1))
+            return std::unexpected("a time like 7d or 36h, a whole number of milliseconds from 1, or -1");
+        return std::chrono::duration_cast<std::chrono::milliseconds>(*time).count();
+    };
+}
+runtime::Parse<std::int64_t> retention_size() {
+    return [](std::string_view text) -> config::Parsed<std::int64_t> {
+        if (text == "-1") return -1;
+        const auto bytes = config::parse_size_between(text, 1, kMostOffset);
+        if (!bytes) return std::unexpected("a size like 512MiB, a whole number of bytes from 1, or -1");
+        return static_cast<std::int64_t>(*bytes);
     };
 }
 
@@ -78,9 +89,11 @@ int command(int argc, char** argv) {
     runtime::add_value(*create, "--partitions", topic.partitions, "Number of partitions (the brokers' default)",
                        runtime::count_from<std::uint32_t>(1));
     runtime::add_value(*create, "--retention-ms", topic.retention_ms,
-                       "Keep records so long; -1: for ever (the brokers' default)", retention());
+                       "Keep records for so long, e.g. 7d, or so many ms; -1: for ever (the brokers' default)",
+                       retention_time());
     runtime::add_value(*create, "--retention-bytes", topic.retention_bytes,
-                       "Keep so much of a partition; -1: no limit (the brokers' default)", retention());
+                       "Keep so much of a partition, e.g. 10GiB; -1: no limit (the brokers' default)",
+                       retention_size());
     create->add_flag("--compact", topic.compact,
                      "Keep the last record of each key; with --retention-ms or --retention-bytes these go too");
     create->callback([&] { run = [&] { return ctl::topics_create(common, topic); }; });

@@ -1,6 +1,8 @@
 // logstreamctl topics and ring: what there is, and who owns it.
 #include "cmd/logstreamctl/command.h"
 #include "internal/client/topic_name.h"
+#include "internal/config/nearest.h"
+#include "internal/config/value.h"
 
 namespace logstream::ctl {
 
@@ -15,9 +17,26 @@ json describe(const client::Topic& topic) {
             {"compact", topic.settings.compact()}};
 }
 
-std::string retention_text(std::int64_t value, std::string_view unit) {
-    if (value == 0) return "default";
-    return value < 0 ? "for ever" : fmt::format("{} {}", value, unit);
+std::string time_text(std::int64_t retention_ms) {
+    if (retention_ms == 0) return "default";
+    if (retention_ms < 0) return "for ever";
+    constexpr std::int64_t kMost = config::Duration::max() / std::chrono::milliseconds(1);
+    return config::show_duration(std::chrono::milliseconds(std::min(retention_ms, kMost)));
+}
+
+std::string size_text(std::int64_t retention_bytes) {
+    if (retention_bytes == 0) return "default";
+    return retention_bytes < 0 ? "no limit" : config::show_size(static_cast<std::uint64_t>(retention_bytes));
+}
+
+// The topic, or that there is none, and which one may have been meant.
+Result<client::Topic> find_topic(const client::ClusterView& view, const std::string& name) {
+    if (const client::Topic* topic = view.find_topic(name)) return *topic;
+    const auto topics = view.topics();
+    std::vector<std::string_view> names;
+    for (const client::Topic& topic : topics) names.push_back(topic.name);
+    return protocol::fail(ErrorCode::kUnknownTopic, "there is no topic '{}'{}", name,
+                          config::did_you_mean(name, names));
 }
 
 json ring_of(const client::ClusterView& view, const client::Topic& topic) {
@@ -40,7 +59,7 @@ std::string name_of(const client::ClusterView& view, protocol::NodeId id) {
 
 Result<std::unique_ptr<runtime::Session>> connect_for(const Common& common, const std::string& topic) {
     if (auto valid = client::check_topic_name(topic); !valid) return std::unexpected(valid.error());
-    return connect(common, [&topic](client::Router& router) { router.want_topic(topic, client::AutoCreate::kNo); });
+    return connect(common, [](client::Router& router) { router.want_all_topics(); });
 }
 
 }  // namespace
@@ -55,10 +74,10 @@ int topics_list(const Common& common) {
         print(out);
         return runtime::kDone;
     }
-    std::vector<std::vector<std::string>> rows{{"TOPIC", "PARTITIONS", "RETENTION", "COMPACT"}};
+    std::vector<std::vector<std::string>> rows{{"TOPIC", "PARTITIONS", "RETENTION", "SIZE LIMIT", "COMPACT"}};
     for (const client::Topic& topic : topics) {
-        rows.push_back({topic.name, std::to_string(topic.partitions),
-                        retention_text(topic.settings.retention_ms(), "ms"), topic.settings.compact() ? "yes" : "no"});
+        rows.push_back({topic.name, std::to_string(topic.partitions), time_text(topic.settings.retention_ms()),
+                        size_text(topic.settings.retention_bytes()), topic.settings.compact() ? "yes" : "no"});
     }
     print_table(rows);
     return runtime::kDone;
@@ -93,8 +112,8 @@ int topics_delete(const Common& common, const std::string& name) {
     if (auto valid = client::check_topic_name(name); !valid) return complain(valid.error());
     auto session = connect_for(common, name);
     if (!session) return complain(session.error());
-    const auto topic = (*session)->router().view().topic(name);
-    if (!topic) return complain({ErrorCode::kUnknownTopic, fmt::format("there is no topic '{}'", name)});
+    const auto topic = find_topic((*session)->router().view(), name);
+    if (!topic) return complain(topic.error());
     proto::Topics request;
     request.set_action(proto::Topics::DELETE);
     request.set_name(name);
@@ -115,7 +134,7 @@ int topics_describe(const Common& common, const std::string& name) {
     auto session = connect_for(common, name);
     if (!session) return complain(session.error());
     const client::ClusterView& view = (*session)->router().view();
-    const auto topic = view.topic(name);
+    const auto topic = find_topic(view, name);
     if (!topic) return complain(topic.error());
     json out = describe(*topic);
     out["streams"] = json::array();
@@ -143,9 +162,8 @@ int topics_describe(const Common& common, const std::string& name) {
         return runtime::kDone;
     }
     std::printf("topic %s (id %s)\n", topic->name.c_str(), protocol::hex(topic->id.value).c_str());
-    std::printf("retention %s, %s\ncompacted %s\n\n", retention_text(topic->settings.retention_ms(), "ms").c_str(),
-                retention_text(topic->settings.retention_bytes(), "bytes").c_str(),
-                topic->settings.compact() ? "yes" : "no");
+    std::printf("retention %s, %s\ncompacted %s\n\n", time_text(topic->settings.retention_ms()).c_str(),
+                size_text(topic->settings.retention_bytes()).c_str(), topic->settings.compact() ? "yes" : "no");
     print_table(rows);
     return runtime::kDone;
 }
@@ -157,7 +175,7 @@ int ring(const Common& common, const std::string& name) {
     const client::ClusterView& view = (*session)->router().view();
     std::vector<client::Topic> topics = view.topics();
     if (!name.empty()) {
-        const auto topic = view.topic(name);
+        const auto topic = find_topic(view, name);
         if (!topic) return complain(topic.error());
         topics = {*topic};
     }
