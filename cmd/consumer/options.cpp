@@ -65,7 +65,8 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
     runtime::add_value(app, "--count", options.count, "Stop after N records", runtime::count_from<std::uint64_t>(0));
     std::string pattern;
     auto* filtered =
-        app.add_option("--grep", pattern, "Only records whose value matches this regular expression (RE2) somewhere")
+        app.add_option("--grep", pattern,
+                       "Only records whose value matches this regular expression (RE2, byte by byte) somewhere")
             ->type_name("PATTERN");
     std::string key;
     auto* keyed = app.add_option("--key", key, "Only records with this key")->type_name("K");

@@ -123,7 +123,7 @@ void Run::on_finish(protocol::Result<void> result) {
 void Run::show_progress() {
     progress_timer_ = session_.env().set_timer(runtime::kStatusEvery, [this] {
         if (ending_) return;
-        runtime::show_status(fmt::format("{}, {} written", runtime::count_of(records_, "record", "records"),
+        runtime::show_status(fmt::format("{}, {} read", runtime::count_of(records_, "record", "records"),
                                          runtime::bytes_text(static_cast<double>(bytes_))));
         show_progress();
     });

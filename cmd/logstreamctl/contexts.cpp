@@ -28,6 +28,8 @@ int context_add(const Common& common, const std::string& name) {
     return change([&](config::Contexts& contexts) -> Result<std::string> {
         if (name.empty() || !text::is_utf8(name))
             return protocol::fail(ErrorCode::kConfig, "a context needs a name in UTF-8");
+        if (common.client.cluster && !text::is_utf8(*common.client.cluster))
+            return protocol::fail(ErrorCode::kConfig, "--cluster takes a name in UTF-8");
         if (common.client.brokers.empty() && !common.client.cluster)
             return protocol::fail(ErrorCode::kConfig, "a context needs --brokers, --cluster or both");
         const bool known = contexts.all.contains(name);

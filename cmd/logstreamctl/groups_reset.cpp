@@ -91,8 +91,8 @@ void show(const std::vector<Move>& moves, const ResetOptions& options, bool as_j
         rows.push_back({move.topic, std::to_string(move.stream.partition),
                         move.committed < 0 ? "-" : std::to_string(move.committed), std::to_string(move.to)});
     print_table(rows);
-    std::printf("%s\n", options.yes ? fmt::format("group {} goes on there", options.group).c_str()
-                                    : "nothing was changed: --yes does it");
+    std::printf("%s\n", options.yes ? fmt::format("group {} will go on at these offsets", options.group).c_str()
+                                    : "nothing was changed; run again with --yes");
 }
 
 }  // namespace
@@ -125,6 +125,11 @@ int groups_reset(const Common& common, const ResetOptions& options) {
         const auto done =
             ask_owner<proto::GroupsResponse>(**session, protocol::kGroupsStream, MessageType::kGroups, request);
         if (!done) return complain(done.error());
+        // It took the question for DESCRIBE.
+        if (done->groups_size() > 0)
+            return complain({ErrorCode::kRefused,
+                             "the broker that keeps the groups is of a version that can't reset "
+                             "them: upgrade it first; nothing was changed"});
     }
     show(*moves, options, common.json);
     return runtime::kDone;

@@ -69,7 +69,7 @@ int command(int argc, char** argv) {
     verify->callback([&] { run = [&] { return ctl::verify(common); }; });
 
     app.add_subcommand("views",
-                       "The last 100 views that the brokers remember: members, why, and how long each step took")
+                       "The views that the brokers remember, 100 each: members, why, and how long each step took")
         ->callback([&] { run = [&] { return ctl::views(common); }; });
 
     std::string ring_topic;
@@ -120,7 +120,7 @@ int command(int argc, char** argv) {
     reset_group->add_option("name", reset.group, "Its name")->required();
     runtime::add_value<client::StartAt, client::StartAt>(
         *reset_group, "--to", reset.to,
-        "earliest, latest, an offset, -N: so many before the end, or @TIME, as consumer --from",
+        "earliest, latest, an offset, -N: N offsets before the end of each partition, or @TIME, as consumer --from",
         [](std::string_view text) { return runtime::parse_start(text, runtime::wall_clock_ms()); })
         ->type_name("WHERE")
         ->required();
@@ -145,7 +145,7 @@ int command(int argc, char** argv) {
         run = [&] { return ctl::context_list(common); };
     });
     auto* add =
-        context->add_subcommand("add", "Keep --brokers and --cluster under a name, or change what it stands for");
+        context->add_subcommand("add", "Keep --brokers and --cluster under a name; one that is there is replaced");
     add->add_option("name", context_name, "Its name")->required();
     add->callback([&] { run = [&] { return ctl::context_add(common, context_name); }; });
     auto* use = context->add_subcommand("use", "Make a context the current one, which counts when none is named");

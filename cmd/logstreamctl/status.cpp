@@ -37,7 +37,8 @@ Result<Told> find_status(runtime::Session& session, const std::vector<std::strin
         last = told.error();
     }
     if (!brokers.empty()) return std::unexpected(last);
-    if (auto connected = session.connect(); !connected) return std::unexpected(connected.error());
+    if (!session.router().view().known())
+        if (auto connected = session.connect(); !connected) return std::unexpected(connected.error());
     const client::ClusterView& view = session.router().view();
     std::vector<Endpoint> order = members_of(view);
     if (const Broker* leader = view.find(view.leader)) order.insert(order.begin(), leader->endpoint);
@@ -157,7 +158,12 @@ int status(const Common& common, const StatusOptions& options) {
     };
     while (true) {
         const auto told = tell();
-        if (!told) complain(told.error());
+        if (!told) {
+            complain(told.error());
+            // One that found no cluster looks for none any more.
+            if (auto anew = runtime::Session::open("logstreamctl", *flags); options.watch && anew)
+                session = std::move(anew);
+        }
         if (!options.watch) return told ? runtime::kDone : runtime::kFailed;
         // Nobody reads any more: the end of standard output is checked at exit.
         if (std::fflush(stdout) != 0) return runtime::kDone;

@@ -8,23 +8,28 @@ namespace logstream::ctl {
 
 namespace {
 
-// What the members tell of each view, by its number. The coordinator knows why and how long; of the times for which
-// members were frozen the longest counts.
-std::map<std::uint64_t, json> merge_views(const std::map<Endpoint, Result<proto::StatusResponse>>& answers) {
-    std::map<std::uint64_t, json> out;
-    for (const auto& [broker, answer] : answers) {
-        if (!answer) continue;
-        const json told = json::parse(answer->json(), nullptr, false);
-        if (!told.is_object() || !told.contains("views") || !told["views"].is_array()) continue;
-        for (const json& view : told["views"]) {
-            json& known = out.try_emplace(text::count_at(view, "view"), view).first->second;
-            const double frozen =
-                std::max(text::number_at(known, "frozen_ms", -1), text::number_at(view, "frozen_ms", -1));
-            if (view.contains("reason")) known = view;
-            known["frozen_ms"] = frozen < 0 ? json(nullptr) : json(frozen);
-        }
+// By number, and by id: two lineages may have views of the same number.
+using Views = std::map<std::pair<std::uint64_t, std::string>, json>;
+
+// What a broker told; the error of one that told nothing.
+Result<json> views_of(const Result<proto::StatusResponse>& answer) {
+    if (!answer) return std::unexpected(answer.error());
+    json told = json::parse(answer->json(), nullptr, false);
+    if (!told.is_object() || !told.contains("views") || !told["views"].is_array())
+        return protocol::fail(ErrorCode::kRefused, "the brokers are of a version that does not remember views");
+    return told["views"];
+}
+
+// The coordinator knows why and how long; of the times for which members were frozen the longest counts.
+void add_views(Views& out, const json& told) {
+    for (const json& view : told) {
+        if (!view.is_object()) continue;
+        const auto key = std::pair(text::count_at(view, "view"), text::string_at(view, "id"));
+        json& known = out.try_emplace(key, view).first->second;
+        const double frozen = std::max(text::number_at(known, "frozen_ms", -1), text::number_at(view, "frozen_ms", -1));
+        if (view.contains("reason")) known = view;
+        known["frozen_ms"] = frozen < 0 ? json(nullptr) : json(frozen);
     }
-    return out;
 }
 
 std::string ms_text(const json& view, std::string_view field) {
@@ -32,18 +37,19 @@ std::string ms_text(const json& view, std::string_view field) {
     return ms < 0 ? "-" : fmt::format("{:.1f} ms", ms);
 }
 
-void print_views(const std::map<std::uint64_t, json>& views) {
+void print_views(const Views& views) {
     std::vector<std::vector<std::string>> rows{
         {"VIEW", "SINCE (UTC)", "LEADER", "MEMBERS", "FROZEN", "EXCHANGE", "INSTALL", "WHY"}};
-    for (const auto& [number, view] : views) {
+    for (const auto& [key, view] : views) {
         std::string members;
         if (view.contains("members") && view["members"].is_array())
             for (const json& member : view["members"])
                 if (member.is_string()) members += (members.empty() ? "" : ",") + member.get<std::string>();
-        rows.push_back(
-            {std::to_string(number), config::format_time(static_cast<std::int64_t>(text::count_at(view, "since_ms"))),
-             text::string_at(view, "leader", "-"), members, ms_text(view, "frozen_ms"), ms_text(view, "exchange_ms"),
-             ms_text(view, "install_ms"), text::string_at(view, "reason", "-")});
+        rows.push_back({std::to_string(key.first),
+                        config::format_time(static_cast<std::int64_t>(text::count_at(view, "since_ms"))),
+                        text::string_at(view, "leader", "-"), members, ms_text(view, "frozen_ms"),
+                        ms_text(view, "exchange_ms"), ms_text(view, "install_ms"),
+                        text::string_at(view, "reason", "-")});
     }
     print_table(rows);
 }
@@ -59,13 +65,21 @@ int views(const Common& common) {
             request.set_views(true);
             return request;
         });
-    const std::map<std::uint64_t, json> views = merge_views(answers);
+    Views views;
+    std::optional<Error> nothing;
+    for (const auto& [broker, answer] : answers) {
+        if (const auto told = views_of(answer))
+            add_views(views, *told);
+        else
+            nothing = told.error();
+    }
+    if (views.empty() && nothing) return complain(*nothing);
     if (!common.json) {
         print_views(views);
         return runtime::kDone;
     }
     json out{{"views", json::array()}};
-    for (const auto& [number, view] : views) out["views"].push_back(view);
+    for (const auto& [key, view] : views) out["views"].push_back(view);
     print(out);
     return runtime::kDone;
 }

@@ -77,15 +77,16 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
                                       runtime::count_from<std::uint32_t>(0));
     std::vector<std::string> partitioners;
     for (const auto& word : kPartitioners) partitioners.emplace_back(word.text);
-    manual::set_words(
-        runtime::add_value(app, "--partitioner", options.partitioner,
-                           "key: by the key, like Kafka's, and without one in turn, a batch each; turn: in "
-                           "turn, a record each; random",
-                           runtime::one_of(kPartitioners)),
-        partitioners)
-        ->type_name("HOW")
-        ->default_str("key")
-        ->excludes(chosen);
+    auto* placed =
+        manual::set_words(
+            runtime::add_value(app, "--partitioner", options.partitioner,
+                               "key: by the key, like Kafka's, and without one in turn, a batch each; turn: in "
+                               "turn, a record each; random",
+                               runtime::one_of(kPartitioners)),
+            partitioners)
+            ->type_name("HOW")
+            ->default_str("key")
+            ->excludes(chosen);
     runtime::add_acks(app, options.producer.acks,
                       "Who must have a record before it counts: none, owner, quorum, all (quorum); Kafka's 0, 1 and -1 "
                       "are none, owner and quorum");
@@ -116,6 +117,7 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
         ->type_name("PATH");
     if (const auto code = runtime::parse(app, argc, argv, {made, keyed})) return std::unexpected(*code);
 
+    options.partitioner_given = placed->count() > 0;
     if (made->count() > 0) options.message = message;
     if (spaced->count() > 0) options.rate = 1 / std::chrono::duration<double>(interval).count();
     if (keyed->count() > 0) options.key = key;

@@ -29,6 +29,7 @@ struct Options {
     std::optional<char> key_separator;   // the key is what stands before the first one
     std::optional<std::uint32_t> partition;
     Partitioner partitioner{Partitioner::kKey};
+    bool partitioner_given{};          // then it goes before what a line of JSON says
     std::vector<std::string> headers;  // of every record, each KEY=VALUE
     bool json{};                       // each line is a record as runtime::parse_json_record reads it
     bool null_value{};                 // an empty value is none

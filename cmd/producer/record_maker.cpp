@@ -18,6 +18,7 @@ protocol::Result<Producer::Record> RecordMaker::make(std::string_view line, std:
     protocol::Result<Producer::Record> record = options_.json ? from_json(line) : from_text(line);
     if (!record) return record;
     if (options_.null_value && record->value && record->value->empty()) record->value.reset();
+    if (options_.partitioner_given) record->partition.reset();
     if (options_.partition) record->partition = options_.partition;
     if (!record->partition) record->partition = partition_of(*record, number, partitions);
     return record;
@@ -65,10 +66,13 @@ std::optional<std::uint32_t> RecordMaker::partition_of(const Producer::Record& r
     return std::nullopt;
 }
 
-std::string RecordMaker::line_of(const protocol::Record& record) const {
+std::string RecordMaker::line_of(std::uint32_t partition, protocol::Record record) const {
     std::string line;
     if (options_.json) {
-        runtime::append_json(line, std::nullopt, record);
+        // They are given again when the line is.
+        record.headers.erase(record.headers.begin(),
+                             record.headers.begin() + static_cast<std::ptrdiff_t>(given_headers_.size()));
+        runtime::append_json(line, {.topic = {}, .partition = partition, .offset = {}}, record);
         return line;
     }
     if (record.key && options_.key_separator) line.append(*record.key).push_back(*options_.key_separator);

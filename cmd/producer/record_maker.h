@@ -23,8 +23,12 @@ public:
     // kInvalid: no record, with --json.
     protocol::Result<client::Producer::Record> make(std::string_view line, std::uint64_t number,
                                                     std::uint32_t partitions);
-    // The line, with its newline, that makes such a record.
-    std::string line_of(const protocol::Record& record) const;
+    // The line, with its newline, that makes such a record in this partition.
+    std::string line_of(std::uint32_t partition, protocol::Record record) const;
+    // A line that stands for nothing: JSON may have space between its objects.
+    bool is_blank(std::string_view line) const {
+        return options_.json && line.find_first_not_of(" \t\r") == std::string_view::npos;
+    }
     // So long may a line be that makes a record of `record_bytes`.
     std::size_t max_line_bytes(std::size_t record_bytes) const;
 

@@ -131,10 +131,9 @@ void Run::compare() {
         // A line over the limit was never sent, nor anything behind it.
         if (next.state != LineSource::State::kLine) break;
         ++lines_;
-        // Nor was one that makes no record.
-        const auto record = record_of(next.line);
-        if (!record) break;
-        resumption_->add(*record);
+        // What makes no record was not sent.
+        if (maker_.is_blank(next.line)) continue;
+        if (const auto record = record_of(next.line)) resumption_->add(*record);
     }
     // Not from within the source's own call: it is opened again.
     feed_timer_ = session_.env().set_timer({}, [this] { end_comparing(); });
@@ -179,7 +178,7 @@ void Run::show_progress() {
         const double seconds = std::chrono::duration<double>(session_.loop().now() - first_send_).count();
         const auto bytes = static_cast<double>(sent_bytes_);
         std::string text =
-            fmt::format("{}, {}, {}/s", runtime::count_of(acknowledged_, "record", "records"),
+            fmt::format("{} acknowledged; {} sent, {}/s", runtime::count_of(acknowledged_, "record", "records"),
                         runtime::bytes_text(bytes), runtime::bytes_text(seconds > 0 ? bytes / seconds : 0));
         if (file_bytes_ > 0 && read_bytes_ > 0) {
             const double done = std::min(1.0, static_cast<double>(read_bytes_) / static_cast<double>(file_bytes_));
@@ -216,7 +215,7 @@ void Run::feed() {
             continue;
         }
         ++lines_;
-        if (!send_line(next.line)) continue;
+        if (maker_.is_blank(next.line) || !send_line(next.line)) continue;
         if (phase_ != Phase::kFeeding) return;
         ++paced_;
         --allowed;
@@ -316,6 +315,7 @@ void Run::on_report(const client::BatchReport& report) {
         return;
     }
     failed_ += report.records;
+    failed_sent_ += report.records;
     // A newer instance took over: nothing that this one reads can be appended any more.
     if (report.outcome.error().code == protocol::ErrorCode::kFenced && phase_ == Phase::kFeeding)
         session_.env().set_timer(protocol::Duration{0}, [this] {
@@ -324,7 +324,7 @@ void Run::on_report(const client::BatchReport& report) {
     if (auto batch = protocol::BatchView::parse(report.batch)) {
         const auto decoded = batch->for_each(protocol::kMaxStoredRecordsBytes, [&](const protocol::Record& record) {
             failed_bytes_ += record.value.value_or("").size() + record.key.value_or("").size();
-            fail_line(maker_.line_of(record), report.outcome.error());
+            fail_line(maker_.line_of(report.partition, record), report.outcome.error());
             return true;
         });
         LS_ASSERT(decoded.has_value());  // our own batch
@@ -377,7 +377,7 @@ void Run::on_signal() {
         session_.loop().stop();
         return;
     }
-    if (const std::uint64_t open = sent_ - std::min(sent_, acknowledged_ + failed_); open > 0)
+    if (const std::uint64_t open = sent_ - acknowledged_ - failed_sent_; open > 0)
         session_.say(fmt::format("{} not acknowledged yet: waiting; Ctrl-C again gives up",
                                  open == 1 ? "1 record is" : fmt::format("{} records are", open)));
     if (phase_ != Phase::kFeeding) return;

@@ -94,6 +94,7 @@ private:
     std::uint64_t sent_bytes_{};
     std::uint64_t acknowledged_{};
     std::uint64_t failed_{};
+    std::uint64_t failed_sent_{};  // of these, those that were handed to the producer
     std::uint64_t failed_bytes_{};
     std::optional<protocol::Error> first_error_;
     client::Histogram latency_us_;

@@ -16,8 +16,9 @@ void ClientFlags::add_to(CLI::App& app) {
     auto* addresses = add_host_ports(app, "--brokers", brokers,
                                      "Brokers to ask first, by name, IP or [IPv6]; without it, LOGSTREAM_BROKERS and a "
                                      "context they are found by broadcast");
-    app.add_option("--cluster", cluster, "Name of the cluster (default: logstream, or any with --brokers)")
-        ->envname("CLUSTER_NAME");
+    app.add_option(
+        "--cluster", cluster,
+        "Name of the cluster (default: that of the context, CLUSTER_NAME, or logstream; any with --brokers)");
     app.add_option(
            "--context", context,
            "Take brokers and cluster from this context (logstreamctl context; default: LOGSTREAM_CONTEXT, or the "
@@ -32,14 +33,17 @@ void ClientFlags::add_to(CLI::App& app) {
     app.add_flag("--verbose", verbose, "Say on stderr what happens");
 }
 
-protocol::Result<ClientFlags> ClientFlags::completed() const {
+protocol::Result<ClientFlags> ClientFlags::completed(const config::Environment& environment) const {
     ClientFlags out = *this;
-    if (!brokers.empty()) return out;
-    const config::Environment environment = config::process_environment();
     const auto at = [&environment](const char* name) {
         const auto found = environment.find(name);
         return found == environment.end() ? std::string() : found->second;
     };
+    const auto name_cluster = [&] {
+        if (!out.cluster && !at("CLUSTER_NAME").empty()) out.cluster = at("CLUSTER_NAME");
+        return out;
+    };
+    if (!brokers.empty()) return name_cluster();
     // The short name is that of the first version.
     for (const char* variable : {"LOGSTREAM_BROKERS", "BROKERS"}) {
         if (!context.empty() || at(variable).empty()) continue;
@@ -48,14 +52,16 @@ protocol::Result<ClientFlags> ClientFlags::completed() const {
             return protocol::fail(protocol::ErrorCode::kConfig, "{}: expected {}, got '{}'", variable, list.error(),
                                   at(variable));
         for (const config::HostPort& broker : *list) out.brokers.push_back(config::to_string(broker));
-        return out;
+        return name_cluster();
     }
+    // A cluster by its name is found by broadcast, not where a context is that was not asked for.
+    if (cluster && context.empty()) return out;
     const auto contexts = config::read_contexts(config::contexts_path(environment));
     if (!contexts) return std::unexpected(contexts.error());
     const std::string named = !context.empty() ? context : at("LOGSTREAM_CONTEXT");
-    // A cluster by its name is found by broadcast, not where the current context is.
-    const std::string chosen = !named.empty() || cluster ? named : contexts->current;
-    if (chosen.empty()) return out;
+    const bool other = named.empty() && !at("CLUSTER_NAME").empty();
+    const std::string chosen = !named.empty() ? named : other ? "" : contexts->current;
+    if (chosen.empty()) return name_cluster();
     const auto found = config::find_context(*contexts, chosen);
     if (!found) return std::unexpected(found.error());
     out.brokers = found->brokers;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "internal/client/router.h"
+#include "internal/config/config.h"
 #include "internal/net/resolver.h"
 
 namespace logstream::runtime {
@@ -28,7 +29,8 @@ struct ClientFlags {
 
     void add_to(CLI::App& app);
     // With what the environment and the user's contexts add to the flags. Without brokers they are found by broadcast.
-    protocol::Result<ClientFlags> completed() const;
+    protocol::Result<ClientFlags> completed(
+        const config::Environment& environment = config::process_environment()) const;
 };
 
 // Parses the command line. nullopt: go on; else the exit code (help and version are printed to stdout, mistakes to

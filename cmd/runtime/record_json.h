@@ -13,17 +13,16 @@
 
 namespace logstream::runtime {
 
-// Where a record stands.
+// Where a record stands, or is to stand.
 struct RecordPlace {
-    std::string_view topic;
+    std::optional<std::string_view> topic;
     std::uint32_t partition{};
-    protocol::Offset offset;
+    std::optional<protocol::Offset> offset;
 };
 
-// Appends an object and a newline: topic, partition and offset, if it stands anywhere; timestamp (ms since 1970), key,
-// value, and headers, each of these an object with key and value. Bytes that are not UTF-8 stand in key_base64 and
-// value_base64.
-void append_json(std::string& out, const std::optional<RecordPlace>& place, const protocol::Record& record);
+// Appends an object and a newline: what is known of the place; timestamp (ms since 1970), key, value, and headers, each
+// of these an object with key and value. Bytes that are not UTF-8 stand in key_base64 and value_base64.
+void append_json(std::string& out, const RecordPlace& place, const protocol::Record& record);
 
 // A record that owns its fields.
 struct OwnedRecord {
@@ -35,7 +34,7 @@ struct OwnedRecord {
 };
 
 // Reads what append_json writes, and what people write by hand: all fields but the value may be missing, headers may be
-// an object ({"host": "web1"}), and a key or a value that is no string is taken as the text of its JSON. Topic and
+// an object ({"host": "web1"}), and a key or a value that is no string is taken as it is written there. Topic and
 // offset are passed over. Errors say what was expected.
 config::Parsed<OwnedRecord> parse_json_record(std::string_view line);
 

@@ -50,7 +50,7 @@ struct SequenceRange {
 // What went wrong on the way and was mended.
 struct SendTrouble {
     std::uint64_t batches_sent_again{};
-    std::uint64_t owner_changes{};  // of partitions with batches that were not acknowledged
+    std::uint64_t owner_changes{};  // of partitions that were written to
 };
 
 // What became of one batch.

@@ -22,6 +22,8 @@ namespace {
 
 Result<Context> read_context(const YAML::Node& node, const std::string& name, const std::string& path) {
     Context out;
+    if (!node.IsMap())
+        return protocol::fail(ErrorCode::kConfig, "{}: context '{}': expected brokers and cluster", path, name);
     for (const auto& field : node) {
         const auto key = field.first.as<std::string>();
         if (key == "cluster") {
@@ -57,13 +59,20 @@ std::string contexts_path(const Environment& environment) {
 
 Result<Contexts> read_contexts(const std::string& path) {
     Contexts out;
-    std::error_code ignored;
-    if (path.empty() || !std::filesystem::exists(path, ignored)) return out;
+    std::error_code unreadable;
+    if (path.empty() || (!std::filesystem::exists(path, unreadable) && !unreadable)) return out;
     const auto text = read_config_file(path);
     if (!text) return std::unexpected(text.error());
     try {  // yaml-cpp's way to report; nothing of ours throws
         const YAML::Node file = YAML::Load(*text);
+        if (!file.IsNull() && !file.IsMap())
+            return protocol::fail(ErrorCode::kConfig, "{}: expected current and contexts", path);
+        for (const auto& field : file)
+            if (const auto key = field.first.as<std::string>(); key != "current" && key != "contexts")
+                return protocol::fail(ErrorCode::kConfig, "{}: expected current and contexts, got '{}'", path, key);
         if (file["current"]) out.current = file["current"].as<std::string>();
+        if (file["contexts"] && !file["contexts"].IsMap())
+            return protocol::fail(ErrorCode::kConfig, "{}: expected names with brokers and cluster as contexts", path);
         for (const auto& entry : file["contexts"]) {
             const auto name = entry.first.as<std::string>();
             auto context = read_context(entry.second, name, path);
@@ -108,7 +117,7 @@ Result<Context> find_context(const Contexts& contexts, const std::string& name) 
     std::vector<std::string_view> names;
     for (const auto& [each, context] : contexts.all) names.push_back(each);
     const std::string others =
-        names.empty() ? "logstreamctl context add makes one" : fmt::format("there are {}", fmt::join(names, ", "));
+        names.empty() ? "logstreamctl context add makes one" : fmt::format("known: {}", fmt::join(names, ", "));
     return protocol::fail(ErrorCode::kConfig, "there is no context '{}'; {}{}", name, others,
                           did_you_mean(name, names));
 }

@@ -149,6 +149,18 @@ std::string show_duration(Duration duration) {
     return show_in_greatest_unit(static_cast<std::uint64_t>(duration.count()), kDurations);
 }
 
+namespace {
+
+// ".25" and the like; nullptr when there is no digit.
+const char* take_milliseconds(const char* at, std::int64_t& ms) {
+    const char* const begin = ++at;
+    for (std::int64_t worth = 100; std::isdigit(static_cast<unsigned char>(*at)) != 0; ++at, worth /= 10)
+        ms += (*at - '0') * worth;
+    return at == begin ? nullptr : at;
+}
+
+}  // namespace
+
 Parsed<std::int64_t> parse_time(std::string_view text, std::int64_t now_ms) {
     static constexpr auto kExpected =
         "a time like 2026-11-29T10:00 (UTC), -15m for so long ago, or a number of milliseconds since 1970";
@@ -162,13 +174,15 @@ Parsed<std::int64_t> parse_time(std::string_view text, std::int64_t now_ms) {
     for (const char* format : {"%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"}) {
         std::tm parts{};
         const char* end = strptime(terminated.c_str(), format, &parts);
+        std::int64_t fraction_ms = 0;
+        if (end != nullptr && *end == '.') end = take_milliseconds(end, fraction_ms);
         if (end != nullptr && *end != '\0') end = strptime(end, "%z", &parts);
         if (end == nullptr || *end != '\0') continue;
         const std::tm asked = parts;
         const std::int64_t seconds = timegm(&parts) - asked.tm_gmtoff;
         // timegm takes the 31st of February for the 3rd of March.
         if (parts.tm_mday != asked.tm_mday || seconds < 0) break;
-        return seconds * 1000;
+        return seconds * 1000 + fraction_ms;
     }
     return std::unexpected(kExpected);
 }

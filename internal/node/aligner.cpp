@@ -304,13 +304,15 @@ void Aligner::fetch(const TaskPtr& task, Stream& stream, What what) {
     request.set_partition(plan.stream.partition);
     const auto damage = what == What::kRepair ? stream.log->damage() : std::nullopt;
     request.set_offset((damage ? damage->from : stream.log->log_end()).value);
-    request.set_max_bytes(static_cast<std::uint32_t>(pace_.bytes()));
+    const FetchPace::Ask ask = pace_.ask(core_.env.now());
+    request.set_max_bytes(static_cast<std::uint32_t>(ask.bytes));
     request.set_catch_up_limit(task->target.fetch_to.value);
     request.set_start_tables(what == What::kStartTables);
     core_.links.request(*source, MessageType::kFetch, request, pace_.patience(),
-                        lifetime_.guard([this, task, what, id, since = core_.env.now()](Result<Message> reply) {
-                            if (reply) pace_.answered(core_.env.now() - since);
-                            if (!reply && reply.error().code == ErrorCode::kTimeout) pace_.timed_out();
+                        lifetime_.guard([this, task, what, id, ask](Result<Message> reply) {
+                            if (reply) pace_.answered(ask, core_.env.now(), reply->body.size());
+                            if (!reply && reply.error().code == ErrorCode::kTimeout)
+                                pace_.timed_out(ask, core_.env.now());
                             fetched(task, what, id, std::move(reply));
                         }));
 }

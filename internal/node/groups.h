@@ -86,6 +86,7 @@ private:
     }
     void save_membership(const std::string& name, const Group& group, AppendHandler done);
     void append(std::span<const GroupEntry> entries, AppendHandler done);
+    void append_in_parts(std::span<const GroupEntry> entries, AppendHandler done);
 
     env::Env& env_;
     const Settings& settings_;

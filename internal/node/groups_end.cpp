@@ -76,10 +76,15 @@ void Groups::end_group(const std::string& name, AppendHandler done) {
     std::vector<GroupEntry> entries;
     for (const auto& [stream, position] : group.positions) entries.push_back({{name, stream}, std::nullopt});
     entries.push_back({{name, std::nullopt}, std::nullopt});
-    for (std::span<const GroupEntry> left = entries; !left.empty();) {
-        const std::span<const GroupEntry> part = left.first(std::min(left.size(), kEntriesAtOnce));
-        left = left.subspan(part.size());
-        append(part, left.empty() ? done : [](const Result<Offset>&) {});
+    append_in_parts(entries, std::move(done));
+}
+
+// `done` comes with the last part.
+void Groups::append_in_parts(std::span<const GroupEntry> entries, AppendHandler done) {
+    while (!entries.empty()) {
+        const std::span<const GroupEntry> part = entries.first(std::min(entries.size(), kEntriesAtOnce));
+        entries = entries.subspan(part.size());
+        append(part, entries.empty() ? done : [](const Result<Offset>&) {});
     }
 }
 
@@ -151,18 +156,23 @@ std::optional<proto::GroupsResponse> Groups::refusal_to_steer(const std::string&
 void Groups::reset_group(const proto::Groups& request, const GroupsReply& reply) {
     const std::string& name = request.group();
     if (const auto refused = refusal_to_steer(name, "reset")) return reply(*refused);
-    std::vector<GroupEntry> entries;
+    std::map<StreamId, GroupPosition> positions;
     for (const proto::PartitionOffset& offset : request.offsets()) {
         const proto::TopicRecord* topic = topics_.find(TopicId{offset.topic_id()});
         if (topic == nullptr || offset.partition() >= topic->settings().partitions() || offset.offset() < 0)
             return reply(refusal(ErrorCode::kInvalid, fmt::format("there is no place {} in {}/{}", offset.offset(),
                                                                   offset.topic(), offset.partition())));
-        const StreamId stream{TopicId{offset.topic_id()}, offset.partition()};
-        entries.push_back(position_entry(name, stream, {topic->name(), offset.offset()}));
+        positions[{TopicId{offset.topic_id()}, offset.partition()}] = {topic->name(), offset.offset()};
     }
-    if (entries.empty()) return reply({});
-    env_.log().info("GROUP {} is reset by an operator in {} partitions", name, entries.size());
-    append(entries, [reply](const Result<Offset>& done) {
+    if (positions.empty()) return reply({});
+    env_.log().info("GROUP {} is reset by an operator in {} partitions", name, positions.size());
+    std::vector<GroupEntry> entries;
+    for (const auto& [stream, position] : positions) {
+        // At once: who joins before it is committed goes on there, too. An append that fails reads all groups anew.
+        groups_.at(name).positions[stream] = position;
+        entries.push_back(position_entry(name, stream, position));
+    }
+    append_in_parts(entries, [reply](const Result<Offset>& done) {
         reply(done ? proto::GroupsResponse{} : refusal(done.error().code, done.error().message));
     });
 }

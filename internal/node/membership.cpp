@@ -270,8 +270,8 @@ void Node::on_chosen(const view::View& view) {
     learner_.stop();  // the leader may have been found before the news that its view is chosen came
     const bool told = serving_ && !serving_->multicast && serving_->members.size() > 1;
     const bool shrank = serving_ && serving_->members.size() > 1;
-    serving_ = view;
     note_view(view);
+    serving_ = view;
     core_.store.raise_format(view.version);
     ring_ = ring::HashRing(view.ids());
     no_quorum_.clear();
@@ -326,7 +326,9 @@ void Node::on_chosen(const view::View& view) {
 
 void Node::note_view(const view::View& view) {
     ViewChange change{view, core_.env.wall_clock_ms(), {}, {}};
-    if (const auto since = participant_.take_frozen_since()) change.frozen = core_.env.now() - *since;
+    // Who was in no view before took no records anyway.
+    const auto since = participant_.take_frozen_since();
+    if (since && serving_) change.frozen = core_.env.now() - *since;
     if (const auto& steps = coordinator_.last_steps(); steps && steps->number == view.number) change.steps = steps;
     views_.add(std::move(change));
 }

@@ -13,7 +13,6 @@ constexpr Duration kTick = std::chrono::milliseconds(100);
 // Fewer than what makes a failure: members that fail because multicast stopped do not rely on it in the next view.
 constexpr int kHeardOfLateBeats = 4;
 constexpr Duration kWatermarksInterval = std::chrono::seconds(5);
-// Summing ten thousand log ends for every heartbeat is too expensive.
 constexpr Duration kLeaveTimeout = std::chrono::seconds(2);
 // Leaders announce themselves every second or so.
 constexpr Duration kApartMemory = std::chrono::seconds(10);

@@ -16,6 +16,7 @@ std::string ViewHistory::json() const {
     for (const ViewChange& change : changes_) {
         nlohmann::json& shown = out.emplace_back();
         shown["view"] = change.view.number.value;
+        shown["id"] = protocol::hex(change.view.id.value);
         shown["since_ms"] = change.since_ms;
         shown["transport"] = change.view.multicast ? "multicast" : "tcp";
         shown["members"] = nlohmann::json::array();

@@ -33,8 +33,8 @@ public:
     void add(ViewChange change);
     // The newest last.
     const std::deque<ViewChange>& changes() const { return changes_; }
-    // An object for each, as STATUS tells them: view, since_ms, leader and members by name, transport, frozen_ms, and
-    // from its coordinator reason, exchange_ms and install_ms.
+    // An object for each, as STATUS tells them: view, id, since_ms, leader and members by name, transport, frozen_ms,
+    // and from its coordinator reason, exchange_ms and install_ms.
     std::string json() const;
 
 private:

@@ -22,10 +22,10 @@ using protocol::Error;
 using protocol::ErrorCode;
 using protocol::Result;
 
-// Of a read's error: there is no such file. Any other says nothing about what the file holds.
-// Of files that are read whole.
+// Small files (tables, indexes) are read whole; a larger one is not ours.
 inline constexpr std::size_t kMaxSmallFileBytes = std::size_t{1} << 30;
 
+// Of a read's error: there is no such file. Any other says nothing about what the file holds.
 inline bool is_missing(const Error& error) { return error.code == ErrorCode::kInvalid; }
 
 // Writes `pieces` one after another from `position` on. Creates the file if it is not there.

@@ -12,7 +12,6 @@ namespace logstream::storage {
 namespace {
 
 constexpr Offset kNothing{-1};
-// Small files (tables, indexes) are read whole; a larger one is not ours.
 
 // One stream's recovery, step by step.
 class Recovery {

@@ -52,6 +52,9 @@ TEST(Times, AsDatesInUtcAsMillisecondsOrSoLongAgo) {
 
 TEST(Times, AreShownAsTheyAreRead) {
     EXPECT_EQ(format_time(1'764'410'430'250), "2025-11-29T10:00:30.250Z");
+    EXPECT_EQ(parse_time("2025-11-29T10:00:30.250Z", 0), 1'764'410'430'250);
+    EXPECT_EQ(parse_time("2025-11-29T10:00:30.2509", 0), 1'764'410'430'250);
+    EXPECT_FALSE(parse_time("2025-11-29T10:00:30.", 0));
     EXPECT_EQ(format_time(0), "1970-01-01T00:00:00.000Z");
     EXPECT_EQ(format_time(-1), "1969-12-31T23:59:59.999Z");
     EXPECT_EQ(format_time(253'402'300'799'999), "9999-12-31T23:59:59.999Z");

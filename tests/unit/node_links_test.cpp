@@ -241,23 +241,50 @@ TEST(FetchPace, FindsWhatALinkCarries) {
     using node::FetchPace;
     for (const double link : {20e3, 100e3, 500e3, 5e6, 1e9}) {
         FetchPace pace;
+        protocol::TimePoint now{1h};
         std::size_t fetched = 0;
         int in_vain = 0;
         for (int i = 0; i < 40; ++i) {
+            const FetchPace::Ask ask = pace.ask(now);
             const auto after = std::chrono::duration_cast<protocol::Duration>(
-                std::chrono::duration<double>(static_cast<double>(pace.bytes()) / link + 0.001));
+                std::chrono::duration<double>(static_cast<double>(ask.bytes) / link + 0.001));
             if (after > pace.patience()) {
                 ++in_vain;
-                pace.timed_out();
+                now += pace.patience();
+                pace.timed_out(ask, now);
             } else {
-                fetched += pace.bytes();
-                pace.answered(after);
+                now += after;
+                fetched += ask.bytes;
+                pace.answered(ask, now, ask.bytes);
             }
         }
         EXPECT_LE(in_vain, 3) << link;
         EXPECT_GE(fetched, 30 * FetchPace::kLeast) << link;
-        EXPECT_EQ(pace.bytes() == FetchPace::kMost, link > 40e6) << link;
+        EXPECT_EQ(pace.ask(now).bytes == FetchPace::kMost, link > 40e6) << link;
     }
+}
+
+TEST(FetchPace, LearnsNothingFromWhatIsSmall) {
+    using node::FetchPace;
+    FetchPace pace;
+    const protocol::TimePoint now{1h};
+    for (int i = 0; i < 20; ++i) pace.answered(pace.ask(now), now + 1ms, 1000);
+    EXPECT_EQ(pace.ask(now).bytes, FetchPace::kFirst);
+    pace.answered(pace.ask(now), now + 3s, 1000);
+    EXPECT_EQ(pace.ask(now).bytes, FetchPace::kFirst);
+}
+
+TEST(FetchPace, TakesTimeOutsThatComeTogetherForOne) {
+    using node::FetchPace;
+    FetchPace pace;
+    const protocol::TimePoint now{1h};
+    const std::vector<FetchPace::Ask> asked(16, pace.ask(now));
+    for (const FetchPace::Ask& ask : asked) pace.timed_out(ask, now + 2s);
+    EXPECT_EQ(pace.patience(), 2 * FetchPace::kLeastPatience);
+    pace.timed_out(pace.ask(now + 3s), now + 7s);
+    EXPECT_EQ(pace.patience(), 4 * FetchPace::kLeastPatience);
+    pace.answered(pace.ask(now + 8s), now + 8s + 1ms, FetchPace::kLeast);
+    EXPECT_EQ(pace.patience(), 2 * FetchPace::kLeastPatience);
 }
 
 }  // namespace

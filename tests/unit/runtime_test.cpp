@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -9,6 +11,7 @@
 #include "cmd/runtime/client_flags.h"
 #include "cmd/runtime/record_json.h"
 #include "cmd/runtime/values.h"
+#include "internal/config/contexts.h"
 
 namespace logstream::runtime {
 namespace {
@@ -161,6 +164,64 @@ TEST(JsonRecord, NeedsOnlyAValue) {
     EXPECT_EQ(parse_json_record(R"({"value": [1, 2]})")->value, "[1,2]");
     EXPECT_EQ(parse_json_record(R"({"key": 5, "value": ""})")->key, "5");
     EXPECT_EQ(parse_json_record(R"({"value": "", "headers": {"a": "b", "c": null}})")->headers.size(), 2U);
+}
+
+TEST(JsonRecord, KeepsWhatIsNoStringAsItIsWritten) {
+    EXPECT_EQ(parse_json_record(R"({"value": {"b":1, "a" : [2,"}"]} })")->value, R"({"b":1, "a" : [2,"}"]})");
+    EXPECT_EQ(parse_json_record(R"({"key":12345678901234567890123,"value":1e2})")->key, "12345678901234567890123");
+    EXPECT_EQ(parse_json_record(R"({"key":12345678901234567890123,"value":1e2})")->value, "1e2");
+    EXPECT_EQ(parse_json_record(R"({"headers":{"value":"no"},"value":true})")->value, "true");
+    EXPECT_EQ(parse_json_record(R"({"key":"\"value\":1","value":  2  })")->value, "2");
+    EXPECT_EQ(parse_json_record(R"({"value":1,"headers":{"sig":"a","sig_base64":"b"}})")->headers.size(), 2U);
+}
+
+TEST(JsonRecord, ThatIsNestedWithoutEndIsRefused) {
+    const std::string deep(200'000, '[');
+    for (const std::string& line : {R"({"value":)" + deep + std::string(deep.size(), ']') + "}",
+                                    R"({"value":"","headers":[)" + deep + std::string(deep.size(), ']') + "]}"}) {
+        const auto read = parse_json_record(line);
+        ASSERT_FALSE(read);
+        EXPECT_THAT(read.error(), ::testing::HasSubstr("at most 100 arrays and objects"));
+    }
+    EXPECT_TRUE(parse_json_record(R"({"value":")" + deep + "\"}"));
+}
+
+TEST(ClientFlags, GoBeforeTheEnvironmentAndThatBeforeTheCurrentContext) {
+    std::string dir = (std::filesystem::temp_directory_path() / "logstream-flags-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(dir.data()), nullptr);
+    const config::Environment home{{"XDG_CONFIG_HOME", dir}};
+    config::Contexts contexts;
+    contexts.current = "near";
+    contexts.all["near"] = {{"near:1"}, "n"};
+    contexts.all["far"] = {{"far:1"}, std::nullopt};
+    ASSERT_TRUE(config::write_contexts(config::contexts_path(home), contexts));
+    const auto found = [&](const ClientFlags& flags, config::Environment more = {}) {
+        more.insert(home.begin(), home.end());
+        const auto completed = flags.completed(more);
+        if (!completed) return completed.error().message;
+        std::string out = completed->cluster.value_or("-");
+        for (const std::string& broker : completed->brokers) out += " " + broker;
+        return out;
+    };
+    ClientFlags none;
+    EXPECT_EQ(found(none), "n near:1");
+    EXPECT_EQ(found(none, {{"LOGSTREAM_CONTEXT", "far"}, {"CLUSTER_NAME", "c"}}), "- far:1");
+    EXPECT_EQ(found(none, {{"BROKERS", "b:1"}, {"LOGSTREAM_CONTEXT", "far"}}), "- b:1");
+    EXPECT_EQ(found(none, {{"LOGSTREAM_BROKERS", "l:1"}, {"BROKERS", "b:1"}, {"CLUSTER_NAME", "c"}}), "c l:1");
+    EXPECT_EQ(found(none, {{"CLUSTER_NAME", "c"}}), "c");
+    ClientFlags named;
+    named.context = "far";
+    EXPECT_EQ(found(named, {{"BROKERS", "b:1"}, {"CLUSTER_NAME", "c"}}), "- far:1");
+    named.cluster = "flag";
+    EXPECT_EQ(found(named), "flag far:1");
+    ClientFlags cluster;
+    cluster.cluster = "flag";
+    EXPECT_EQ(found(cluster, {{"LOGSTREAM_CONTEXT", "far"}}), "flag");
+    ClientFlags brokers;
+    brokers.brokers = {"f:1"};
+    EXPECT_EQ(found(brokers, {{"CLUSTER_NAME", "c"}, {"LOGSTREAM_CONTEXT", "far"}}), "c f:1");
+    EXPECT_THAT(found(none, {{"BROKERS", "b"}}), ::testing::HasSubstr("BROKERS: expected HOST:PORT"));
+    std::filesystem::remove_all(dir);
 }
 
 TEST(JsonRecord, ThatIsNoneIsRefused) {

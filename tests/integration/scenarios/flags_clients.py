@@ -84,7 +84,7 @@ def check_flag_context(cluster):
     for process in refused:
         check_refused(process, 20, r"no broker answered at 10\.77\.0\.1:8123")
     for process in unknown:
-        check_refused(process, 10, "there is no context 'naer'; there are far, near; did you mean 'near'")
+        check_refused(process, 10, "there is no context 'naer'; known: far, near; did you mean 'near'")
     for process in both:
         check_equal(process.wait(10), 2, "exit of --context with --brokers")
     context("use", "near").succeed(10)

@@ -282,7 +282,7 @@ def _on_a_terminal(cluster, program, *words, stdin=None):
 def check_flag_file_on_a_terminal(cluster):
     path = cluster.run.write("terminal.in", cluster.run.numbered_lines(60))
     shown = _on_a_terminal(cluster, "producer", "--topic", "terminal", "--file", path, "--rate", 40).succeed(20).output()
-    check(re.search(rb"\r\x1b\[K\d+ records, [\d.]+ k?B, .*; \d+ %, 0:0\d left", shown), f"no progress: {shown!r}")
+    check(re.search(rb"\r\x1b\[K\d+ records acknowledged; [\d.]+ k?B sent, .*; \d+ %, 0:0\d left", shown), f"no progress: {shown!r}")
     check(re.search(rb"\r\x1b\[Kproducer: 60 records", shown), f"the summary stands beside the progress: {shown!r}")
     out = os.path.join(cluster.run.folder, "terminal.out")
     reading = _on_a_terminal(cluster, "consumer", "--topic", "terminal", "--follow", "--timeout", 1500, ">", out)
