@@ -106,7 +106,7 @@ def check_flag_json(cluster):
     check_equal(
         first, {"partition": 1, "value": "one", "timestamp": 1_700_000_000_000, "headers": headers}, "a record"
     )
-    check_equal(found[""]["value"], '{"an":"object"}', "a value that is no string")
+    check_equal(found[""]["value"], '{"an": "object"}', "a value that is no string")
     check_equal(found["k4"]["value"], None, "a null value")
     coded = next(each for each in map(json.loads, cluster.read(topic, "--json")) if "key_base64" in each)
     check_equal((coded["key_base64"], coded["value_base64"]), ("//8=", "gP8="), "bytes that are not UTF-8")
