@@ -161,7 +161,7 @@ TEST(JsonRecord, IsReadAsItIsWritten) {
 TEST(JsonRecord, NeedsOnlyAValue) {
     EXPECT_EQ(parse_json_record(R"({"value": "v"})")->value, "v");
     EXPECT_EQ(parse_json_record(R"({"value": null})")->value, std::nullopt);
-    EXPECT_EQ(parse_json_record(R"({"value": [1, 2]})")->value, "[1,2]");
+    EXPECT_EQ(parse_json_record(R"({"value": [1, 2]})")->value, "[1, 2]");
     EXPECT_EQ(parse_json_record(R"({"key": 5, "value": ""})")->key, "5");
     EXPECT_EQ(parse_json_record(R"({"value": "", "headers": {"a": "b", "c": null}})")->headers.size(), 2U);
 }
