@@ -366,6 +366,8 @@ void PartitionSender::tick() {
 Error PartitionSender::best_reason() const {
     if (!router_.no_quorum_reason().empty()) return {ErrorCode::kNoQuorum, router_.no_quorum_reason()};
     if (!last_error_.message.empty()) return last_error_;
+    if (std::string refusal = router_.write_refusal(target_); !refusal.empty())
+        return {ErrorCode::kRefused, std::move(refusal)};
     return {ErrorCode::kTimeout, fmt::format("no answer from {}", env::to_string(target_))};
 }
 

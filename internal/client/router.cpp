@@ -180,8 +180,12 @@ void Router::on_answer(Endpoint broker, const Result<Message>& answer) {
     } else if (adopt(broker, response)) {
         const auto refusal = static_cast<ErrorCode>(response.error().code());
         const bool stands = refusal != ErrorCode::kNoQuorum && refusal != ErrorCode::kBusy;
-        heard_[broker] = {env_.now(), ViewNumber{response.view().number()}, stands,
-                          response.quorum() && !response.disk_full()};
+        std::string refused;
+        if (!response.quorum())
+            refused = response.error().message().empty() ? "it accepts no records now" : response.error().message();
+        else if (response.disk_full())
+            refused = fmt::format("the disk of the broker at {} is full", env::to_string(broker));
+        heard_[broker] = {env_.now(), ViewNumber{response.view().number()}, stands, std::move(refused)};
         std::erase_if(heard_, [this](const auto& entry) { return env_.now() - entry.second.at >= kHeardOfLate; });
         for (auto& [topic, create] : topics_)
             if (view_.find_topic(topic) != nullptr) create = AutoCreate::kNo;
@@ -266,9 +270,9 @@ bool Router::in_quorum(Endpoint broker) const {
     return heard_of_late(broker) && found->second.quorum && found->second.view == view_.number;
 }
 
-bool Router::refuses_writes(Endpoint broker) const {
+std::string Router::write_refusal(Endpoint broker) const {
     const auto found = heard_.find(broker);
-    return heard_of_late(broker) && !found->second.takes_records;
+    return heard_of_late(broker) ? found->second.refusal : std::string();
 }
 
 bool Router::reaches_quorum() const {

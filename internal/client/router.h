@@ -68,7 +68,9 @@ public:
     // Likewise, and as one of the newest view that is not cut off from the others.
     bool in_quorum(Endpoint broker) const;
     // Its last recent answer said that it currently accepts no records of users.
-    bool refuses_writes(Endpoint broker) const;
+    bool refuses_writes(Endpoint broker) const { return !write_refusal(broker).empty(); }
+    // Why, in words for a person; empty: it does accept them, or nothing is known.
+    std::string write_refusal(Endpoint broker) const;
 
     // From now on METADATA requests name `topic` whenever what is known of it may be out of date. It is made only once:
     // who deletes it later means it.
@@ -89,8 +91,8 @@ private:
     struct Heard {
         TimePoint at{};
         ViewNumber view;
-        bool quorum{};         // it is not cut off from the others
-        bool takes_records{};  // of users
+        bool quorum{};        // it is not cut off from the others
+        std::string refusal;  // why it takes no records of users; empty: it does
     };
     bool by_broadcast() const { return bootstrap_.brokers.empty() && !bootstrap_.look_up; }
     void look_around();

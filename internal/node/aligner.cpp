@@ -82,8 +82,12 @@ void Aligner::cut(const TaskPtr& task) {
     storage::StreamLog& log = *(*stream)->log;
     const Offset departs = departure(*task, log);
     const auto damage = log.damage();
-    // First of all, since the table may be wrong about the views that wrote what is damaged.
-    if (damage && damage->from <= departs) return mend(task, **stream, *damage);
+    // First of all, since the table may be wrong about the views that wrote what is damaged. Where one damage of
+    // several is mended, it lacks the views of that one until all are: what it departs at is no departure then.
+    const bool in_doubt = damage && !log.tables_are_whole() &&
+                          damage->from < std::min(plan.log_end, task->target.fetch_to) &&
+                          departure_behind(*task, log, damage->to) != damage->to;
+    if (damage && (damage->from <= departs || in_doubt)) return mend(task, **stream, *damage);
     if (!damage && !log.tables_are_whole())
         return finish(protocol::fail(ErrorCode::kBusy, "the tables of stream {} are being made again",
                                      protocol::to_string(plan.stream)));

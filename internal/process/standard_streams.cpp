@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -31,6 +32,9 @@ void open_standard_streams() {
         // The lowest free number is this one. Opened the wrong way round, reading and writing fail with EBADF.
         if (open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd) std::abort();
     }
+    // What is written at once is flushed at the end, where the reason of a failure is known.
+    static std::array<char, 64u << 10> buffer;  // glibc makes none of the size that it is asked for
+    if (isatty(STDOUT_FILENO) != 1) std::setvbuf(stdout, buffer.data(), _IOFBF, buffer.size());
 }
 
 int finish_output(std::string_view program, int exit_code) {
