@@ -95,7 +95,7 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
         ->capture_default_str();
     if (const auto code = runtime::parse(app, argc, argv)) return std::unexpected(*code);
 
-    options.producer.compression = runtime::codec_of(options.compression);
+    options.producer.compression = protocol::parse_codec(options.compression);  // none: auto
     options.producer.auto_create = client::AutoCreate::kNo;
     if (options.producer.topic.empty()) {
         options.own_topic = true;

@@ -39,6 +39,22 @@ Result<std::unique_ptr<runtime::Session>> connect(const Common& common,
     return session;
 }
 
+Result<proto::ListOffsetsResponse> ask_offsets(runtime::Session& session, protocol::StreamId stream,
+                                               std::int64_t timestamp_ms, Duration limit) {
+    proto::ListOffsets request;
+    request.set_cluster_id(session.router().view().cluster_id.value);
+    request.set_topic(stream.topic.value);
+    request.set_partition(stream.partition);
+    request.set_timestamp_ms(timestamp_ms);
+    return ask_owner<proto::ListOffsetsResponse>(session, stream, MessageType::kListOffsets, request, limit);
+}
+
+Result<proto::GroupsResponse> ask_groups_owner(runtime::Session& session, proto::Groups request, int* tries) {
+    request.set_cluster_id(session.router().view().cluster_id.value);
+    return ask_owner<proto::GroupsResponse>(session, protocol::kGroupsStream, MessageType::kGroups, request,
+                                            kOwnerLimit, tries);
+}
+
 std::vector<Endpoint> members_of(const client::ClusterView& view) {
     std::vector<Endpoint> out;
     for (const Broker& member : view.members) out.push_back(member.endpoint);

@@ -95,6 +95,12 @@ Result<std::pair<Endpoint, Response>> ask_named(runtime::Session& session, const
     return std::unexpected(answers.at(endpoints->front()).error());
 }
 
+// Where the log of a stream begins and ends, and with a time, in ms since 1970, which record is the first of then.
+Result<proto::ListOffsetsResponse> ask_offsets(runtime::Session& session, protocol::StreamId stream,
+                                               std::int64_t timestamp_ms = -1, Duration limit = kOwnerLimit);
+// Asks who keeps the groups; the lineage is filled in.
+Result<proto::GroupsResponse> ask_groups_owner(runtime::Session& session, proto::Groups request, int* tries = nullptr);
+
 // The members' addresses.
 std::vector<Endpoint> members_of(const client::ClusterView& view);
 // A member by id (16 hex digits), name or address.

@@ -61,9 +61,7 @@ Result<proto::GroupsResponse> ask_groups(const Common& common, proto::Groups::Ac
     proto::Groups request;
     request.set_action(action);
     request.set_group(group);
-    request.set_cluster_id((*session)->router().view().cluster_id.value);
-    return ask_owner<proto::GroupsResponse>(**session, protocol::kGroupsStream, MessageType::kGroups, request,
-                                            kOwnerLimit, tries);
+    return ask_groups_owner(**session, std::move(request), tries);
 }
 
 }  // namespace

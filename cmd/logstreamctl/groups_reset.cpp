@@ -19,9 +19,7 @@ Result<std::vector<Move>> find_partitions(runtime::Session& session, const Reset
     proto::Groups request;
     request.set_action(proto::Groups::DESCRIBE);
     request.set_group(options.group);
-    request.set_cluster_id(session.router().view().cluster_id.value);
-    const auto group =
-        ask_owner<proto::GroupsResponse>(session, protocol::kGroupsStream, MessageType::kGroups, request);
+    const auto group = ask_groups_owner(session, std::move(request));
     if (!group) return std::unexpected(group.error());
     std::map<protocol::StreamId, Move> moves;
     const auto wanted = [&options](std::string_view topic, std::uint32_t partition) {
@@ -52,12 +50,7 @@ Result<std::vector<Move>> find_partitions(runtime::Session& session, const Reset
 // The offset that `to` stands for, within what the log has.
 Result<std::int64_t> locate(runtime::Session& session, const Move& move, client::StartAt to) {
     using Kind = client::StartAt::Kind;
-    proto::ListOffsets request;
-    request.set_cluster_id(session.router().view().cluster_id.value);
-    request.set_topic(move.stream.topic.value);
-    request.set_partition(move.stream.partition);
-    request.set_timestamp_ms(to.kind == Kind::kTime ? to.value : -1);
-    const auto log = ask_owner<proto::ListOffsetsResponse>(session, move.stream, MessageType::kListOffsets, request);
+    const auto log = ask_offsets(session, move.stream, to.kind == Kind::kTime ? to.value : -1);
     if (!log) return std::unexpected(log.error());
     const std::int64_t end = std::max(log->log_start(), log->high_watermark());
     switch (to.kind) {
@@ -110,7 +103,6 @@ int groups_reset(const Common& common, const ResetOptions& options) {
     proto::Groups request;
     request.set_action(proto::Groups::RESET);
     request.set_group(options.group);
-    request.set_cluster_id((*session)->router().view().cluster_id.value);
     for (Move& move : *moves) {
         const auto to = locate(**session, move, options.to);
         if (!to) return complain(to.error());
@@ -122,8 +114,7 @@ int groups_reset(const Common& common, const ResetOptions& options) {
         offset.set_offset(move.to);
     }
     if (options.yes) {
-        const auto done =
-            ask_owner<proto::GroupsResponse>(**session, protocol::kGroupsStream, MessageType::kGroups, request);
+        const auto done = ask_groups_owner(**session, std::move(request));
         if (!done) return complain(done.error());
         // It took the question for DESCRIBE.
         if (done->groups_size() > 0)

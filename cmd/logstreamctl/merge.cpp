@@ -397,12 +397,10 @@ private:
 }  // namespace
 
 int merge(const Common& common, const MergeOptions& options) {
-    const auto flags = common.client.completed();
-    if (!flags) return complain(flags.error());
     auto session = connect(common);
     if (!session) return complain(session.error());
     client::Bootstrap bootstrap;
-    bootstrap.cluster = flags->cluster.value_or("");
+    bootstrap.cluster = (*session)->flags().cluster.value_or("");
     for (const std::string& text : options.from) {
         const auto endpoints = runtime::resolve_all(text);
         if (endpoints) bootstrap.brokers.insert(bootstrap.brokers.end(), endpoints->begin(), endpoints->end());

@@ -28,7 +28,8 @@ Result<Told> ask_status(runtime::Session& session, Endpoint broker) {
 }
 
 // The broker that the user names, though it has no view; else the leader, who knows most; else any member.
-Result<Told> find_status(runtime::Session& session, const std::vector<std::string>& brokers) {
+Result<Told> find_status(runtime::Session& session) {
+    const std::vector<std::string>& brokers = session.flags().brokers;
     Error last{ErrorCode::kNetwork, "no broker answers"};
     for (const std::string& broker : brokers) {
         const auto answer = ask_named<proto::StatusResponse>(session, broker, MessageType::kStatus, proto::Status{});
@@ -136,12 +137,10 @@ void print_status(const json& status, Endpoint by) {
 }  // namespace
 
 int status(const Common& common, const StatusOptions& options) {
-    const auto flags = common.client.completed();
-    if (!flags) return complain(flags.error());
-    auto session = runtime::Session::open("logstreamctl", *flags);
+    auto session = runtime::Session::open("logstreamctl", common.client);
     if (!session) return complain(session.error());
     const auto tell = [&]() -> Result<void> {
-        auto told = find_status(**session, flags->brokers);
+        auto told = find_status(**session);
         if (!told) return std::unexpected(told.error());
         if (!told->status.contains("members") || !told->status["members"].is_array())
             told->status["members"] = json::array();
@@ -158,13 +157,11 @@ int status(const Common& common, const StatusOptions& options) {
     };
     while (true) {
         const auto told = tell();
-        if (!told) {
-            complain(told.error());
-            // One that found no cluster looks for none any more.
-            if (auto anew = runtime::Session::open("logstreamctl", *flags); options.watch && anew)
-                session = std::move(anew);
-        }
+        if (!told) complain(told.error());
         if (!options.watch) return told ? runtime::kDone : runtime::kFailed;
+        // One that found no cluster looks for none any more.
+        if (!told)
+            if (auto anew = runtime::Session::open("logstreamctl", common.client)) session = std::move(anew);
         // Nobody reads any more: the end of standard output is checked at exit.
         if (std::fflush(stdout) != 0) return runtime::kDone;
         (*session)->loop().run_until([] { return false; }, options.interval);

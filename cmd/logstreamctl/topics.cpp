@@ -17,14 +17,14 @@ json describe(const client::Topic& topic) {
             {"compact", topic.settings.compact()}};
 }
 
-std::string time_text(std::int64_t retention_ms) {
+std::string retention_time_text(std::int64_t retention_ms) {
     if (retention_ms == 0) return "default";
     if (retention_ms < 0) return "for ever";
     constexpr std::int64_t kMost = config::Duration::max() / std::chrono::milliseconds(1);
     return config::show_duration(std::chrono::milliseconds(std::min(retention_ms, kMost)));
 }
 
-std::string size_text(std::int64_t retention_bytes) {
+std::string retention_size_text(std::int64_t retention_bytes) {
     if (retention_bytes == 0) return "default";
     return retention_bytes < 0 ? "no limit" : config::show_size(static_cast<std::uint64_t>(retention_bytes));
 }
@@ -76,8 +76,9 @@ int topics_list(const Common& common) {
     }
     std::vector<std::vector<std::string>> rows{{"TOPIC", "PARTITIONS", "RETENTION", "SIZE LIMIT", "COMPACT"}};
     for (const client::Topic& topic : topics) {
-        rows.push_back({topic.name, std::to_string(topic.partitions), time_text(topic.settings.retention_ms()),
-                        size_text(topic.settings.retention_bytes()), topic.settings.compact() ? "yes" : "no"});
+        rows.push_back(
+            {topic.name, std::to_string(topic.partitions), retention_time_text(topic.settings.retention_ms()),
+             retention_size_text(topic.settings.retention_bytes()), topic.settings.compact() ? "yes" : "no"});
     }
     print_table(rows);
     return runtime::kDone;
@@ -140,14 +141,8 @@ int topics_describe(const Common& common, const std::string& name) {
     out["streams"] = json::array();
     std::vector<std::vector<std::string>> rows{{"PARTITION", "OWNER", "LOG START", "HIGH WATERMARK"}};
     for (std::uint32_t partition = 0; partition < topic->partitions; ++partition) {
-        proto::ListOffsets request;
-        request.set_cluster_id(view.cluster_id.value);
-        request.set_topic(topic->id.value);
-        request.set_partition(partition);
-        request.set_timestamp_ms(-1);
         const protocol::StreamId stream{topic->id, partition};
-        const auto offsets = ask_owner<proto::ListOffsetsResponse>(**session, stream, MessageType::kListOffsets,
-                                                                   request, std::chrono::seconds(3));
+        const auto offsets = ask_offsets(**session, stream, -1, std::chrono::seconds(3));
         if (!offsets) return complain(offsets.error());
         const Broker* owner = view.owner(stream);
         out["streams"].push_back({{"partition", partition},
@@ -162,8 +157,9 @@ int topics_describe(const Common& common, const std::string& name) {
         return runtime::kDone;
     }
     std::printf("topic %s (id %s)\n", topic->name.c_str(), protocol::hex(topic->id.value).c_str());
-    std::printf("retention %s, %s\ncompacted %s\n\n", time_text(topic->settings.retention_ms()).c_str(),
-                size_text(topic->settings.retention_bytes()).c_str(), topic->settings.compact() ? "yes" : "no");
+    std::printf("retention %s, %s\ncompacted %s\n\n", retention_time_text(topic->settings.retention_ms()).c_str(),
+                retention_size_text(topic->settings.retention_bytes()).c_str(),
+                topic->settings.compact() ? "yes" : "no");
     print_table(rows);
     return runtime::kDone;
 }

@@ -141,7 +141,7 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
     if (options.same_file && !options.producer.resumes) return std::unexpected(usage("--same-file needs --resume"));
     if (!options.producer.name.empty() && !client::keeps_sequences_whole(options.producer.acks))
         return std::unexpected(usage("--name goes by what a quorum has: use --acks quorum or all"));
-    options.producer.compression = runtime::codec_of(compression);
+    options.producer.compression = protocol::parse_codec(compression);  // none: auto
     return options;
 }
 

@@ -26,6 +26,4 @@ CLI::Option* add_compression(CLI::App& app, std::string& target) {
     return manual::set_words(option, codecs)->type_name("CODEC")->capture_default_str();
 }
 
-std::optional<protocol::Codec> codec_of(const std::string& word) { return protocol::parse_codec(word); }
-
 }  // namespace logstream::runtime

@@ -28,9 +28,11 @@ std::shared_ptr<spdlog::logger> make_logger(std::string_view program, bool verbo
 
 protocol::Result<std::unique_ptr<Session>> Session::open(std::string_view program, const ClientFlags& given,
                                                          protocol::Duration deadline) {
-    const auto completed = given.completed();
+    auto completed = given.completed();
     if (!completed) return std::unexpected(completed.error());
-    const ClientFlags& flags = *completed;
+    std::unique_ptr<Session> session(new Session);
+    session->flags_ = *std::move(completed);
+    const ClientFlags& flags = session->flags_;
     client::Bootstrap bootstrap;
     // Addresses name the brokers well enough; only discovery needs the cluster's name.
     const std::string cluster = flags.cluster.value_or(flags.brokers.empty() ? "logstream" : "");
@@ -43,7 +45,6 @@ protocol::Result<std::unique_ptr<Session>> Session::open(std::string_view progra
         names.push_back(*std::move(name));
         bootstrap.named += (bootstrap.named.empty() ? "" : ",") + broker;
     }
-    std::unique_ptr<Session> session(new Session);
     if (!names.empty()) bootstrap.look_up = [raw = session.get()] { raw->resolver_->look_up(); };
     session->log_ = make_logger(program, flags.verbose);
     net::NetOptions options;

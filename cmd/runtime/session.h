@@ -17,6 +17,8 @@ public:
     static protocol::Result<std::unique_ptr<Session>> open(std::string_view program, const ClientFlags& given,
                                                            protocol::Duration deadline = std::chrono::seconds(5));
 
+    // As they were completed for this session.
+    const ClientFlags& flags() const { return flags_; }
     net::Loop& loop() { return loop_; }
     net::UvEnv& env() { return *env_; }
     client::Router& router() { return *router_; }
@@ -37,6 +39,7 @@ private:
     void tell_view();
     void tell_names(const net::Resolved& brokers);
 
+    ClientFlags flags_;
     std::shared_ptr<spdlog::logger> log_;
     net::Loop loop_;
     std::unique_ptr<net::UvEnv> env_;
