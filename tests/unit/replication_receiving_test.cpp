@@ -306,5 +306,73 @@ TEST(LossDetector, GapThatFallsApartIsStillFullyFollowed) {
     EXPECT_FALSE(r.window.has_gap());
 }
 
+// A frame that was asked for after 1 ms comes after 20 ms, and what was sent again after 40 ms: asked for too early.
+// `frames` of them, from `first` on; the frame after them has overtaken them.
+TimePoint ask_in_vain(LossDetector& detector, Receiver& r, std::uint64_t first, std::uint64_t frames, TimePoint now) {
+    const auto arrive = [&](std::uint64_t s, TimePoint at) {
+        detector.on_frame(r.window, Sequence{s}, at);
+        r.whole(s);
+    };
+    arrive(first + frames, now);
+    detector.poll(r.window, now, 0);
+    EXPECT_THAT(detector.poll(r.window, now + 2ms, 0), ElementsAre(range(first, first + frames - 1)));
+    for (std::uint64_t s = first; s < first + frames; ++s) arrive(s, now + 8ms);
+    for (std::uint64_t s = first; s < first + frames; ++s) arrive(s, now + 40ms);
+    return now + 40ms;
+}
+
+TEST(LossDetector, WaitsLongerWhereFramesComeLateAndForgetsIt) {
+    Receiver r;
+    LossDetector detector(kTimes);
+    TimePoint now = ask_in_vain(detector, r, 1, 3, kStart);
+    now = ask_in_vain(detector, r, 5, 1, now);
+    r.whole(8);
+    detector.poll(r.window, now, 0);
+    EXPECT_EQ(detector.next_deadline(), now + 1ms + 8ms) << "four frames came twice: 8 ms late is not lost";
+    now += 3 * NackTiming::kMemory;
+    r.whole(7);
+    r.whole(10);
+    detector.poll(r.window, now, 0);
+    EXPECT_EQ(detector.next_deadline(), now + 1ms);
+}
+
+TEST(LossDetector, FramesThatTheNetworkDuplicatesNowAndThenChangeNothing) {
+    Receiver r;
+    LossDetector detector(kTimes);
+    TimePoint now = kStart;
+    for (std::uint64_t s = 1; s < 200; s += 2) {
+        r.whole(s + 1);
+        detector.poll(r.window, now, 0);
+        EXPECT_EQ(detector.next_deadline(), now + 1ms);
+        EXPECT_THAT(detector.poll(r.window, now + 1ms, 0), ElementsAre(range(s, s)));
+        const int copies = s % 20 == 1 ? 2 : 1;
+        for (int copy = 0; copy < copies; ++copy) {
+            detector.on_frame(r.window, Sequence{s}, now + 2ms);
+            r.whole(s);
+        }
+        now += 3ms;
+    }
+}
+
+TEST(LossDetector, AsksAgainLaterWhereAnswersTakeLong) {
+    Receiver r;
+    LossDetector detector(kTimes);
+    r.whole(5);
+    detector.poll(r.window, kStart, 0);
+    for (const Duration at : {1ms, 11ms})
+        EXPECT_THAT(detector.poll(r.window, kStart + at, 0), ElementsAre(range(1, 4)));
+    for (const Duration at : {25ms, 35ms}) {
+        for (std::uint64_t s = 1; s <= 4; ++s) {
+            detector.on_frame(r.window, Sequence{s}, kStart + at);
+            r.whole(s);
+        }
+    }
+    const TimePoint now = kStart + 40ms;
+    r.whole(7);
+    detector.poll(r.window, now, 0);
+    EXPECT_THAT(detector.poll(r.window, now + 1ms, 0), ElementsAre(range(6, 6)));
+    EXPECT_EQ(detector.next_deadline(), now + 1ms + 30ms) << "an answer took 24 ms: that and a quarter";
+}
+
 }  // namespace
 }  // namespace logstream::replication
