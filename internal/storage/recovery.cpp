@@ -1,6 +1,7 @@
 #include "internal/storage/recovery.h"
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <utility>
 #include <vector>
@@ -49,6 +50,8 @@ private:
     std::size_t segments_with_tables();
     std::optional<Bytes> read_small(const std::string& path);
     std::optional<Snapshot> read_tables(Offset base);
+    void find_start(std::optional<Snapshot> best, std::size_t usable, bool outdated);
+    Result<std::optional<SegmentDamage>> still_damaged(const Snapshot::Damage& remembered);
     Result<void> scan();
     void decide();
     void cut(const Gap& gap);
@@ -144,19 +147,36 @@ Result<void> Recovery::read_snapshots() {
     }
     result_.snapshot_slots = {kNothing, kNothing};
     const std::size_t usable = segments_with_tables();
-    std::optional<Snapshot> newest;
-    std::optional<Snapshot> best;
-    for (unsigned slot = 0; slot < 2; ++slot) {
+    std::array<std::optional<Snapshot>, 2> slots;
+    for (unsigned slot = 0; slot < slots.size(); ++slot) {
         const auto bytes = read_small(snapshot_slot_path(dir_, slot));
-        if (!bytes) continue;
-        auto snapshot = decode_snapshot(bytes->span(), stream_, context_.table_limits());
-        if (!snapshot) continue;
-        known_end_ = std::max(known_end_, snapshot->known_end);
-        result_.snapshot_slots[slot] = snapshot->offset;
-        result_.snapshot_serial = std::max(result_.snapshot_serial, snapshot->serial);
+        if (bytes) slots[slot] = decode_snapshot(bytes->span(), stream_, context_.table_limits());
+        if (!slots[slot]) continue;
+        known_end_ = std::max(known_end_, slots[slot]->known_end);
+        result_.snapshot_slots[slot] = slots[slot]->offset;
+        result_.snapshot_serial = std::max(result_.snapshot_serial, slots[slot]->serial);
+    }
+    const bool first_is_newer = slots[0] && (!slots[1] || slots[0]->serial > slots[1]->serial);
+    std::optional<Snapshot>& newest = slots[first_is_newer ? 0 : 1];
+    std::vector<Snapshot::Damage> damage = newest ? newest->damage : std::vector<Snapshot::Damage>{};
+    // One alone may be the older of two, and speak of what was repaired since.
+    bool outdated = false;
+    if (!slots[0] || !slots[1]) {
+        std::vector<Snapshot::Damage> confirmed;
+        for (const Snapshot::Damage& each : damage) {
+            const auto now = still_damaged(each);
+            if (!now) return std::unexpected(now.error());
+            outdated = outdated || !*now;
+            if (*now && (confirmed.empty() || confirmed.back().range != **now))
+                confirmed.push_back({each.segment_base, **now});
+        }
+        damage = std::move(confirmed);
+    }
+    std::optional<Snapshot> best;
+    for (std::optional<Snapshot>& snapshot : slots) {
+        if (!snapshot || (outdated && snapshot->tables_incomplete)) continue;
         const auto end = segments.begin() + static_cast<std::ptrdiff_t>(usable);
         const auto at = std::ranges::find(segments.begin(), end, snapshot->segment_base, &Segment::base);
-        if (!newest || newest->serial < snapshot->serial) newest = snapshot;
         const bool fits = at != end && at->generation == snapshot->segment_generation &&
                           at->size >= snapshot->position &&
                           (at + 1 == segments.end() || snapshot->offset <= (at + 1)->base);
@@ -164,36 +184,63 @@ Result<void> Recovery::read_snapshots() {
         start_segment_ = static_cast<std::size_t>(at - segments.begin());
         best = std::move(snapshot);
     }
-    if (best) {
-        start_ = std::move(*best);
-    } else {
-        // The newest segment with tables of its own; the first one of a stream that began at 0 needs none.
-        start_segment_ = usable;
-        std::optional<Snapshot> tables;
-        while (!tables && start_segment_ > 0) tables = read_tables(segments[--start_segment_].base);
-        const Segment& segment = segments[start_segment_];
-        if (tables) {
-            start_ = std::move(*tables);
-        } else {
-            if (segment.base > Offset(0)) {
-                context_.log.warn("STORAGE stream={} tables before offset {} are lost", to_string(stream_),
-                                  segment.base);
-            }
-            start_.tables = LogTables(context_.table_limits());
-            start_.offset = start_.segment_base = segment.base;
-        }
-        start_.position = 0;
-        start_.segment_generation = segment.generation;
-        start_.index = SparseIndex(segment.base, context_.options.index_interval_bytes);
-    }
+    find_start(std::move(best), usable, outdated);
     // The scan finds what lies after its start by itself.
-    if (newest) start_.damage = std::move(newest->damage);
-    for (const Snapshot::Damage& damage : start_.damage) {
-        const auto at = std::ranges::find(segments, damage.segment_base, &Segment::base);
-        if (at != segments.end() && damage.range.from < start_.offset) at->damage.push_back(damage.range);
+    for (const Snapshot::Damage& each : damage) {
+        const auto at = std::ranges::find(segments, each.segment_base, &Segment::base);
+        if (at != segments.end() && each.range.from < start_.offset) at->damage.push_back(each.range);
     }
     result_.tables_incomplete = start_.tables_incomplete;
     return {};
+}
+
+// Where the best snapshot was taken; else the newest segment with tables of its own. The first one of a stream that
+// began at 0 needs none. `outdated`: not with tables from before a repair.
+void Recovery::find_start(std::optional<Snapshot> best, std::size_t usable, bool outdated) {
+    if (best) {
+        start_ = *std::move(best);
+        return;
+    }
+    start_segment_ = usable;
+    std::optional<Snapshot> tables;
+    while (!tables && start_segment_ > 0) {
+        tables = read_tables(result_.segments[--start_segment_].base);
+        if (tables && outdated && tables->tables_incomplete) tables.reset();
+    }
+    const Segment& segment = result_.segments[start_segment_];
+    if (tables) {
+        start_ = std::move(*tables);
+    } else {
+        if (segment.base > Offset(0)) {
+            context_.log.warn("STORAGE stream={} tables before offset {} are lost", to_string(stream_), segment.base);
+        }
+        start_.tables = LogTables(context_.table_limits());
+        start_.offset = start_.segment_base = segment.base;
+    }
+    start_.position = 0;
+    start_.segment_generation = segment.generation;
+    start_.index = SparseIndex(segment.base, context_.options.index_interval_bytes);
+}
+
+// What the file lacks where a snapshot remembers damage. Entries that are sound and not of this log, all of a
+// segment's, stay damage (StreamLog::distrust_segment).
+Result<std::optional<SegmentDamage>> Recovery::still_damaged(const Snapshot::Damage& remembered) {
+    const auto segment = std::ranges::find(result_.segments, remembered.segment_base, &Segment::base);
+    if (segment == result_.segments.end()) return std::nullopt;
+    const SegmentDamage& range = remembered.range;
+    const auto data = context_.disk.read_now(segment->log_path(), 0, segment->size);
+    if (!data && is_missing(data.error())) return range;
+    if (!data) return std::unexpected(data.error());
+    EntryBounds bounds;
+    if (segment + 1 != result_.segments.end()) bounds.limit = (segment + 1)->base;
+    if (const auto tables = read_tables(segment->base)) bounds.least_view = tables->tables.epochs.last_view();
+    const SegmentScan found = scan_segment(*data, 0, segment->base, seed_, bounds);
+    if (range.from == segment->base && range.from_position == 0 && range.to >= found.end)
+        return SegmentDamage{range.from, range.to, 0, data->size()};
+    for (const ScanGap& gap : found.gaps)
+        if (gap.from < range.to && (!gap.to || *gap.to > range.from))
+            return SegmentDamage{gap.from, gap.to.value_or(range.to), gap.position, gap.to_position};
+    return std::nullopt;
 }
 
 Result<void> Recovery::scan() {

@@ -143,6 +143,29 @@ TEST_F(StorageDamageTest, DamageIsRememberedAcrossRestarts) {
     EXPECT_EQ(log().damage(), found);
 }
 
+// The older of two snapshots remembers damage that was mended since: where the newer one is lost, the file counts.
+class AfterASnapshotIsLost : public StorageDamageTest, public ::testing::WithParamInterface<std::string> {};
+
+INSTANTIATE_TEST_SUITE_P(Slots, AfterASnapshotIsLost, ::testing::Values("/tail.0", "/tail.1"));
+
+TEST_P(AfterASnapshotIsLost, DamageThatWasMendedIsNotRemembered) {
+    ten_records();
+    crash(FakeDisk::Crash::kProcess);
+    disk_.flip(kSegment, position(3) * 8 + 300);
+    open();
+    ASSERT_TRUE(log().damage());
+    ASSERT_TRUE(repair(log(), originals_[3]));
+    ASSERT_FALSE(log().damage());
+    crash(FakeDisk::Crash::kProcess);
+    if (!disk_.content(kDir + GetParam()).empty()) disk_.flip(kDir + GetParam(), 200);
+    open();
+    EXPECT_FALSE(log().damage());
+    EXPECT_EQ(log().log_end(), Offset(10));
+    expect_beginning(log());
+    EXPECT_TRUE(await([&](FlushCallback done) { log().truncate(Offset(4), std::move(done)); }));
+    EXPECT_EQ(read_all(log())->size(), 4u);
+}
+
 TEST_F(StorageDamageTest, DamageInTheMiddleIsRepairedFromAPeer) {
     ten_records();
     const EpochTable epochs = log().epochs();
