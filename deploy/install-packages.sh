@@ -21,7 +21,7 @@ build=(
     g++ cmake ninja-build ccache pkg-config
     protobuf-compiler libprotobuf-dev libuv1-dev libspdlog-dev libfmt-dev libyaml-cpp-dev libcli11-dev nlohmann-json3-dev
     libisal-dev libxxhash-dev liblz4-dev libzstd-dev libsnappy-dev zlib1g-dev libcpp-httplib-dev libsystemd-dev
-    libre2-dev
+    libre2-dev libncurses-dev
 )
 tests=(
     libgtest-dev libgmock-dev python3 python3-protobuf python3-kafka python3-lz4 python3-snappy python3-zstandard

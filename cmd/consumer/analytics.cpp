@@ -16,7 +16,7 @@ void Analytics::forget(protocol::TimePoint now) {
     while (!slices_.empty() && now - slices_.front().begin > window_) slices_.pop_front();
 }
 
-void Analytics::add(protocol::TimePoint now, const client::ConsumedRecord& consumed) {
+void Analytics::add(protocol::TimePoint now, std::string_view topic, const client::ConsumedRecord& consumed) {
     if (first_ == protocol::TimePoint{}) first_ = now;
     if (slices_.empty() || now - slices_.back().begin >= slice_) {
         forget(now);
@@ -26,7 +26,9 @@ void Analytics::add(protocol::TimePoint now, const client::ConsumedRecord& consu
     Slice& slice = slices_.back();
     ++slice.records;
     slice.bytes += bytes;
-    ++slice.by_partition[consumed.partition];
+    auto known = topics_.find(topic);
+    if (known == topics_.end()) known = topics_.emplace(topic).first;
+    ++slice.by_partition[{*known, consumed.partition}];
     ++total_records_;
     total_bytes_ += bytes;
 }
@@ -37,14 +39,15 @@ std::string Analytics::line(protocol::TimePoint now) {
     for (const Slice& slice : slices_) {
         sum.records += slice.records;
         sum.bytes += slice.bytes;
-        for (const auto& [partition, records] : slice.by_partition) sum.by_partition[partition] += records;
+        for (const auto& [place, records] : slice.by_partition) sum.by_partition[place] += records;
     }
     const double window_s = std::chrono::duration<double>(window_).count();
     const double seconds =
         std::clamp(std::chrono::duration<double>(now - first_).count(), 0.1, window_s);  // shorter at the start
     std::string partitions;
-    for (const auto& [partition, records] : sum.by_partition)
-        partitions += fmt::format("{}{}:{}", partitions.empty() ? "" : " ", partition, records);
+    for (const auto& [place, records] : sum.by_partition)
+        partitions += fmt::format("{}{}{}{}:{}", partitions.empty() ? "" : " ", place.first,
+                                  place.first.empty() ? "" : "/", place.second, records);
     return fmt::format(
         "window={:g}s records={} rate={:.1f}/s bytes={} MB/s={:.3f} partitions=[{}] total_records={} total_bytes={}\n",
         window_s, sum.records, static_cast<double>(sum.records) / seconds, sum.bytes,

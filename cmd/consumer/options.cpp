@@ -1,10 +1,13 @@
 #include "cmd/consumer/options.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "cmd/consumer/format.h"
+#include "cmd/consumer/sources.h"
 #include "cmd/runtime/start_at.h"
 #include "cmd/runtime/values.h"
+#include "internal/client/topic_name.h"
 #include "internal/text/utf8.h"
 
 namespace logstream::consumer {
@@ -19,6 +22,7 @@ constexpr const char* kExamples = R"(Examples:
   consumer --topic app --from -10 --follow    the last 10, then what comes, until Ctrl-C
   consumer --topic app --from @-15m           those of the last 15 minutes
   consumer --topic app --from @2026-11-29T10:00 --until @2026-11-29T10:05
+  consumer --topic 'app.*' --follow --format '%t %v'  all that match, those too that are created later
   consumer --topic app --group index --follow shares the partitions with others of the group, goes on where it stopped
   consumer --topic app --format '%p %o %T %k %v'
   consumer --topic app --json | jq -r .value
@@ -42,9 +46,15 @@ int usage(std::string_view what) { return runtime::wrong_usage("consumer", what)
 
 std::expected<Options, int> parse_options(int argc, char** argv) {
     Options options;
-    CLI::App app{"Writes the records of a topic to standard output.", "consumer"};
+    CLI::App app{"Writes the records of topics to standard output.", "consumer"};
     app.footer(kExamples);
-    app.add_option("-t,--topic", options.consumer.topic, "Topic to read")->required();
+    app.add_option("-t,--topic", options.topics,
+                   "Topic to read, or a pattern for several ('app.*', with * ? [a-z] as in a shell); may be repeated, "
+                   "or a list with commas")
+        ->type_name("T")
+        ->required()
+        ->delimiter(',')
+        ->allow_extra_args(false);
     options.client.add_to(app);
     std::string from = "earliest";
     auto* places =
@@ -114,6 +124,14 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
             return std::unexpected(usage(fmt::format("--grep '{}': {}", pattern, kept.error())));
     if (keyed->count() > 0) options.filter.keep_key(key);
     options.consumer.start_given = places->count() > 0;
+    std::ranges::sort(options.topics);
+    const auto repeated = std::ranges::unique(options.topics);
+    options.topics.erase(repeated.begin(), repeated.end());
+    for (const std::string& topic : options.topics) {
+        if (is_pattern(topic)) continue;
+        if (auto valid = client::check_topic_name(topic); !valid)
+            return std::unexpected(runtime::complain("consumer", valid.error()));
+    }
 
     const std::int64_t now_ms = runtime::wall_clock_ms();
     const auto start = runtime::parse_start(from, now_ms);

@@ -5,6 +5,7 @@
 #include <expected>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cmd/consumer/filter.h"
 #include "cmd/runtime/client_flags.h"
@@ -15,7 +16,8 @@ namespace logstream::consumer {
 
 struct Options {
     runtime::ClientFlags client;
-    client::ConsumerOptions consumer;
+    std::vector<std::string> topics;     // names, and patterns that stand for all that match
+    client::ConsumerOptions consumer;    // of each of them; its topic is not set
     std::optional<std::uint64_t> count;  // records at most
     std::string format = "%v";
     bool json{};  // in place of `format`

@@ -19,12 +19,11 @@ constexpr std::size_t kFlushBytes = 256u << 10;
 Run::Run(Options options, runtime::Session& session)
     : options_(std::move(options)),
       session_(session),
-      formatter_(options_.consumer.topic, options_.format),
       analytics_(options_.window),
       writer_(session.loop(), STDOUT_FILENO, [this](int errno_value) { on_output_failure(errno_value); }),
-      consumer_(
-          session.router(), options_.consumer,
-          [this](const client::ConsumedRecord& record) { return on_record(record); },
+      sources_(
+          session, options_.topics, options_.consumer, options_.format,
+          [this](Source& source, const client::ConsumedRecord& record) { return on_record(source, record); },
           [this](protocol::Result<void> result) { on_finish(std::move(result)); }) {
     for (const int signal : {SIGINT, SIGTERM}) {
         session_.loop().on_signal(signal, [this](int) {
@@ -45,7 +44,7 @@ Run::~Run() {
 int Run::execute() {
     if (options_.count == 0) return runtime::kDone;
     session_.router().start();
-    consumer_.start();
+    sources_.start();
     if (options_.analytics) print_analytics();
     // What goes to the same terminal shows itself.
     if (runtime::has_status_line() && isatty(STDOUT_FILENO) != 1) show_progress();
@@ -55,22 +54,22 @@ int Run::execute() {
     return runtime::kDone;
 }
 
-bool Run::on_record(const client::ConsumedRecord& record) {
+bool Run::on_record(Source& source, const client::ConsumedRecord& record) {
     if (ending_) return false;
     if (!options_.filter.passes(record.record)) {
-        pass_over(record);
+        pass_over(source, record);
         return writer_.has_room();
     }
     ++records_;
     if (options_.analytics) {
-        analytics_.add(session_.loop().now(), record);
+        analytics_.add(session_.loop().now(), sources_.several() ? source.topic : std::string_view(), record);
     } else if (options_.json) {
-        runtime::append_json(buffer_, runtime::RecordPlace{options_.consumer.topic, record.partition, record.offset},
+        runtime::append_json(buffer_, runtime::RecordPlace{source.topic, record.partition, record.offset},
                              record.record);
     } else {
-        formatter_.append(buffer_, record);
+        source.formatter.append(buffer_, record);
     }
-    pass_over(record);
+    pass_over(source, record);
     if (options_.count && records_ >= *options_.count) {
         begin_end();
         return false;
@@ -79,8 +78,8 @@ bool Run::on_record(const client::ConsumedRecord& record) {
 }
 
 // What stands before it is written with the next flush.
-void Run::pass_over(const client::ConsumedRecord& record) {
-    buffered_[record.partition] = record.offset + 1;
+void Run::pass_over(Source& source, const client::ConsumedRecord& record) {
+    buffered_[{&source, record.partition}] = record.offset + 1;
     if (buffer_.size() >= kFlushBytes) {
         flush();
     } else if (!flush_scheduled_) {
@@ -99,11 +98,12 @@ void Run::flush() {
                   [this, progress = std::exchange(buffered_, {})] { on_written(progress); });
 }
 
-void Run::on_written(const std::map<std::uint32_t, protocol::Offset>& progress) {
+void Run::on_written(const Progress& progress) {
     --pieces_out_;
-    for (const auto& [partition, next] : progress) consumer_.written(partition, next);
+    sources_.excuse();
+    for (const auto& [place, next] : progress) place.first->consumer->written(place.second, next);
     check_end();
-    if (!ending_ && writer_.has_room()) consumer_.resume();
+    if (!ending_ && writer_.has_room()) sources_.resume();
 }
 
 // Nobody reads any more (`consumer … | head`): that is no failure of ours.
@@ -141,8 +141,21 @@ void Run::print_analytics() {
     });
 }
 
+// What was read, and what is left: on a terminal, or with --verbose.
+void Run::tell_end() {
+    const std::string text =
+        fmt::format("{} read, lag {}", runtime::count_of(records_, "record", "records"), sources_.lag());
+    if (runtime::has_status_line() && isatty(STDOUT_FILENO) != 1)
+        session_.say(text);
+    else
+        session_.log().info("{}", text);
+}
+
 void Run::begin_end() {
-    if (!std::exchange(ending_, true) && options_.analytics) buffer_ += analytics_.line(session_.loop().now());
+    if (!std::exchange(ending_, true)) {
+        if (options_.analytics) buffer_ += analytics_.line(session_.loop().now());
+        tell_end();
+    }
     flush();
     check_end();
 }
@@ -150,7 +163,7 @@ void Run::begin_end() {
 void Run::check_end() {
     if (!ending_ || stopping_ || (pieces_out_ > 0 && !output_closed_)) return;
     stopping_ = true;
-    consumer_.stop([this] { session_.loop().stop(); });
+    sources_.stop([this] { session_.loop().stop(); });
 }
 
 }  // namespace logstream::consumer

@@ -8,8 +8,8 @@
 #include <string>
 
 #include "cmd/consumer/analytics.h"
-#include "cmd/consumer/format.h"
 #include "cmd/consumer/options.h"
+#include "cmd/consumer/sources.h"
 #include "cmd/runtime/output_writer.h"
 #include "cmd/runtime/session.h"
 
@@ -26,31 +26,34 @@ public:
     int execute();
 
 private:
-    bool on_record(const client::ConsumedRecord& record);
-    void pass_over(const client::ConsumedRecord& record);
+    // The offset after the last record, by topic and partition.
+    using Progress = std::map<std::pair<Source*, std::uint32_t>, protocol::Offset>;
+
+    bool on_record(Source& source, const client::ConsumedRecord& record);
+    void pass_over(Source& source, const client::ConsumedRecord& record);
     // Hands what was formatted to the writer.
     void flush();
-    void on_written(const std::map<std::uint32_t, protocol::Offset>& progress);
+    void on_written(const Progress& progress);
     void on_output_failure(int errno_value);
     void on_finish(protocol::Result<void> result);
     void print_analytics();
     void show_progress();
+    void tell_end();
     // Everything read is written out first, then the group hears of it.
     void begin_end();
     void check_end();
 
     Options options_;
     runtime::Session& session_;
-    Formatter formatter_;
     Analytics analytics_;
     runtime::OutputWriter writer_;
-    client::Consumer consumer_;
+    Sources sources_;
     env::TimerId flush_timer_;
     env::TimerId analytics_timer_;
     env::TimerId progress_timer_;
 
-    std::string buffer_;                                  // formatted, not handed to the writer
-    std::map<std::uint32_t, protocol::Offset> buffered_;  // the offset after the last record in it
+    std::string buffer_;  // formatted, not handed to the writer
+    Progress buffered_;   // of what is in it
     bool flush_scheduled_{};
     std::size_t pieces_out_{};  // with the writer
     std::uint64_t records_{};

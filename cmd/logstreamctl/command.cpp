@@ -1,34 +1,6 @@
 #include "cmd/logstreamctl/command.h"
 
-#include <algorithm>
-
 namespace logstream::ctl {
-
-namespace {
-
-// Columns on the screen, not bytes.
-std::size_t width_of(const std::string& text) {
-    return static_cast<std::size_t>(
-        std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
-}
-
-}  // namespace
-
-void print_table(const std::vector<std::vector<std::string>>& rows) {
-    std::vector<std::size_t> widths;
-    for (const auto& row : rows) {
-        widths.resize(std::max(widths.size(), row.size()));
-        for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width_of(row[i]));
-    }
-    for (const auto& row : rows) {
-        std::string line;
-        for (std::size_t i = 0; i < row.size(); ++i) {
-            line += row[i];
-            if (i + 1 < row.size()) line.append(widths[i] - width_of(row[i]) + 2, ' ');
-        }
-        std::printf("%s\n", line.c_str());
-    }
-}
 
 Result<std::unique_ptr<runtime::Session>> connect(const Common& common,
                                                   const std::function<void(client::Router&)>& prepare) {
@@ -49,10 +21,11 @@ Result<proto::ListOffsetsResponse> ask_offsets(runtime::Session& session, protoc
     return ask_owner<proto::ListOffsetsResponse>(session, stream, MessageType::kListOffsets, request, limit);
 }
 
-Result<proto::GroupsResponse> ask_groups_owner(runtime::Session& session, proto::Groups request, int* tries) {
+Result<proto::GroupsResponse> ask_groups_owner(runtime::Session& session, proto::Groups request, int* tries,
+                                               Duration limit) {
     request.set_cluster_id(session.router().view().cluster_id.value);
-    return ask_owner<proto::GroupsResponse>(session, protocol::kGroupsStream, MessageType::kGroups, request,
-                                            kOwnerLimit, tries);
+    return ask_owner<proto::GroupsResponse>(session, protocol::kGroupsStream, MessageType::kGroups, request, limit,
+                                            tries);
 }
 
 std::vector<Endpoint> members_of(const client::ClusterView& view) {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "cmd/logstreamctl/table.h"
 #include "cmd/runtime/session.h"
 #include "internal/client/owner_call.h"
 #include "internal/client/partition_reader.h"
@@ -37,9 +38,6 @@ struct Common {
 inline int complain(const Error& error) { return runtime::complain("logstreamctl", error); }
 
 inline void print(const json& value) { std::printf("%s\n", text::dump(value, 2).c_str()); }
-
-// A table with aligned columns on stdout; the first row is the head.
-void print_table(const std::vector<std::vector<std::string>>& rows);
 
 // Opens a session and waits for a view.
 Result<std::unique_ptr<runtime::Session>> connect(const Common& common,
@@ -99,7 +97,8 @@ Result<std::pair<Endpoint, Response>> ask_named(runtime::Session& session, const
 Result<proto::ListOffsetsResponse> ask_offsets(runtime::Session& session, protocol::StreamId stream,
                                                std::int64_t timestamp_ms = -1, Duration limit = kOwnerLimit);
 // Asks who keeps the groups; the lineage is filled in.
-Result<proto::GroupsResponse> ask_groups_owner(runtime::Session& session, proto::Groups request, int* tries = nullptr);
+Result<proto::GroupsResponse> ask_groups_owner(runtime::Session& session, proto::Groups request, int* tries = nullptr,
+                                               Duration limit = kOwnerLimit);
 
 // The members' addresses.
 std::vector<Endpoint> members_of(const client::ClusterView& view);
@@ -113,6 +112,8 @@ struct StatusOptions {
     Duration interval = std::chrono::seconds(1);
 };
 int status(const Common& common, const StatusOptions& options);
+// A live screen, until q is typed.
+int top(const Common& common, Duration interval);
 int verify(const Common& common);
 int views(const Common& common);
 int ring(const Common& common, const std::string& topic);
@@ -126,6 +127,14 @@ struct TopicOptions {
 };
 int topics_list(const Common& common);
 int topics_create(const Common& common, const TopicOptions& options);
+// What is not there stays as it is.
+struct AlterOptions {
+    std::string name;
+    std::optional<std::int64_t> retention_ms;
+    std::optional<std::int64_t> retention_bytes;
+    bool compact{};
+};
+int topics_alter(const Common& common, const AlterOptions& options);
 int topics_delete(const Common& common, const std::string& name);
 int topics_describe(const Common& common, const std::string& name);
 
@@ -164,6 +173,13 @@ struct QueryOptions {
     std::string at;  // ask this broker what it holds, in place of the owner
 };
 int query(const Common& common, const QueryOptions& options);
+
+struct TailOptions {
+    std::string topic;
+    std::uint64_t count = 10;  // of each partition
+    bool follow{};
+};
+int tail(const Common& common, const TailOptions& options);
 
 int elect(const Common& common);
 int remove(const Common& common, const std::string& who);

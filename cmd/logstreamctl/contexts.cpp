@@ -71,7 +71,7 @@ int context_list(const Common& common) {
         print(out);
         return runtime::kDone;
     }
-    std::vector<std::vector<std::string>> rows{{"", "NAME", "CLUSTER", "BROKERS"}};
+    Table rows{{"", "NAME", "CLUSTER", "BROKERS"}};
     for (const auto& [name, context] : contexts->all)
         rows.push_back({name == contexts->current ? "*" : "", name, context.cluster.value_or("-"),
                         context.brokers.empty() ? "by broadcast" : fmt::format("{}", fmt::join(context.brokers, ","))});

@@ -45,15 +45,6 @@ std::string text_of(const json& value) {
     return value.is_string() ? value.get<std::string>() : text::dump(value);
 }
 
-// "3 d", "5 h", "12 min", "40 s"
-std::string time_text(std::uint64_t ms) {
-    const std::uint64_t s = ms / 1000;
-    if (s >= 2 * 86'400) return fmt::format("{} d", s / 86'400);
-    if (s >= 2 * 3'600) return fmt::format("{} h", s / 3'600);
-    if (s >= 2 * 60) return fmt::format("{} min", s / 60);
-    return fmt::format("{} s", s);
-}
-
 Result<proto::GroupsResponse> ask_groups(const Common& common, proto::Groups::Action action, const std::string& group,
                                          int* tries = nullptr) {
     auto session = connect(common);
@@ -75,7 +66,7 @@ int groups_list(const Common& common) {
         print(out);
         return runtime::kDone;
     }
-    std::vector<std::vector<std::string>> rows{{"GROUP", "MEMBERS", "EMPTY FOR", "ENDS IN"}};
+    Table rows{{"GROUP", "MEMBERS", "EMPTY FOR", "ENDS IN"}};
     for (const proto::GroupInfo& group : response->groups())
         rows.push_back({group.group(), std::to_string(group.members()),
                         group.members() > 0 ? "-" : time_text(group.empty_ms()),
@@ -95,7 +86,7 @@ int groups_describe(const Common& common, const std::string& name) {
     }
     std::printf("group %s, generation %llu, %zu members\n\n", name.c_str(),
                 static_cast<unsigned long long>(response->groups(0).generation()), group["members"].size());
-    std::vector<std::vector<std::string>> rows{{"TOPIC", "PARTITION", "COMMITTED", "HIGH WATERMARK", "LAG", "MEMBER"}};
+    Table rows{{"TOPIC", "PARTITION", "COMMITTED", "HIGH WATERMARK", "LAG", "MEMBER"}};
     for (const json& each : group["partitions"])
         rows.push_back({each["topic"].get<std::string>(), text::dump(each["partition"]), text_of(each["committed"]),
                         text_of(each["high_watermark"]), text_of(each["lag"]), text_of(each["member"])});

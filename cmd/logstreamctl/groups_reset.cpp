@@ -79,7 +79,7 @@ void show(const std::vector<Move>& moves, const ResetOptions& options, bool as_j
                                          {"to", move.to}});
         return print(out);
     }
-    std::vector<std::vector<std::string>> rows{{"TOPIC", "PARTITION", "FROM", "TO"}};
+    Table rows{{"TOPIC", "PARTITION", "FROM", "TO"}};
     for (const Move& move : moves)
         rows.push_back({move.topic, std::to_string(move.stream.partition),
                         move.committed < 0 ? "-" : std::to_string(move.committed), std::to_string(move.to)});

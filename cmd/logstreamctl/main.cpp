@@ -7,9 +7,12 @@
 namespace {
 
 using namespace logstream;
+using protocol::Duration;
 
 constexpr const char* kExamples = R"(Examples:
   logstreamctl status --watch
+  logstreamctl top
+  logstreamctl tail app -n 5 -f
   logstreamctl topics create app --partitions 4
   logstreamctl groups describe index         who reads what, and how far
   logstreamctl groups reset index --to @-1h  what would change if it read the last hour again; --yes does it
@@ -45,6 +48,15 @@ runtime::Parse<std::int64_t> retention_size() {
     };
 }
 
+// 0 stands for what the brokers are configured to.
+runtime::Parse<std::int64_t> or_default(runtime::Parse<std::int64_t> parse) {
+    return [parse = std::move(parse)](std::string_view text) -> config::Parsed<std::int64_t> {
+        if (text == "default") return 0;
+        auto value = parse(text);
+        return value ? value : std::unexpected(value.error() + ", or default");
+    };
+}
+
 int command(int argc, char** argv) {
     CLI::App app{"Shows and steers a LogStream cluster.", "logstreamctl"};
     app.footer(kExamples);
@@ -65,6 +77,13 @@ int command(int argc, char** argv) {
         ->needs(watch)
         ->default_str("1000");
     status->callback([&] { run = [&] { return ctl::status(common, status_options); }; });
+    Duration top_interval = std::chrono::seconds(1);
+    auto* top = app.add_subcommand("top", "Members, topics and groups on a live screen; q quits");
+    runtime::add_value(*top, "--interval", top_interval, "How often to look, at least 100",
+                       runtime::wait_in(std::chrono::milliseconds(1), std::chrono::milliseconds(100)))
+        ->type_name("MS")
+        ->default_str("1000");
+    top->callback([&] { run = [&] { return ctl::top(common, top_interval); }; });
     auto* verify = app.add_subcommand("verify", "Compare the replicas of every stream; exit 1 if they differ");
     verify->callback([&] { run = [&] { return ctl::verify(common); }; });
 
@@ -77,13 +96,15 @@ int command(int argc, char** argv) {
     ring->add_option("topic", ring_topic, "Only this topic");
     ring->callback([&] { run = [&] { return ctl::ring(common, ring_topic); }; });
 
-    auto* topics = app.add_subcommand("topics", "List, create, delete or describe topics");
+    auto* topics = app.add_subcommand("topics", "List, create, alter, delete or describe topics");
     topics->require_subcommand(0, 1);
     ctl::TopicOptions topic;
     topics->callback([&] {
         if (!run) run = [&] { return ctl::topics_list(common); };
     });
-    topics->add_subcommand("list", "All topics")->callback([&] { run = [&] { return ctl::topics_list(common); }; });
+    topics->add_subcommand("list", "All topics, with what they hold and how fast they grow")->callback([&] {
+        run = [&] { return ctl::topics_list(common); };
+    });
     auto* create = topics->add_subcommand("create", "Make a topic");
     create->add_option("name", topic.name, "Its name")->required();
     runtime::add_value(*create, "--partitions", topic.partitions, "Number of partitions (the brokers' default)",
@@ -97,6 +118,20 @@ int command(int argc, char** argv) {
     create->add_flag("--compact", topic.compact,
                      "Keep the last record of each key; with --retention-ms or --retention-bytes these go too");
     create->callback([&] { run = [&] { return ctl::topics_create(common, topic); }; });
+    ctl::AlterOptions alter_options;
+    auto* alter = topics->add_subcommand("alter", "Change a topic's settings; its number of partitions stays");
+    alter->add_option("name", alter_options.name, "Its name")->required();
+    auto* alterations = alter->add_option_group("settings", "At least one of them");
+    runtime::add_value(*alterations, "--retention-ms", alter_options.retention_ms,
+                       "Keep records this long, e.g. 7d, or as many ms; -1: for ever; default: as the brokers say",
+                       or_default(retention_time()));
+    runtime::add_value(*alterations, "--retention-bytes", alter_options.retention_bytes,
+                       "Keep this much of a partition, e.g. 10GiB; -1: no limit; default: as the brokers say",
+                       or_default(retention_size()));
+    alterations->add_flag("--compact", alter_options.compact,
+                          "Keep the last record of each key from now on; this cannot be undone");
+    alterations->require_option(1, 0);
+    alter->callback([&] { run = [&] { return ctl::topics_alter(common, alter_options); }; });
     auto* erase = topics->add_subcommand("delete", "Delete a topic and its records");
     erase->add_option("name", topic.name, "Its name")->required();
     erase->callback([&] { run = [&] { return ctl::topics_delete(common, topic.name); }; });
@@ -185,6 +220,15 @@ int command(int argc, char** argv) {
     query->add_option("--at", query_options.at,
                       "Ask this broker (HOST:PORT, name or id) what it holds, in place of the owner");
     query->callback([&] { run = [&] { return ctl::query(common, query_options); }; });
+
+    ctl::TailOptions tail_options;
+    auto* tail = app.add_subcommand("tail", "Print the last records of a topic with time, partition/offset and key");
+    tail->add_option("topic", tail_options.topic, "Topic")->required();
+    runtime::add_value(*tail, "-n,--count", tail_options.count, "Records of each partition",
+                       runtime::count_from<std::uint64_t>(0, kMostOffset))
+        ->default_str("10");
+    tail->add_flag("-f,--follow", tail_options.follow, "Go on with new records, until Ctrl-C");
+    tail->callback([&] { run = [&] { return ctl::tail(common, tail_options); }; });
 
     app.add_subcommand("elect", "Run an election now")->callback([&] { run = [&] { return ctl::elect(common); }; });
     std::string who;

@@ -1,4 +1,6 @@
 // logstreamctl status: what the cluster says of itself.
+#include "cmd/logstreamctl/status.h"
+
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,11 +10,6 @@
 namespace logstream::ctl {
 
 namespace {
-
-struct Told {
-    Endpoint by;
-    json status;
-};
 
 Result<Told> read_status(Endpoint broker, const proto::StatusResponse& response) {
     json status = json::parse(response.json(), nullptr, false);
@@ -84,22 +81,16 @@ void add_disks(runtime::Session& session, json& status, Endpoint told_by) {
     }
 }
 
-std::string size_text(std::uint64_t bytes) {
-    constexpr std::array kUnits{"B", "KiB", "MiB", "GiB", "TiB"};
-    auto value = static_cast<double>(bytes);
-    std::size_t unit = 0;
-    for (; value >= 1024 && unit + 1 < kUnits.size(); ++unit) value /= 1024;
-    return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.1f} {}", value, kUnits[unit]);
-}
-
 std::string disk_text(const json& member) {
     if (!member.contains("disk")) return "?";
     const json& disk = member["disk"];
     return size_text(text::count_at(disk, "bytes")) + (text::bool_at(disk, "full") ? " FULL" : "");
 }
 
-void print_members(const json& status) {
-    std::vector<std::vector<std::string>> rows{{"NAME", "ADDRESS", "ROLE", "PHI", "LAG", "DISK", "ID"}};
+}  // namespace
+
+Table member_table(const json& status) {
+    Table rows{{"NAME", "ADDRESS", "ROLE", "PHI", "LAG", "DISK", "ID"}};
     for (const json& member : status["members"]) {
         if (!member.is_object()) continue;
         rows.push_back(
@@ -109,19 +100,32 @@ void print_members(const json& status) {
              std::to_string(text::count_at(member, "lag_records")), disk_text(member),
              text::string_at(member, "id", "?")});
     }
-    print_table(rows);
+    return rows;
 }
 
-void print_status(const json& status, Endpoint by) {
+std::string leader_name(const json& status) {
     const std::string leader = text::string_at(status, "leader");
-    std::string leader_name = leader.empty() ? "none" : leader;
     for (const json& member : status["members"])
-        if (!leader.empty() && text::string_at(member, "id") == leader)
-            leader_name = text::string_at(member, "name", leader);
+        if (!leader.empty() && text::string_at(member, "id") == leader) return text::string_at(member, "name", leader);
+    return leader.empty() ? "none" : leader;
+}
+
+Result<Told> tell_status(runtime::Session& session) {
+    auto told = find_status(session);
+    if (!told) return told;
+    if (!told->status.contains("members") || !told->status["members"].is_array())
+        told->status["members"] = json::array();
+    add_disks(session, told->status, told->by);
+    return told;
+}
+
+namespace {
+
+void print_status(const json& status, Endpoint by) {
     std::printf("cluster  %s (lineage %s)\n", text::string_at(status, "cluster", "?").c_str(),
                 text::string_at(status, "cluster_id", "?").c_str());
     std::printf("view     %llu\n", static_cast<unsigned long long>(text::count_at(status, "view")));
-    std::printf("leader   %s\n", leader_name.c_str());
+    std::printf("leader   %s\n", leader_name(status).c_str());
     const bool quorum = text::bool_at(status, "quorum");
     std::printf("quorum   %s%s\n", quorum ? "yes" : "NO",
                 quorum ? "" : (": " + text::string_at(status, "reason", "reason unknown")).c_str());
@@ -131,7 +135,7 @@ void print_status(const json& status, Endpoint by) {
         for (const json& warning : status["warnings"])
             if (warning.is_string()) std::printf("WARNING  %s\n", warning.get<std::string>().c_str());
     std::printf("told by  %s\n\n", env::to_string(by).c_str());
-    print_members(status);
+    print_table(member_table(status));
 }
 
 }  // namespace
@@ -140,11 +144,8 @@ int status(const Common& common, const StatusOptions& options) {
     auto session = runtime::Session::open("logstreamctl", common.client);
     if (!session) return complain(session.error());
     const auto tell = [&]() -> Result<void> {
-        auto told = find_status(**session);
+        const auto told = tell_status(**session);
         if (!told) return std::unexpected(told.error());
-        if (!told->status.contains("members") || !told->status["members"].is_array())
-            told->status["members"] = json::array();
-        add_disks(**session, told->status, told->by);
         if (options.watch && isatty(STDOUT_FILENO) == 1) std::printf("\033[H\033[J");
         if (!common.json) {
             print_status(told->status, told->by);

@@ -1,5 +1,6 @@
 // logstreamctl topics and ring: what there is, and who owns it.
 #include "cmd/logstreamctl/command.h"
+#include "cmd/logstreamctl/figures.h"
 #include "internal/client/topic_name.h"
 #include "internal/config/nearest.h"
 #include "internal/config/value.h"
@@ -68,17 +69,25 @@ int topics_list(const Common& common) {
     auto session = connect(common, [](client::Router& router) { router.want_all_topics(); });
     if (!session) return complain(session.error());
     const auto topics = (*session)->router().view().topics();
+    const Figures figures = ask_figures(**session);
     if (common.json) {
         json out{{"topics", json::array()}};
-        for (const client::Topic& topic : topics) out["topics"].push_back(describe(topic));
+        for (const client::Topic& topic : topics) {
+            json each = describe(topic);
+            put_figures(each, figures.find(topic));
+            out["topics"].push_back(std::move(each));
+        }
         print(out);
         return runtime::kDone;
     }
-    std::vector<std::vector<std::string>> rows{{"TOPIC", "PARTITIONS", "RETENTION", "SIZE LIMIT", "COMPACT"}};
+    Table rows{
+        {"TOPIC", "PARTITIONS", "RECORDS", "SIZE", "RATE", "LAST WRITE (UTC)", "RETENTION", "SIZE LIMIT", "COMPACT"}};
     for (const client::Topic& topic : topics) {
-        rows.push_back(
-            {topic.name, std::to_string(topic.partitions), retention_time_text(topic.settings.retention_ms()),
-             retention_size_text(topic.settings.retention_bytes()), topic.settings.compact() ? "yes" : "no"});
+        const FiguresText text(figures.find(topic));
+        rows.push_back({topic.name, std::to_string(topic.partitions), text.records, text.size, text.rate,
+                        text.last_write, retention_time_text(topic.settings.retention_ms()),
+                        retention_size_text(topic.settings.retention_bytes()),
+                        topic.settings.compact() ? "yes" : "no"});
     }
     print_table(rows);
     return runtime::kDone;
@@ -106,6 +115,37 @@ int topics_create(const Common& common, const TopicOptions& options) {
     } else {
         std::printf("created %s\n", options.name.c_str());
     }
+    return runtime::kDone;
+}
+
+int topics_alter(const Common& common, const AlterOptions& options) {
+    auto session = connect_for(common, options.name);
+    if (!session) return complain(session.error());
+    const auto topic = find_topic((*session)->router().view(), options.name);
+    if (!topic) return complain(topic.error());
+    proto::Topics request;
+    request.set_action(proto::Topics::ALTER);
+    request.set_name(options.name);
+    request.set_topic(topic->id.value);
+    proto::TopicAlteration& alteration = *request.mutable_alteration();
+    if (options.retention_ms) alteration.set_retention_ms(*options.retention_ms);
+    if (options.retention_bytes) alteration.set_retention_bytes(*options.retention_bytes);
+    if (options.compact) alteration.set_compact(true);
+    const auto response =
+        ask_owner<proto::TopicsResponse>(**session, protocol::kMetadataStream, MessageType::kTopics, request);
+    if (!response) return complain(response.error());
+    if (response->topics_size() != 1)
+        return complain({ErrorCode::kUnknown, "the broker does not say how the topic stands now"});
+    client::Topic altered = *topic;
+    altered.settings = response->topics(0).settings();
+    if (common.json) {
+        print(describe(altered));
+        return runtime::kDone;
+    }
+    std::printf("altered %s: retention %s, size limit %s, compacted %s\n", altered.name.c_str(),
+                retention_time_text(altered.settings.retention_ms()).c_str(),
+                retention_size_text(altered.settings.retention_bytes()).c_str(),
+                altered.settings.compact() ? "yes" : "no");
     return runtime::kDone;
 }
 
@@ -138,8 +178,10 @@ int topics_describe(const Common& common, const std::string& name) {
     const auto topic = find_topic(view, name);
     if (!topic) return complain(topic.error());
     json out = describe(*topic);
+    const auto figures = ask_figures(**session).find(*topic);
+    put_figures(out, figures);
     out["streams"] = json::array();
-    std::vector<std::vector<std::string>> rows{{"PARTITION", "OWNER", "LOG START", "HIGH WATERMARK"}};
+    Table rows{{"PARTITION", "OWNER", "LOG START", "HIGH WATERMARK"}};
     for (std::uint32_t partition = 0; partition < topic->partitions; ++partition) {
         const protocol::StreamId stream{topic->id, partition};
         const auto offsets = ask_offsets(**session, stream, -1, std::chrono::seconds(3));
@@ -157,6 +199,9 @@ int topics_describe(const Common& common, const std::string& name) {
         return runtime::kDone;
     }
     std::printf("topic %s (id %s)\n", topic->name.c_str(), protocol::hex(topic->id.value).c_str());
+    const FiguresText text(figures);
+    std::printf("records %s, %s, %s, last write %s\n", text.records.c_str(), text.size.c_str(), text.rate.c_str(),
+                text.last_write.c_str());
     std::printf("retention %s, %s\ncompacted %s\n\n", retention_time_text(topic->settings.retention_ms()).c_str(),
                 retention_size_text(topic->settings.retention_bytes()).c_str(),
                 topic->settings.compact() ? "yes" : "no");
@@ -185,7 +230,7 @@ int ring(const Common& common, const std::string& name) {
         print(out);
         return runtime::kDone;
     }
-    std::vector<std::vector<std::string>> rows{{"TOPIC", "PARTITION", "OWNER", "THEN"}};
+    Table rows{{"TOPIC", "PARTITION", "OWNER", "THEN"}};
     for (const client::Topic& topic : topics) {
         for (std::uint32_t partition = 0; partition < topic.partitions; ++partition) {
             const auto replicas = view.replicas({topic.id, partition});

@@ -173,8 +173,7 @@ std::string_view verdict(const json& stream) {
 }
 
 void print_report(const json& report) {
-    std::vector<std::vector<std::string>> rows{
-        {"STREAM", "MEMBER", "LOG START", "LOG END", "HIGH WATERMARK", "EPOCHS", "CHECKSUM", ""}};
+    Table rows{{"STREAM", "MEMBER", "LOG START", "LOG END", "HIGH WATERMARK", "EPOCHS", "CHECKSUM", ""}};
     for (const json& stream : report["streams"]) {
         const std::string name =
             fmt::format("{}/{}", stream["topic"].get<std::string>(), stream["partition"].get<std::uint32_t>());

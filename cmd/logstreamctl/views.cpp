@@ -38,8 +38,7 @@ std::string ms_text(const json& view, std::string_view field) {
 }
 
 void print_views(const Views& views) {
-    std::vector<std::vector<std::string>> rows{
-        {"VIEW", "SINCE (UTC)", "LEADER", "MEMBERS", "FROZEN", "EXCHANGE", "INSTALL", "WHY"}};
+    Table rows{{"VIEW", "SINCE (UTC)", "LEADER", "MEMBERS", "FROZEN", "EXCHANGE", "INSTALL", "WHY"}};
     for (const auto& [key, view] : views) {
         std::string members;
         if (view.contains("members") && view["members"].is_array())

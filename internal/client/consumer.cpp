@@ -175,6 +175,13 @@ std::optional<Offset> Consumer::position(std::uint32_t partition) const {
     return reader == readers_.end() ? std::nullopt : std::optional(reader->second->next());
 }
 
+std::int64_t Consumer::lag() const {
+    std::int64_t lag = 0;
+    for (const auto& [partition, reader] : readers_)
+        lag += std::max<std::int64_t>(0, reader->high_watermark().value - reader->next().value);
+    return lag;
+}
+
 void Consumer::look() {
     if (stopped_) return;
     look_timer_ = router_.env().set_timer(Waiting::kLookEvery, [this] { look(); });

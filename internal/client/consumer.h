@@ -54,6 +54,8 @@ public:
     void written(std::uint32_t partition, Offset next);
     // The offset after what was read of a partition last; nullopt: it is not read here.
     std::optional<Offset> position(std::uint32_t partition) const;
+    // Records that are there and were not given out yet, in all partitions that are read; as of the last answers.
+    std::int64_t lag() const;
     // Commits what was written and leaves the group; then `done`. No record comes any more.
     void stop(std::move_only_function<void()> done);
 

@@ -11,16 +11,24 @@ namespace logstream::client {
 namespace {
 constexpr std::size_t kMaxLineages = 16;
 constexpr std::size_t kMaxBrokers = 256;
+constexpr std::size_t kMaxOthers = 8;
+constexpr std::uint64_t kAnyClusterEvery = 5;  // of the questions
 }  // namespace
 
-Discovery::Discovery(env::Env& env, std::string cluster, FoundHandler found)
-    : env_(env), cluster_(std::move(cluster)), found_(std::move(found)), nonce_(env.random()) {}
+Discovery::Discovery(env::Env& env, std::string cluster, FoundHandler found, UnreadyHandler unready)
+    : env_(env),
+      cluster_(std::move(cluster)),
+      found_(std::move(found)),
+      unready_(std::move(unready)),
+      nonce_(env.random()) {}
 
 Discovery::~Discovery() { stop(); }
 
 void Discovery::start() {
     if (running_) return;
     running_ = true;
+    asked_ = 0;
+    others_.clear();
     ask();
 }
 
@@ -31,25 +39,30 @@ void Discovery::stop() {
     env_.cancel_timer(judge_timer_);
 }
 
+// Who did not hear of its own cluster soon wants to know which other ones there are.
 void Discovery::ask() {
+    broadcast_join(cluster_);
+    if (++asked_ % kAnyClusterEvery == 0) broadcast_join("");
+    ask_timer_ = env_.set_timer(kInterval, [this] { ask(); });
+}
+
+void Discovery::broadcast_join(const std::string& cluster) {
     proto::Join join;
-    join.set_cluster(cluster_);
+    join.set_cluster(cluster);
     join.set_client(true);
     join.set_nonce(nonce_);
     const std::string payload = join.SerializeAsString();
     protocol::FrameHeader header;
     header.type = protocol::MessageType::kJoin;
-    header.cluster = protocol::cluster_tag(cluster_);
+    header.cluster = protocol::cluster_tag(cluster);
     env_.broadcast({protocol::encode_frame(header, std::as_bytes(std::span(payload))), {}});
-    ask_timer_ = env_.set_timer(kInterval, [this] { ask(); });
 }
 
 void Discovery::on_frame(const env::ReceivedFrame& frame) {
     if (!running_ || frame.header.type != protocol::MessageType::kJoinResponse) return;
     proto::JoinResponse response;
     if (!response.ParseFromArray(frame.payload.data(), static_cast<int>(frame.payload.size()))) return;
-    // A broker without a lineage is still looking for its own cluster.
-    if (response.nonce() != nonce_ || response.cluster() != cluster_ || response.cluster_id() == 0) return;
+    if (response.nonce() != nonce_) return;
     std::set<env::Endpoint> brokers;
     const auto add = [&brokers, &frame](const proto::Member& member) {
         if (member.port() == 0 || !std::in_range<std::uint16_t>(member.port())) return;
@@ -59,6 +72,12 @@ void Discovery::on_frame(const env::ReceivedFrame& frame) {
     add(response.responder());
     for (const proto::Member& member : response.view().members()) add(member);
     if (brokers.empty()) return;
+    if (response.cluster() != cluster_) {
+        if (others_.size() < kMaxOthers) others_.emplace(response.cluster(), *brokers.begin());
+        return;
+    }
+    // A broker without a lineage is still looking for its own cluster.
+    if (response.cluster_id() == 0) return unready_(*brokers.begin());
     if (answers_.empty()) judge_timer_ = env_.set_timer(kGather, [this] { judge(); });
     if (answers_.size() >= kMaxLineages) return;
     Lineage& lineage = answers_[protocol::ClusterId{response.cluster_id()}];

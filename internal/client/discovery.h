@@ -22,14 +22,18 @@ public:
     // Called from the loop with addresses of brokers of one lineage, or kWrongCluster with both lineages' names. Stops
     // the search.
     using FoundHandler = std::function<void(protocol::Result<std::set<env::Endpoint>> brokers)>;
+    // A broker of the cluster answered that is in no view yet.
+    using UnreadyHandler = std::function<void(env::Endpoint broker)>;
 
-    Discovery(env::Env& env, std::string cluster, FoundHandler found);
+    Discovery(env::Env& env, std::string cluster, FoundHandler found, UnreadyHandler unready);
     ~Discovery();
     Discovery(const Discovery&) = delete;
     Discovery& operator=(const Discovery&) = delete;
 
     void start();  // does nothing while it runs
     void stop();
+    // Clusters of other names that answered since the search began: each one's name and a broker of it.
+    const std::map<std::string, env::Endpoint>& others() const { return others_; }
     // Every datagram that the Env received; what is not an answer to us is ignored.
     void on_frame(const env::ReceivedFrame& frame);
 
@@ -41,13 +45,17 @@ private:
     };
 
     void ask();
+    void broadcast_join(const std::string& cluster);
     void judge();
 
     env::Env& env_;
     std::string cluster_;
     FoundHandler found_;
+    UnreadyHandler unready_;
     std::uint64_t nonce_{};
+    std::uint64_t asked_{};
     std::map<protocol::ClusterId, Lineage> answers_;
+    std::map<std::string, env::Endpoint> others_;
     env::TimerId ask_timer_;
     env::TimerId judge_timer_;
     bool running_{};

@@ -36,7 +36,9 @@ Router::Router(env::Env& env, Bootstrap bootstrap)
     : env_(env),
       bootstrap_(std::move(bootstrap)),
       requests_(env),
-      discovery_(env, bootstrap_.cluster, [this](const auto& brokers) { on_found(brokers); }) {}
+      discovery_(
+          env, bootstrap_.cluster, [this](const auto& brokers) { on_found(brokers); },
+          [this](Endpoint broker) { ask(broker, question(Renewal::kNo)); }) {}
 
 Router::~Router() {
     env_.cancel_timer(round_timer_);
@@ -174,9 +176,9 @@ void Router::on_answer(Endpoint broker, const Result<Message>& answer) {
     } else if (answer->type != MessageType::kMetadata || !answer->parse(response)) {
         last_error_ = fmt::format("{} answers METADATA in a way that can't be read", env::to_string(broker));
     } else if (response.cluster_id() == 0 || response.view().number() == 0) {
-        last_error_ = response.error().code() != 0
-                          ? response.error().message()
-                          : fmt::format("{} does not belong to a cluster yet", env::to_string(broker));
+        unready_ = fmt::format(
+            "{}: {}", env::to_string(broker),
+            response.error().code() != 0 ? response.error().message() : "this broker does not belong to a cluster yet");
     } else if (adopt(broker, response)) {
         const auto refusal = static_cast<ErrorCode>(response.error().code());
         const bool stands = refusal != ErrorCode::kNoQuorum && refusal != ErrorCode::kBusy;
@@ -189,6 +191,7 @@ void Router::on_answer(Endpoint broker, const Result<Message>& answer) {
         std::erase_if(heard_, [this](const auto& entry) { return env_.now() - entry.second.at >= kHeardOfLate; });
         for (auto& [topic, create] : topics_)
             if (view_.find_topic(topic) != nullptr) create = AutoCreate::kNo;
+        unready_.clear();
         discovery_.stop();
         env_.cancel_timer(deadline_timer_);
     }
@@ -282,6 +285,7 @@ bool Router::reaches_quorum() const {
 std::string Router::trouble() const {
     if (failure_) return failure_->message;
     const bool heard = std::ranges::any_of(heard_, [this](const auto& entry) { return heard_of_late(entry.first); });
+    if (!heard && !unready_.empty()) return unready_;
     if (!heard) return last_error_.empty() ? "no broker answers" : fmt::format("no broker answers ({})", last_error_);
     return no_quorum_reason_;
 }
@@ -297,7 +301,17 @@ void Router::give_up_bootstrap() {
     if (view_.known()) return;
     const auto seconds = std::chrono::duration<double>(bootstrap_.deadline).count();
     const std::string why = last_error_.empty() ? "" : fmt::format(" ({})", last_error_);
-    if (by_broadcast()) {
+    std::string others;
+    for (const auto& [cluster, broker] : discovery_.others())
+        others += fmt::format("{}'{}' (at {})", others.empty() ? "" : ", ", cluster, env::to_string(broker));
+    if (!unready_.empty()) {
+        fail({ErrorCode::kNoQuorum, fmt::format("no broker is in a view within {:g} s; {}", seconds, unready_)});
+    } else if (by_broadcast() && !others.empty()) {
+        fail({ErrorCode::kNetwork,
+              fmt::format("no broker of the cluster '{}' answered on this network within {:g} s, but these clusters "
+                          "did: {}. Choose one with --cluster NAME",
+                          bootstrap_.cluster, seconds, others)});
+    } else if (by_broadcast()) {
         fail({ErrorCode::kNetwork,
               fmt::format(
                   "no broker of the cluster '{}' answered on this network within {:g} s{}: run netdiag to see why, or "

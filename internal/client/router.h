@@ -137,6 +137,7 @@ private:
     std::set<Endpoint> found_;             // by discovery
     std::map<Endpoint, RequestId> asked_;  // METADATA under way
     std::map<Endpoint, Heard> heard_;      // the last answer of members and seeds
+    std::string unready_;                  // what a broker said that is in no view yet
     std::string last_error_;
     env::TimerId round_timer_;
     env::TimerId look_timer_;

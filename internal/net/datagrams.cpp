@@ -194,7 +194,7 @@ void Datagrams::arrived(env::Channel channel, FrameReceiver& receiver, const Fra
         ++(frame.error().code == ErrorCode::kCorrupt ? counters_.datagrams_bad_checksum : counters_.datagrams_garbage);
         return;
     }
-    if (frame->header.cluster != cluster_) {
+    if (frame->header.cluster != cluster_ && !protocol::asks_any_cluster(frame->header)) {
         ++counters_.datagrams_other_cluster;
         return;
     }

@@ -47,10 +47,9 @@ void Discovery::say_join() {
     env_.broadcast({protocol::encode_frame(header, join), {}});
 }
 
-void Discovery::send_response(Endpoint to, const proto::JoinResponse& response) {
-    const protocol::FrameHeader header{
-        MessageType::kJoinResponse,        0, protocol::cluster_tag(settings_.cluster), ViewNumber{},
-        NodeId{response.responder().id()}, {}};
+void Discovery::send_response(Endpoint to, const proto::JoinResponse& response, protocol::ClusterTag cluster) {
+    const protocol::FrameHeader header{MessageType::kJoinResponse,        0, cluster, ViewNumber{},
+                                       NodeId{response.responder().id()}, {}};
     env_.send_datagram(to, {protocol::encode_frame(header, response), {}});
 }
 
@@ -58,7 +57,7 @@ void Discovery::tell_twin(Endpoint to, const view::Member& twin) {
     proto::JoinResponse out;
     out.set_cluster(settings_.cluster);
     *out.mutable_twin() = view::to_proto(twin);
-    send_response(to, out);
+    send_response(to, out, protocol::cluster_tag(settings_.cluster));
 }
 
 std::optional<protocol::Error> Discovery::why_not_of_our_family(const view::Member& other) {
@@ -72,13 +71,15 @@ std::optional<protocol::Error> Discovery::why_not_of_our_family(const view::Memb
 
 void Discovery::on_join(const proto::Join& join, Endpoint from) {
     proto::JoinResponse answer = events_.answer();
-    if (join.cluster() != settings_.cluster) return;
+    const bool any_cluster = join.client() && join.cluster().empty();
+    if (join.cluster() != settings_.cluster && !any_cluster) return;
     if (!join.client() && why_not_of_our_family(view::from_proto(join.node()))) return;
     if (join.node().id() == answer.responder().id()) return events_.twin(view::from_proto(join.node()));
     // The leader answers brokers; everybody answers clients.
     if (join.client() || answer.serving()) {
         answer.set_nonce(join.nonce());
-        send_response(join.client() ? from : address_of(view::from_proto(join.node())), answer);
+        send_response(join.client() ? from : address_of(view::from_proto(join.node())), answer,
+                      any_cluster ? protocol::kAnyCluster : protocol::cluster_tag(settings_.cluster));
     }
     if (join.client()) return;
     const Candidate candidate{view::from_proto(join.node()),

@@ -69,7 +69,7 @@ public:
 private:
     void tick();
     void say_join();
-    void send_response(Endpoint to, const proto::JoinResponse& response);
+    void send_response(Endpoint to, const proto::JoinResponse& response, protocol::ClusterTag cluster);
 
     env::Env& env_;
     const Settings& settings_;

@@ -220,11 +220,18 @@ std::optional<Error> Node::unheard() const {
                                                    watch_.heard(), serving_->members.size())};
 }
 
+std::string Node::why_no_view() const {
+    const std::size_t here = discovery_.candidates().size() + 1;
+    if (has_history() || here >= settings_.expect) return "this broker is not in a view yet; retry";
+    return fmt::format("this broker is not in a view yet: it waits for {} more broker{} (cluster.expect is {})",
+                       settings_.expect - here, settings_.expect - here == 1 ? "" : "s", settings_.expect);
+}
+
 std::optional<Error> Node::history() const {
     if (const auto why = why_outside()) return Error{ErrorCode::kNoQuorum, *why};
     if (!serving_ || participant_.frozen()) {
         if (!no_quorum_.empty()) return Error{ErrorCode::kNoQuorum, no_quorum_};
-        if (!serving_) return Error{ErrorCode::kBusy, "this broker is not in a view yet; retry"};
+        if (!serving_) return Error{ErrorCode::kBusy, why_no_view()};
     }
     if (auto error = unheard()) return error;
     if (!serving()) return Error{ErrorCode::kBusy, fmt::format("view {} is changing; retry", serving_->number)};
@@ -367,6 +374,7 @@ void Node::tick() {
     clocks_.compare_with(serving() ? std::optional(serving_->members.size() - 1) : std::nullopt);
     clocks_.tick();
     retention_.tick();
+    streams_.sample_rates(now);
     std::erase_if(multicast_heard_, [&](const auto& entry) { return now - entry.second > std::chrono::seconds(60); });
     if (is_leader()) look_for_multicast();
     if (is_leader() && !ready_learners_.empty()) want_change("a learner is ready");

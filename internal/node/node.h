@@ -109,6 +109,9 @@ public:
                       std::function<void(Result<void>)> done);
     // Only the topic of this id, where one is given: the name may be another's by now.
     void delete_topic(const std::string& name, TopicId id, std::function<void(Result<void>)> done);
+    // Changes what `alteration` names of its settings.
+    void alter_topic(const std::string& name, TopicId id, const proto::TopicAlteration& alteration,
+                     std::function<void(Result<void>)> done);
 
     // Messages between brokers; each is answered through `reply` exactly once.
     proto::ProbeResponse on_probe(const proto::Probe& probe);
@@ -190,9 +193,12 @@ private:
     void disarm_watchdog();
     void finish_leaving();
 
+    // Topics (topic_changes.cpp).
+    void ask_leader_for_topic(const proto::Topics& request, std::function<void(Result<void>)> done);
     void append_topic(const proto::TopicRecord& record, std::function<void(Result<void>)> done);
     void tick();
     enum class Beat : std::uint8_t { kRegular, kExtra };
+    std::string why_no_view() const;
     // A majority of the view is silent by the clock now, or may be.
     std::optional<Error> unheard() const;
     void send_heartbeat(Beat beat);
@@ -247,6 +253,7 @@ private:
     std::set<NodeId> leaving_;
     std::map<std::string, std::vector<std::function<void(Result<void>)>>>
         creating_;                      // topics whose record is on its way
+    std::set<TopicId> altering_;        // the same, of a record that changes them
     std::optional<view::Member> twin_;  // another broker of this identity, which was there before
     protocol::TimePoint twin_asked_;
     Said twins_said_;

@@ -72,6 +72,8 @@ private:
     void on_catch_up(const Caller& caller, const proto::Fetch& request);
     void on_list_offsets(const Caller& caller, const proto::ListOffsets& request);
     void on_topics(const Caller& caller, const proto::Topics& request);
+    void list_topics(const Caller& caller, const proto::Topics& request);
+    void put_figures(proto::TopicsResponse& out);
     void on_producer_state(const Caller& caller, const proto::ProducerState& request);
     std::optional<Error> cannot_resume(StreamId id, protocol::ProducerId producer) const;
     void on_verify(const Caller& caller, const proto::Verify& request);

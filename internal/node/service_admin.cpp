@@ -105,112 +105,61 @@ void Service::on_metadata(const Caller& caller, proto::Metadata question) {
     arrived();
 }
 
-void Service::on_topics(const Caller& caller, const proto::Topics& request) {
-    if (request.action() == proto::Topics::LIST) {
-        if (const auto history = this->history()) return refuse<proto::TopicsResponse>(caller, *history);
-        proto::TopicsResponse response;
-        for (const auto& [name, topic] : node_.topics().all()) *response.add_topics() = info_of(topic);
-        return answer(caller, response);
+// What this broker, and nobody else, tells of its topics' partitions: those that it owns now.
+void Service::put_figures(proto::TopicsResponse& out) {
+    for (const auto& [name, topic] : node_.topics().all()) {
+        proto::TopicFigures figures;
+        figures.set_topic(topic.topic());
+        for (std::uint32_t partition = 0; partition < topic.settings().partitions(); ++partition) {
+            const StreamId id{TopicId{topic.topic()}, partition};
+            const view::Member* owner = node_.owner_of(id);
+            if (owner == nullptr || owner->id != core_.self.id) continue;
+            figures.set_partitions(figures.partitions() + 1);
+            const Stream* stream = core_.streams.find(id);
+            if (stream == nullptr) continue;  // nothing was written to it yet
+            const std::uint64_t records =
+                stream->high_watermark - std::min(stream->log->log_start(), stream->high_watermark);
+            figures.set_records(figures.records() + records);
+            figures.set_bytes(figures.bytes() + stream->log->size_bytes());
+            figures.set_records_per_second(figures.records_per_second() + stream->rate.per_second());
+            figures.set_last_append_ms(std::max(figures.last_append_ms(), stream->log->newest_append_ms()));
+        }
+        if (figures.partitions() > 0) *out.add_figures() = std::move(figures);
     }
+}
+
+void Service::list_topics(const Caller& caller, const proto::Topics& request) {
+    if (const auto history = this->history()) return refuse<proto::TopicsResponse>(caller, *history);
+    proto::TopicsResponse response;
+    for (const auto& [name, topic] : node_.topics().all()) *response.add_topics() = info_of(topic);
+    if (request.figures()) put_figures(response);
+    answer(caller, response);
+}
+
+void Service::on_topics(const Caller& caller, const proto::Topics& request) {
     const auto reply = [this, caller, name = request.name()](const Result<void>& done) {
         proto::TopicsResponse response;
         if (!done) *response.mutable_error() = to_proto(done.error());
         if (const proto::TopicRecord* topic = node_.topics().find(name)) *response.add_topics() = info_of(*topic);
         answer(caller, response);
     };
-    if (request.action() == proto::Topics::DELETE)
-        return node_.delete_topic(request.name(), TopicId{request.topic()}, reply);
-    proto::TopicSettings settings = request.settings();
-    if (settings.partitions() == 0) settings.set_partitions(core_.settings.topic_defaults.partitions());
-    if (node_.topics().find(request.name()) != nullptr)
-        return reply(protocol::fail(ErrorCode::kExists, "topic '{}' exists already", request.name()));
-    node_.create_topic(request.name(), settings, reply);
-}
-
-void Node::create_topic(const std::string& name, const proto::TopicSettings& settings,
-                        std::function<void(Result<void>)> done) {
-    if (auto valid = check_topic_name(name); !valid) return done(valid);
-    if (const auto error = refusal()) return done(std::unexpected(*error));
-    if (!is_leader()) {
-        proto::Topics request;
-        request.set_action(proto::Topics::CREATE);
-        request.set_name(name);
-        *request.mutable_settings() = settings;
-        links_.request(address_of(*serving_->find(serving_->coordinator)), MessageType::kTopics, request,
-                       std::chrono::seconds(2), lifetime_.guard([this, name, done](Result<Message> reply) {
-                           proto::TopicsResponse response;
-                           if (!reply) return done(std::unexpected(reply.error()));
-                           if (!reply->parse(response))
-                               return done(protocol::fail(ErrorCode::kUnknown, "an unreadable answer"));
-                           const auto code = static_cast<ErrorCode>(response.error().code());
-                           if (code != ErrorCode::kNone && code != ErrorCode::kExists)
-                               return done(std::unexpected(Error{code, response.error().message()}));
-                           // Known here as soon as the commit has come round.
-                           if (topics_.find(name) != nullptr) return done({});
-                           done(protocol::fail(ErrorCode::kBusy, "topic '{}' is being made; retry", name));
-                       }));
-        return;
+    switch (request.action()) {
+        case proto::Topics::LIST:
+            return list_topics(caller, request);
+        case proto::Topics::CREATE: {
+            proto::TopicSettings settings = request.settings();
+            if (settings.partitions() == 0) settings.set_partitions(core_.settings.topic_defaults.partitions());
+            if (node_.topics().find(request.name()) != nullptr)
+                return reply(protocol::fail(ErrorCode::kExists, "topic '{}' exists already", request.name()));
+            return node_.create_topic(request.name(), settings, reply);
+        }
+        case proto::Topics::DELETE:
+            return node_.delete_topic(request.name(), TopicId{request.topic()}, reply);
+        case proto::Topics::ALTER:
+            return node_.alter_topic(request.name(), TopicId{request.topic()}, request.alteration(), reply);
+        default:
+            return reply(protocol::fail(ErrorCode::kInvalid, "this broker does not know this action on topics"));
     }
-    topics_.reader().when_caught_up([this, name, settings, done] {
-        if (topics_.find(name) != nullptr) return done({});
-        // Asked for by several at once: all wait for the one record.
-        if (const auto creating = creating_.find(name); creating != creating_.end())
-            return creating->second.push_back(done);
-        if (settings.partitions() == 0 || topics_.stream_count() + settings.partitions() > settings_.max_streams)
-            return done(protocol::fail(ErrorCode::kRefused,
-                                       "{} partitions are not possible: there are {} streams and limits.streams is {}",
-                                       settings.partitions(), topics_.stream_count(), settings_.max_streams));
-        proto::TopicRecord record;
-        record.set_name(name);
-        record.set_topic(core_.env.random() | 16);  // never an internal topic's id
-        *record.mutable_settings() = settings;
-        creating_[name].push_back(done);
-        append_topic(record, [this, name](const Result<void>& created) {
-            auto waiting = creating_.extract(name);
-            if (waiting.empty()) return;
-            for (const auto& done : waiting.mapped()) done(created);
-        });
-    });
-}
-
-void Node::delete_topic(const std::string& name, TopicId id, std::function<void(Result<void>)> done) {
-    if (const auto error = refusal()) return done(std::unexpected(*error));
-    if (!is_leader()) {
-        proto::Topics request;
-        request.set_action(proto::Topics::DELETE);
-        request.set_name(name);
-        request.set_topic(id.value);
-        links_.request(address_of(*serving_->find(serving_->coordinator)), MessageType::kTopics, request,
-                       std::chrono::seconds(2), [done](Result<Message> reply) {
-                           proto::TopicsResponse response;
-                           if (!reply) return done(std::unexpected(reply.error()));
-                           if (!reply->parse(response))
-                               return done(protocol::fail(ErrorCode::kUnknown, "an unreadable answer"));
-                           if (response.error().code() == 0) return done({});
-                           done(std::unexpected(
-                               Error{static_cast<ErrorCode>(response.error().code()), response.error().message()}));
-                       });
-        return;
-    }
-    topics_.reader().when_caught_up([this, name, id, done] {
-        const proto::TopicRecord* topic = topics_.find(name);
-        if (topic == nullptr || (id.value != 0 && topic->topic() != id.value))
-            return done(protocol::fail(ErrorCode::kUnknownTopic, "there is no topic '{}'", name));
-        proto::TopicRecord record = *topic;
-        record.set_deleted(true);
-        append_topic(record, done);
-    });
-}
-
-void Node::append_topic(const proto::TopicRecord& record, std::function<void(Result<void>)> done) {
-    auto stream = streams_.open(protocol::kMetadataStream);
-    if (!stream) return done(std::unexpected(stream.error()));
-    auto batch = Topics::encode(record, core_.env.wall_clock_ms());
-    if (!batch) return done(std::unexpected(batch.error()));
-    replicator_.produce(**stream, *std::move(batch), proto::QUORUM, [this, done](const Result<Offset>& appended) {
-        if (!appended) return done(std::unexpected(appended.error()));
-        topics_.reader().when_caught_up([done] { done({}); });
-    });
 }
 
 // Whatever is asked of the owner of the groups stream.

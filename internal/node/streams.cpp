@@ -1,10 +1,28 @@
 #include "internal/node/streams.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "internal/protocol/planted.h"
 
 namespace logstream::node {
+
+namespace {
+constexpr protocol::Duration kSampleEvery = std::chrono::seconds(1);
+constexpr double kRateSeconds = 10;
+constexpr double kSlowestRate = 0.001;  // shown as 0
+}  // namespace
+
+void Rate::sample(std::int64_t total, protocol::TimePoint now) {
+    const double seconds = std::chrono::duration<double>(now - at_).count();
+    if (at_ != protocol::TimePoint{} && seconds > 0) {
+        const double old = std::exp(-seconds / kRateSeconds);
+        per_second_ = old * per_second_ + (1 - old) * static_cast<double>(total - total_) / seconds;
+        if (per_second_ < kSlowestRate) per_second_ = 0;
+    }
+    total_ = total;
+    at_ = now;
+}
 
 Streams::Streams(storage::Store& store) : store_(store) {
     for (StreamId id : store_.streams()) add(id, *store_.find(id));
@@ -53,6 +71,12 @@ void Streams::advance(Stream& stream, Offset to) {
     stream.high_watermark = to;
     stream.log->settle(to);
     for (const AdvancedHandler& handler : advanced_) handler(stream);
+}
+
+void Streams::sample_rates(protocol::TimePoint now) {
+    if (now - sampled_ < kSampleEvery) return;
+    sampled_ = now;
+    for (auto& [id, stream] : streams_) stream.rate.sample(stream.high_watermark.value, now);
 }
 
 std::map<StreamId, Offset> Streams::watermarks() const {

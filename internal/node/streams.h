@@ -14,11 +14,25 @@ namespace logstream::node {
 using protocol::Offset;
 using protocol::StreamId;
 
+// How fast a number grows: a moving average that forgets with a time constant of ten seconds.
+class Rate {
+public:
+    // Once a second or so. The first sample only sets where it begins.
+    void sample(std::int64_t total, protocol::TimePoint now);
+    double per_second() const { return per_second_; }
+
+private:
+    std::int64_t total_{};
+    protocol::TimePoint at_{};
+    double per_second_{};
+};
+
 struct Stream {
     StreamId id;
     storage::StreamLog* log{};
     // Below it all is committed and readable. Never falls while the process runs.
     Offset high_watermark;
+    Rate rate{};  // of the high watermark
 };
 
 class Streams {
@@ -43,6 +57,9 @@ public:
     // What a restart may begin with: of each stream what is committed and durable here.
     std::map<StreamId, Offset> watermarks() const;
 
+    // Looks how fast each stream grows, at most once a second.
+    void sample_rates(protocol::TimePoint now);
+
     // Everything below `to` is committed; an older value changes nothing. Never beyond the log's end.
     void advance(Stream& stream, Offset to);
 
@@ -66,6 +83,7 @@ private:
     // Points into streams_: looked up for every batch, so hashed rather than searched in the tree.
     std::unordered_map<StreamId, Stream*> by_id_;
     std::vector<AdvancedHandler> advanced_;
+    protocol::TimePoint sampled_{};
 };
 
 }  // namespace logstream::node

@@ -31,6 +31,11 @@ const proto::TopicRecord* Topics::find(TopicId id) const {
     return found == by_id_.end() ? nullptr : found->second;
 }
 
+const proto::TopicRecord* Topics::find(const std::string& name, TopicId id) const {
+    const proto::TopicRecord* topic = find(name);
+    return topic != nullptr && (id.value == 0 || topic->topic() == id.value) ? topic : nullptr;
+}
+
 void Topics::reset() {
     by_name_.clear();
     by_id_.clear();
@@ -53,8 +58,15 @@ void Topics::apply(const protocol::Record& record) {
     if (!record.value || !topic.ParseFromArray(record.value->data(), static_cast<int>(record.value->size()))) return;
     const TopicId id{topic.topic()};
     if (!topic.deleted()) {
-        // Two leaders in a row may each have appended one: the first stands, on every member alike.
-        if (by_name_.contains(topic.name())) return;
+        // It was altered by a leader that did not know yet that it was deleted.
+        if (deleted_.contains(id)) return;
+        if (const auto known = by_name_.find(topic.name()); known != by_name_.end()) {
+            // Two leaders in a row may each have made one: the first stands, on every member alike.
+            if (known->second.topic() != topic.topic()) return;
+            topic.mutable_settings()->set_partitions(known->second.settings().partitions());
+            *known->second.mutable_settings() = topic.settings();
+            return;
+        }
         proto::TopicRecord& made = by_name_[topic.name()];
         made = std::move(topic);
         by_id_[id.value] = &made;

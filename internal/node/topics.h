@@ -26,6 +26,8 @@ public:
 
     const proto::TopicRecord* find(const std::string& name) const;
     const proto::TopicRecord* find(TopicId id) const;
+    // Only if it has this id, where that is not 0.
+    const proto::TopicRecord* find(const std::string& name, TopicId id) const;
     // By name.
     const std::map<std::string, proto::TopicRecord>& all() const { return by_name_; }
     bool was_deleted(TopicId id) const { return deleted_.contains(id); }
@@ -35,9 +37,9 @@ public:
     CommittedReader& reader() { return reader_; }
     void reset();
 
-    // The batch that makes or deletes a topic when it is appended to the metadata stream. What deletes it stands there
-    // twice: under its name, which a new topic may take over, and for good under its id, so that a broker that was away
-    // for however long knows that the records which it holds are not wanted any more.
+    // The batch that makes, alters or deletes a topic when it is appended to the metadata stream. What deletes it
+    // stands there twice: under its name, which a new topic may take over, and for good under its id, so that a broker
+    // that was away for however long knows that the records which it holds are not wanted any more.
     static Result<protocol::Bytes> encode(const proto::TopicRecord& record, std::int64_t timestamp_ms);
 
 private:

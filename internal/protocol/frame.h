@@ -106,6 +106,12 @@ struct FrameHeader {
     ViewId view_id{};  // of `view`; 0 where there is none
 };
 
+// A client asks which clusters there are, or is answered.
+inline bool asks_any_cluster(const FrameHeader& header) {
+    return header.cluster == kAnyCluster &&
+           (header.type == MessageType::kJoin || header.type == MessageType::kJoinResponse);
+}
+
 // Encodes header and checksum; `first` and `second` together are the payload that will follow.
 std::array<std::byte, kFrameHeaderBytes> encode_frame_header(const FrameHeader& header,
                                                              std::span<const std::byte> first,

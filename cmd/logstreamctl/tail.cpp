@@ -1,0 +1,52 @@
+// logstreamctl tail: the last records of a topic, as people read them.
+#include "cmd/logstreamctl/command.h"
+#include "cmd/runtime/record_json.h"
+#include "internal/client/consumer.h"
+#include "internal/config/value.h"
+
+namespace logstream::ctl {
+
+namespace {
+
+std::string line_of(const client::ConsumedRecord& consumed) {
+    const protocol::Record& record = consumed.record;
+    std::string out =
+        fmt::format("{} {}/{} ", config::format_time(record.timestamp_ms), consumed.partition, consumed.offset);
+    if (record.key) out.append(*record.key).append(" ");
+    return out.append(record.value.value_or("(no value)")).append("\n");
+}
+
+}  // namespace
+
+int tail(const Common& common, const TailOptions& options) {
+    auto session = runtime::Session::open("logstreamctl", common.client);
+    if (!session) return complain(session.error());
+    client::ConsumerOptions how;
+    how.topic = options.topic;
+    how.start = {client::StartAt::Kind::kTail, static_cast<std::int64_t>(options.count)};
+    how.follow = options.follow;
+    std::optional<Result<void>> outcome;
+    bool written = false;
+    client::Consumer consumer((*session)->router(), how,
+                              [&](const client::ConsumedRecord& record) {
+                                  std::string line;
+                                  if (common.json)
+                                      runtime::append_json(
+                                          line, runtime::RecordPlace{options.topic, record.partition, record.offset},
+                                          record.record);
+                                  else
+                                      line = line_of(record);
+                                  std::fwrite(line.data(), 1, line.size(), stdout);
+                                  written = true;
+                                  return true;
+                              },
+                              [&](Result<void> result) { outcome = std::move(result); });
+    (*session)->router().start();
+    consumer.start();
+    // Until all is read, or nobody reads what is written; the end of standard output is checked at exit.
+    while (!(*session)->loop().run_until([&] { return outcome || written; }, Duration::max()) || !outcome)
+        if (std::exchange(written, false) && std::fflush(stdout) != 0) return runtime::kDone;
+    return *outcome ? runtime::kDone : complain(outcome->error());
+}
+
+}  // namespace logstream::ctl
