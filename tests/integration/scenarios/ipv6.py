@@ -168,8 +168,8 @@ def ipv6_mixed(run):
     seven = "239.0.0.7:9999"
     for flags, code, said in (
         (["--multicast", seven], 2, "expected both IPv4 or both IPv6, but replication.multicast is 239.0.0.7:9999"),
-        (["--seeds", "10.77.0.1:8001"], 2, "expected seeds of the address's family"),
-        (["--multicast", seven, "--seeds", "[fd77::2]:8001", "--address", "8001"], 2, "seeds and group of one family"),
+        (["--seeds", "10.77.0.1:8001"], 2, "expected seeds of the same family as the address"),
+        (["--multicast", seven, "--seeds", "[fd77::2]:8001", "--address", "8001"], 2, "seeds and group of the same family"),
         (["--address", "fd77::1:8001"], 2, r"--address: expected an IPv6 address in brackets, like \[fd00::1\]:8001"),
         (["--address", "[fd77::99]:8001"], 1, "fd77::99 is not an address of this machine; .*fd77::1"),
         (["--address", "[fe80::1%eth9]:8001"], 1, "there is no interface 'eth9' on this machine"),
