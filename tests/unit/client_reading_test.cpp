@@ -254,7 +254,7 @@ TEST_F(ClientReading, APartitionThatTheNewTopicLacksIsAnError) {
     cluster->create_topic(2);
     ASSERT_TRUE(finish(3s));
     ASSERT_FALSE(*finished);
-    EXPECT_THAT(finished->error().message, HasSubstr("topic 't' has the partitions 0 to 1, not 3"));
+    EXPECT_THAT(finished->error().message, HasSubstr("topic 't' has partitions 0 to 1, not 3"));
 }
 
 TEST_F(ClientReading, AnOffsetBeyondTheEndIsNamed) {

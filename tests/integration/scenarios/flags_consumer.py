@@ -33,7 +33,7 @@ def check_flag_from(cluster):
     compare_lines(cluster.read("moments", "--from", "@2100-01-01"), [], "--from @ the future")
     wrong = cluster.consumer("moments", "--from", "@noon")
     check_equal(wrong.wait(10), 2, "exit of --from @noon")
-    check("--from takes behind @ a time like" in wrong.errors(), f"it says {wrong.errors()!r}")
+    check("--from takes after @ a time like" in wrong.errors(), f"it says {wrong.errors()!r}")
 
 
 def check_flag_json(cluster):

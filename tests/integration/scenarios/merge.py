@@ -288,7 +288,7 @@ def merge_uncommitted(run):
 
     cluster.wait_until(taken, 20, "the owner holds a record that is not committed")
     process = sides.merge()
-    process.wait_for_words("waits for the other cluster to commit 1 records of app/0", 20)
+    process.wait_for_words("waiting for the other cluster to commit 1 records of app/0", 20)
     check("merged" in owner.status()["reason"], f"the owner is not sealed: {owner.status()}")
     check(process.running, f"the merge ended: {process.last_words()}")
     cluster.network.heal()

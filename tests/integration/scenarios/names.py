@@ -115,5 +115,5 @@ def interface_choice(run):
     start("--interface", "wg0", "--name", "n3").wait_for_words(r"NET address 10\.9\.0\.1:8001 of wg0", 10)
     netdiag = run.start(network.place(1), [run.program("netdiag")])
     netdiag.wait(20)
-    check(b"a broker would take docker0 and listen on 10.77.0.1:8001" in netdiag.output(), netdiag.output().decode())
+    check(b"a broker would use docker0 and listen on 10.77.0.1:8001" in netdiag.output(), netdiag.output().decode())
     return "lan0 before docker0 and wg0; these by their name or address"
