@@ -145,7 +145,7 @@ def ipv6_not_ready(run):
         broker.address = broker.place.address
         network.inside(broker.number, "ip", "address", "add", f"{ip}/64", "dev", "eth0")
         broker.start()
-    first.process.wait_for_words(r"NET this broker waits for its address: the network of eth0 is being asked", 10)
+    first.process.wait_for_words(r"NET this broker waits for its address: checking the network of eth0", 10)
     check_equal(second.end_by_itself(20), 1, "exit code of the broker whose address another machine has")
     check("another machine on the network of eth0 has the address fd77::1, too" in second.log(), second.log()[-300:])
     cluster.wait_for_view([first])

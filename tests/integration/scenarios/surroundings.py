@@ -173,7 +173,7 @@ def _endless_line(run, cluster, broker):
         file.write(b"\nafter\n")
     words = [run.program("producer"), "--topic", "endless", "--file", path, "--brokers", broker.address]
     process = run.start(cluster.client_place, ["prlimit", f"--data={200 << 20}", *words])
-    check_refused(process, 60, "line 2: .* over the cluster's limit", "1 NOT ACKNOWLEDGED")
+    check_refused(process, 60, "line 2: .* exceeds the cluster's limit", "1 NOT ACKNOWLEDGED")
     compare_lines(cluster.read("endless"), [b"before", b"after"], "the lines around an endless one")
     os.remove(path)
 
