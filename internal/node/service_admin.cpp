@@ -123,7 +123,7 @@ void Service::on_topics(const Caller& caller, const proto::Topics& request) {
     proto::TopicSettings settings = request.settings();
     if (settings.partitions() == 0) settings.set_partitions(core_.settings.topic_defaults.partitions());
     if (node_.topics().find(request.name()) != nullptr)
-        return reply(protocol::fail(ErrorCode::kExists, "topic '{}' exists already", request.name()));
+        return reply(protocol::fail(ErrorCode::kExists, "topic '{}' already exists", request.name()));
     node_.create_topic(request.name(), settings, reply);
 }
 
@@ -147,7 +147,7 @@ void Node::create_topic(const std::string& name, const proto::TopicSettings& set
                                return done(std::unexpected(Error{code, response.error().message()}));
                            // Known here as soon as the commit has come round.
                            if (topics_.find(name) != nullptr) return done({});
-                           done(protocol::fail(ErrorCode::kBusy, "topic '{}' is being made; retry", name));
+                           done(protocol::fail(ErrorCode::kBusy, "topic '{}' is being created; retry", name));
                        }));
         return;
     }
@@ -158,7 +158,7 @@ void Node::create_topic(const std::string& name, const proto::TopicSettings& set
             return creating->second.push_back(done);
         if (settings.partitions() == 0 || topics_.stream_count() + settings.partitions() > settings_.max_streams)
             return done(protocol::fail(ErrorCode::kRefused,
-                                       "{} partitions are not possible: there are {} streams and limits.streams is {}",
+                                       "cannot create {} partitions: there are {} streams and limits.streams is {}",
                                        settings.partitions(), topics_.stream_count(), settings_.max_streams));
         proto::TopicRecord record;
         record.set_name(name);

@@ -78,7 +78,7 @@ Result<void> MessageDecoder::check_fixed(std::span<const std::byte> so_far) cons
         return fail(ErrorCode::kInvalid, "a message header of {} bytes", bytes);
     if (!compatible(ClusterTag{load<std::uint32_t>(at + 8)}, cluster_))
         return fail(ErrorCode::kWrongCluster,
-                    "the peer belongs to a cluster of another name; check --cluster on both sides");
+                    "the peer belongs to a cluster with another name; check --cluster on both sides");
     const std::size_t header_bytes = load<std::uint32_t>(at + 24);
     const std::size_t body_bytes = load<std::uint32_t>(at + 28);
     if (header_bytes > limits_.header_bytes || body_bytes > limits_.body_bytes)

@@ -136,10 +136,10 @@ void StreamLog::find_on_disk(Offset to, FlushCallback callback) {
                     return log->inspect(
                         base, least_view, [self, to, callback = std::move(callback)](Inspection) mutable {
                             if (const auto again = self.lock())
-                                again->end_change(
-                                    std::move(callback),
-                                    protocol::fail(ErrorCode::kCorrupt, "offset {} of stream {} lies behind damage", to,
-                                                   to_string(again->id_)));
+                                again->end_change(std::move(callback),
+                                                  protocol::fail(ErrorCode::kCorrupt,
+                                                                 "offset {} of stream {} lies after a damaged range",
+                                                                 to, to_string(again->id_)));
                         });
                 if (!boundary)
                     return log->end_change(
