@@ -147,7 +147,7 @@ def ipv6_not_ready(run):
         broker.start()
     first.process.wait_for_words(r"NET this broker waits for its address: checking the network of eth0", 10)
     check_equal(second.end_by_itself(20), 1, "exit code of the broker whose address another machine has")
-    check("another machine on the network of eth0 has the address fd77::1, too" in second.log(), second.log()[-300:])
+    check("another machine on the network of eth0 also has the address fd77::1" in second.log(), second.log()[-300:])
     cluster.wait_for_view([first])
     check_equal(len(first.log_matches("waits for its address")), 1, "times that it said so")
     # One that is not given up on is left when it is told to.

@@ -155,7 +155,7 @@ def _hangup_of_a_broker(run, cluster, broker):
     run.write("broker.yaml", [b"log:", b"  level: debug", b"topics:", b"  partitions: 7"])
     broker.process.send_signal(signal.SIGHUP)
     broker.process.wait_for_words("CONFIG reloaded: log.level=debug", 10)
-    broker.process.wait_for_words("CONFIG topics.partitions was changed: .* started again", 10)
+    broker.process.wait_for_words("CONFIG topics.partitions was changed: .* restarted", 10)
     with open(log, encoding="utf-8", errors="replace") as file:
         check("CONFIG reloaded" in file.read(), "the log file was not opened again")
     run.write("broker.yaml", [b"log:", b"  level: loud"])
