@@ -101,7 +101,7 @@ void Compaction::look_at(Result<Bytes> data) {
 void StreamLog::compact(Offset below, FlushCallback callback) {
     if (compacting_ || changing_ || swaps_ > 0) {
         context_.disk.post([callback = std::move(callback)]() mutable {
-            callback(protocol::fail(ErrorCode::kBusy, "the stream is being compacted or cut"));
+            callback(protocol::fail(ErrorCode::kBusy, "the stream is being compacted or truncated"));
         });
         return;
     }

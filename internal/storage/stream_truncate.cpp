@@ -32,8 +32,8 @@ void StreamLog::truncate(Offset to, FlushCallback callback) {
     };
     if (changing_) return refuse({ErrorCode::kBusy, "stream " + to_string(id_) + " is being cut back already"});
     if (to < log_start() || to > log_end_) {
-        return refuse({ErrorCode::kInvalid, fmt::format("cannot cut stream {} at {}: it holds [{}, {})", to_string(id_),
-                                                        to, log_start(), log_end_)});
+        return refuse({ErrorCode::kInvalid, fmt::format("cannot truncate stream {} at {}: it holds [{}, {})",
+                                                        to_string(id_), to, log_start(), log_end_)});
     }
     changing_ = true;
     if (swaps_ > 0) {
