@@ -85,13 +85,13 @@ void reload(const Log& log, config::Config& given, const ReadConfig& read) {
     if (!again) {
         std::string why = again.error().text;
         why.resize(why.find('\n'));
-        return log.logger->error("CONFIG stays as it was: {}", why);
+        return log.logger->error("CONFIG is unchanged: {}", why);
     }
     log.logger->set_level(again->config.log.level);
     given.log.level = again->config.log.level;
-    log.logger->info("CONFIG is read again: log.level={}", config::find_setting("log.level")->show(given));
+    log.logger->info("CONFIG reloaded: log.level={}", config::find_setting("log.level")->show(given));
     for (const std::string_view key : config::changed_settings(given, again->config))
-        log.logger->warn("CONFIG {} was changed: that takes effect when this broker is started again", key);
+        log.logger->warn("CONFIG {} was changed: takes effect when this broker is restarted", key);
 }
 
 net::NetOptions net_options(const config::Config& config, const env::Endpoint& own) {
@@ -177,8 +177,9 @@ std::size_t raise_descriptor_limit(const config::Config& config, spdlog::logger&
         if (setrlimit(RLIMIT_NOFILE, &limit) != 0) getrlimit(RLIMIT_NOFILE, &limit);
     }
     if (limit.rlim_cur < needed)
-        logger.warn("LIMIT of {} open files is too low for limits.connections: {}; allow {} (ulimit -Hn), or lower it",
-                    limit.rlim_cur, config.limits.connections, needed);
+        logger.warn(
+            "LIMIT of {} open files is too low for limits.connections: {}; allow {} (ulimit -Hn), or lower the setting",
+            limit.rlim_cur, config.limits.connections, needed);
     return std::clamp(limit.rlim_cur, others + PosixDisk::kFewWriteHandles, wanted) - others;
 }
 
@@ -214,7 +215,7 @@ int run(config::Config config, const config::Declared& declared, const std::vect
     std::filesystem::create_directories(config.storage.dir, error);
     if (error)
         return failed({protocol::ErrorCode::kDisk,
-                       fmt::format("the data folder {} cannot be made: {}; choose another with --data",
+                       fmt::format("the data folder {} cannot be created: {}; choose another with --data",
                                    config.storage.dir, error.message())});
     const auto log = make_log(config);
     if (!log) return failed(log.error());
@@ -224,8 +225,8 @@ int run(config::Config config, const config::Declared& declared, const std::vect
 
     if (process::take_precedence() == process::Precedence::kNotPermitted)
         logger->info(
-            "the CPU priority stays as it is (nice -10 is not permitted): beside programs that take all CPU time this "
-            "broker may be late, and be taken for dead");
+            "the CPU priority is unchanged (nice -10 is not permitted): next to programs that use all CPU time, this "
+            "broker may respond late and be declared dead");
     net::Loop loop;
     loop.on_signal(SIGHUP, [&](int) { reload(*log, given, read); });
     bool given_up = false;

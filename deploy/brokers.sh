@@ -72,8 +72,8 @@ signal_brokers() {
 broker_stop() {
     signal_brokers TERM "$@" && return
     shift
-    echo "${0##*/}: not all brokers stopped in time: killing the rest" >&2
-    signal_brokers KILL 10 "$@" || echo "${0##*/}: some brokers can't be killed" >&2
+    echo "${0##*/}: not all brokers stopped in time; killing the rest" >&2
+    signal_brokers KILL 10 "$@" || echo "${0##*/}: some brokers cannot be killed" >&2
     return 1
 }
 
@@ -130,7 +130,7 @@ wait_for_one_view() {
         done
         [[ -z $problem ]] && return 0
         if ((SECONDS >= deadline)); then
-            echo "${0##*/}: no one view of $members brokers in time; $problem (view, leader, members)" >&2
+            echo "${0##*/}: the $members brokers did not form one view in time; $problem (view, leader, members)" >&2
             echo "${0##*/}: look for ClusterState in ${all_folders[0]%/*}/*/broker.log" >&2
             return 1
         fi

@@ -6,9 +6,9 @@ usage() {
     cat <<'TEXT'
 Usage: deploy/build.sh [--tests] [TARGET…]
 
-  --tests   with the tests (which need their packages: deploy/install-packages.sh --tests)
+  --tests   include the tests (install their packages first: deploy/install-packages.sh --tests)
 
-Without targets, builds everything. The whole output goes to build/build.log, errors to the terminal.
+Without targets, builds everything. The full output goes to build/build.log, errors also to the terminal.
 TEXT
 }
 
@@ -44,7 +44,7 @@ fi
 
 if ! cmake "${configure[@]}" >>"$log" 2>&1; then
     grep -A 8 -E '^CMake Error' "$log" >&2 || tail -n 20 "$log" >&2
-    echo "build.sh: cmake failed; all of its output is in $root/$log" >&2
+    echo "build.sh: cmake failed; its full output is in $root/$log" >&2
     exit 1
 fi
 
@@ -73,6 +73,6 @@ if ! NINJA_STATUS='[%f/%t] ' "${build[@]}" 2>&1 | show_progress; then
     # Ninja shows the output of each failed command right below its FAILED line.
     failures=$(awk '/^FAILED: / { failed = 1 } /^\[[0-9]+\/[0-9]+\]/ { failed = 0 } failed' "$log" | grep -v '^/.*ccache ' || true)
     head -n 60 <<<"${failures:-$(tail -n 5 "$log")}" >&2
-    echo "build.sh: the build failed; all of its output is in $root/$log" >&2
+    echo "build.sh: the build failed; its full output is in $root/$log" >&2
     exit 1
 fi

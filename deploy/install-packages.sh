@@ -9,11 +9,11 @@ usage() {
 Usage: deploy/install-packages.sh [--tests] [--bench] [--docker] [--packages] [--vagrant] [--list]
 
   --tests     also what the tests need
-  --bench     also what the benchmarks need: the brokers that are measured beside LogStream too, none of which is started
-  --docker    also Docker, and what its images can be made with where no registry is reached; no daemon is started
-  --packages  also what making Debian packages and trying them needs
-  --vagrant   also Vagrant with libvirt and QEMU, and what a box can be made with; no daemon is started
-  --list      print the packages, install nothing
+  --bench     also what the benchmarks need, including the other brokers that are measured; none of them is started
+  --docker    also Docker, and what building its images without a registry needs; no daemon is started
+  --packages  also what building and testing Debian packages needs
+  --vagrant   also Vagrant with libvirt and QEMU, and what building a box needs; no daemon is started
+  --list      print the packages without installing them
 TEXT
 }
 
@@ -67,7 +67,7 @@ if $list; then
 fi
 
 if ! command -v dpkg-query >/dev/null; then
-    echo "install-packages.sh: this is no Debian system; install the equals of: ${wanted[*]}" >&2
+    echo "install-packages.sh: this is not a Debian system; install the equivalents of: ${wanted[*]}" >&2
     exit 1
 fi
 

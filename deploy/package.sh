@@ -6,7 +6,7 @@ usage() {
     cat <<'TEXT'
 Usage: deploy/package.sh [--version VERSION]
 
-  --version   of the packages, in place of the project's
+  --version   version of the packages, instead of the project's
 TEXT
 }
 
@@ -31,7 +31,7 @@ deploy/build.sh
 log=build/package.log
 if ! (cd build && umask 022 && cpack "${version[@]}") >"$log" 2>&1; then
     tail -n 20 "$log" >&2
-    echo "package.sh: cpack failed; all of its output is in $root/$log" >&2
+    echo "package.sh: cpack failed; its full output is in $root/$log" >&2
     exit 1
 fi
 sed -n 's/^CPack: - package: \(.*\) generated\.$/\1/p' "$log"

@@ -11,12 +11,12 @@ brokers=3
 
 usage() {
     cat <<'TEXT'
-Usage: deploy/quickstart.sh [FILE]   start three brokers on this machine and carry FILE through them, line by line
+Usage: deploy/quickstart.sh [FILE]   start three brokers on this machine and send FILE through them, line by line
        deploy/quickstart.sh stop     stop them
        deploy/quickstart.sh status   show them
 
-Without FILE a log of this machine is taken. Needs root or sudo only for installing packages. A second run uses the
-cluster that the first has left running. All is in build/: programs in build/bin, brokers' data and logs in
+Without FILE, a log of this machine is used. Needs root or sudo only for installing packages. A second run uses the
+cluster that the first left running. Everything is in build/: programs in build/bin, brokers' data and logs in
 build/quickstart.
 TEXT
 }
@@ -39,7 +39,7 @@ free_ports() {
         echo "$base"
         return
     done
-    die "no free ports from $first on"
+    die "no free ports from $first up"
 }
 
 # The largest log that anybody may read here, up to 32 MiB; the build's own when there is none.
@@ -70,10 +70,10 @@ seconds_since() { LC_ALL=C awk -v from="${1/,/.}" -v to="${EPOCHREALTIME/,/.}" '
 build() {
     local from=$EPOCHREALTIME
     "$root/deploy/install-packages.sh" || exit 1
-    say packages "there ($(seconds_since "$from"))"
+    say packages "installed ($(seconds_since "$from"))"
 
     from=$EPOCHREALTIME
-    [[ -x $bin/logstream ]] || echo '  compiling; the first time takes some minutes' >&2
+    [[ -x $bin/logstream ]] || echo '  compiling; the first time takes several minutes' >&2
     "$root/deploy/build.sh" logstream producer consumer logstreamctl netdiag logstream-bench || exit 1
     say build "build/bin ($(seconds_since "$from"))"
 }
@@ -121,15 +121,15 @@ carry() {
         die "the consumer could not read topic $topic"
     fi
     if ! with_last_newline "$dir/input" | cmp - "$dir/output"; then
-        die "what came back differs from what was sent: compare $dir/input and $dir/output"
+        die "what was read back differs from what was sent: compare $dir/input and $dir/output"
     fi
-    say "read back" "topic $topic, byte for byte the same ($(seconds_since "$from"))"
+    say "read back" "topic $topic, byte for byte identical ($(seconds_since "$from"))"
 }
 
 tell() {
     local i list
     list=$(IFS=,; echo "${addresses[*]}")
-    printf '\nThe cluster is running; each broker shows it on a page of its own:\n'
+    printf '\nThe cluster is running; each broker shows it on its own page:\n'
     for ((i = 0; i < brokers; ++i)); do
         printf '  n%d  %s  http://127.0.0.1:%d  pid %s\n' "$((i + 1))" "${addresses[i]}" "$((first_port + i + 1000))" \
             "$(broker_pid "$dir/n$((i + 1))")"
@@ -158,7 +158,7 @@ case ${1:-} in
 esac
 (($# <= 1)) || { usage >&2; die "expected one file" 2; }
 if (($# == 1)); then
-    [[ -f $1 && -r $1 ]] || die "there is no file '$1' that can be read" 2
+    [[ -f $1 && -r $1 ]] || die "there is no readable file '$1'" 2
     [[ -s $1 ]] || die "'$1' is empty: there is nothing to send" 2
 fi
 

@@ -88,7 +88,8 @@ protocol::Result<Setting> prepare(bench::Options& options, const bench::Interrup
 }
 
 void say_that_it_stays(const bench::Options& options, const protocol::Error& why) {
-    std::fprintf(stderr, "logstream-bench: the topic %s stays (%s); delete it with logstreamctl topics delete\n",
+    std::fprintf(stderr,
+                 "logstream-bench: the topic %s was not deleted (%s); delete it with logstreamctl topics delete\n",
                  options.producer.topic.c_str(), why.message.c_str());
 }
 
@@ -232,8 +233,9 @@ int run(int argc, char** argv) {
         for (const bench::Tally& tally : *tallies)
             if (tally.error && !error) error = tally.error;
     if (!outcome.started)
-        return runtime::complain("logstream-bench", error.value_or(protocol::Error{protocol::ErrorCode::kTimeout,
-                                                                                   "the workers did not get ready"}));
+        return runtime::complain(
+            "logstream-bench",
+            error.value_or(protocol::Error{protocol::ErrorCode::kTimeout, "the workers were not ready in time"}));
     const json result = report(*options, *setting, outcome);
     if (options->json) {
         std::printf("%s\n", text::dump(result).c_str());

@@ -18,18 +18,18 @@ constexpr protocol::Duration kMillisecond = std::chrono::milliseconds(1);
 constexpr protocol::Duration kSecond = std::chrono::seconds(1);
 
 constexpr const char* kExamples = R"(Examples:
-  consumer --topic app                        all records, to the end that stands now
-  consumer --topic app --from -10 --follow    the last 10, then what comes, until Ctrl-C
-  consumer --topic app --from @-15m           those of the last 15 minutes
+  consumer --topic app                        all records up to the current end
+  consumer --topic app --from -10 --follow    the last 10, then new records, until Ctrl-C
+  consumer --topic app --from @-15m           records of the last 15 minutes
   consumer --topic app --from @2026-11-29T10:00 --until @2026-11-29T10:05
-  consumer --topic 'app.*' --follow --format '%t %v'  all that match, those too that are created later
-  consumer --topic app --group index --follow shares the partitions with others of the group, goes on where it stopped
+  consumer --topic 'app.*' --follow --format '%t %v'  all matching topics, also those created later
+  consumer --topic app --group index --follow shares the partitions with the group, resumes where it stopped
   consumer --topic app --format '%p %o %T %k %v'
   consumer --topic app --json | jq -r .value
   consumer --topic app --from @-1h --grep 'ERROR|WARN' --format '%d %v'
   consumer --topic app --from latest --follow --analytics --window 10
-TIME: 2026-11-29, 2026-11-29T10:00 or 2026-11-29T10:00:30, in UTC; -15m, so long ago; or milliseconds since 1970.
-Format: %t topic, %p partition, %o offset, %T timestamp (ms since 1970), %d the same as a date and time in UTC, %k key,
+TIME: 2026-11-29, 2026-11-29T10:00 or 2026-11-29T10:00:30, in UTC; -15m (15 minutes ago); or milliseconds since 1970.
+Format: %t topic, %p partition, %o offset, %T timestamp (ms since 1970), %d timestamp as UTC date and time, %k key,
 %v value, %h headers, %% a percent sign; \n \t \\ as usual. A newline is added to each record.)";
 
 runtime::Parse<protocol::Duration> session_timeout() {
@@ -58,57 +58,57 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
     options.client.add_to(app);
     std::string from = "earliest";
     auto* places =
-        app.add_option(
-               "--from", from,
-               "earliest, latest, an offset, -N: the last N of each partition, or @TIME: the records from then on, "
-               "see below")
+        app.add_option("--from", from,
+                       "earliest, latest, an offset, -N: the last N of each partition, or @TIME: records from then on, "
+                       "see below")
             ->type_name("WHERE")
             ->capture_default_str();
     auto* follows = app.add_flag("-f,--follow", options.consumer.follow,
-                                 "Go on with what comes; else stop at the end that stands at the start");
+                                 "Keep reading new records; without it, stop at the end as of the start");
     std::string until;
-    auto* ends = app.add_option("--until", until, "Stop each partition before its first record of that time or later")
+    auto* ends = app.add_option("--until", until, "Stop each partition before its first record at or after that time")
                      ->type_name("@TIME")
                      ->excludes(follows);
     app.add_flag("--skip-unreadable", options.consumer.skip_unreadable,
-                 "Pass over records that cannot be decoded, with a warning; else they end reading");
+                 "Skip records that cannot be decoded, with a warning; without it, they are an error");
     runtime::add_value(app, "--count", options.count, "Stop after N records", runtime::count_from<std::uint64_t>(0));
     std::string pattern;
     auto* filtered =
         app.add_option("--grep", pattern,
-                       "Only records whose value matches this regular expression (RE2, byte by byte) somewhere")
+                       "Only records whose value contains a match of this regular expression (RE2, on bytes)")
             ->type_name("PATTERN");
     std::string key;
     auto* keyed = app.add_option("--key", key, "Only records with this key")->type_name("K");
-    auto* fixed = runtime::add_value(app, "--partition", options.consumer.partition, "Read this partition alone",
+    auto* fixed = runtime::add_value(app, "--partition", options.consumer.partition, "Read only this partition",
                                      runtime::count_from<std::uint32_t>(0));
     app.add_option("--group", options.consumer.group,
-                   "Share the partitions with the other consumers of G; resume at, and commit, its offsets")
+                   "Share the partitions with the other consumers of group G; resume at its committed offsets and "
+                   "commit to them")
         ->type_name("G")
         ->excludes(fixed)
         ->excludes(ends);
     options.consumer.session_timeout = 6 * kSecond;
     runtime::add_value(app, "--session-timeout", options.consumer.session_timeout,
-                       "With --group: a consumer that is silent for so long is given up, 1 to 300", session_timeout())
+                       "With --group: a consumer silent for S seconds is removed from the group, 1 to 300",
+                       session_timeout())
         ->type_name("S")
         ->default_str("6");
     std::optional<protocol::Duration> limit;
     runtime::add_value(app, "--timeout", limit,
-                       "Give up, and say why, when no record came for so long; 0: never (120000, with --follow 0)",
+                       "Give up and report why when no record arrives for MS; 0: never (120000; with --follow, 0)",
                        runtime::wait_in(kMillisecond))
         ->type_name("MS");
-    auto* formatted = app.add_option("--format", options.format, "How to write a record, see below")
+    auto* formatted = app.add_option("--format", options.format, "Output format of a record, see below")
                           ->type_name("FORMAT")
                           ->capture_default_str();
     auto* json = app.add_flag("--json", options.json,
-                              "A JSON object a line: topic, partition, offset, timestamp, key, value, headers; bytes "
-                              "that are not UTF-8 stand in key_base64 and value_base64")
+                              "One JSON object per line: topic, partition, offset, timestamp, key, value, headers; "
+                              "bytes that are not UTF-8 go into key_base64 and value_base64")
                      ->excludes(formatted);
-    auto* analytics =
-        app.add_flag("--analytics", options.analytics, "Print rate, bytes and counts in place of the records")
-            ->excludes(formatted)
-            ->excludes(json);
-    runtime::add_value(app, "--window", options.window, "With --analytics: the window that is summed up",
+    auto* analytics = app.add_flag("--analytics", options.analytics, "Print rate, bytes and counts instead of records")
+                          ->excludes(formatted)
+                          ->excludes(json);
+    runtime::add_value(app, "--window", options.window, "With --analytics: length of the window the figures cover",
                        runtime::wait_in(kSecond, 100 * kMillisecond))
         ->type_name("S")
         ->needs(analytics)

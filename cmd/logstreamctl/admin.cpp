@@ -33,12 +33,13 @@ int ask_leader(const Common& common, const std::function<Result<proto::Admin>(co
     if (!request) return complain(request.error());
     const Broker* leader = view.find(view.leader);
     if (leader == nullptr)
-        return complain({ErrorCode::kNoQuorum, "the view has no leader now: try again, or see logstreamctl status"});
+        return complain(
+            {ErrorCode::kNoQuorum, "the view has no leader at present: try again, or see logstreamctl status"});
     return report(common, ask<proto::AdminResponse>(**session, leader->endpoint, MessageType::kAdmin, *request), what);
 }
 
 bool confirmed() {
-    std::fprintf(stderr, "Type yes to go on: ");
+    std::fprintf(stderr, "Type yes to continue: ");
     std::string answer;
     std::getline(std::cin, answer);
     return answer == "yes";
@@ -102,7 +103,7 @@ Result<Survivor> look_at_survivor(runtime::Session& session, const std::string& 
     if (!answer) return protocol::fail(answer.error().code, "{}: {}", address, answer.error().message);
     json status = json::parse(answer->second.json(), nullptr, false);
     const std::string node = text::string_at(status, "node");
-    if (node.empty()) return protocol::fail(ErrorCode::kInvalid, "{} sent no usable status", address);
+    if (node.empty()) return protocol::fail(ErrorCode::kInvalid, "{} did not send a usable status", address);
     if (text::bool_at(status, "quorum"))
         return protocol::fail(ErrorCode::kInvalid, "{} is in a working view: there is nothing to recover from",
                               address);
@@ -128,21 +129,22 @@ Result<std::uint64_t> common_lineage(const std::vector<Survivor>& survivors, con
         if (old != 0 && fits) return old;
     }
     return protocol::fail(ErrorCode::kWrongCluster,
-                          "these brokers do not belong to one lineage: see cluster_id in logstreamctl status --json "
-                          "of each");
+                          "these brokers do not belong to the same lineage: compare cluster_id in logstreamctl status "
+                          "--json of each");
 }
 
 void say_what_recovery_means(const std::vector<Survivor>& survivors) {
-    std::fprintf(stderr, "A new lineage will be started from what these brokers hold, and from nothing else:\n");
+    std::fprintf(stderr, "A new lineage will be started from only what these brokers hold:\n");
     for (const Survivor& survivor : survivors) {
         std::fprintf(stderr, "  %s at %s, view %llu, %s\n", text::string_at(survivor.status, "name", "?").c_str(),
                      env::to_string(survivor.endpoint).c_str(),
                      static_cast<unsigned long long>(text::count_at(survivor.status, "view")),
                      text::string_at(survivor.status, "reason", "no reason given").c_str());
     }
-    std::fprintf(stderr,
-                 "Records that only other members hold are lost to it, acknowledged ones too, and those members can't "
-                 "come back\ninto it with what they hold. Do this only when they are gone for good.\n");
+    std::fprintf(
+        stderr,
+        "Records that only other members hold will be missing from it, even acknowledged ones, and those members "
+        "cannot\nbring them into it by rejoining. Do this only when they are gone for good.\n");
 }
 
 }  // namespace
@@ -162,7 +164,7 @@ int recover(const Common& common, const RecoverOptions& options) {
     say_what_recovery_means(survivors);
     if (!options.yes) {
         if (isatty(STDIN_FILENO) == 0) {
-            std::fprintf(stderr, "logstreamctl: recover asks first: run it on a terminal, or with --yes\n");
+            std::fprintf(stderr, "logstreamctl: recover asks for confirmation: run it in a terminal, or with --yes\n");
             return runtime::kUsage;
         }
         if (!confirmed()) return complain({ErrorCode::kRefused, "nothing was done"});
@@ -177,7 +179,7 @@ int recover(const Common& common, const RecoverOptions& options) {
                                                                      [&request](Endpoint) { return request; });
     for (const auto& [endpoint, answer] : answers) {
         if (!answer)
-            return complain({answer.error().code, fmt::format("{}: {}; run it again once that is mended",
+            return complain({answer.error().code, fmt::format("{}: {}; fix that and run it again",
                                                               env::to_string(endpoint), answer.error().message)});
     }
     return report(common, answers.begin()->second, "recover");

@@ -46,7 +46,7 @@ Result<Broker> find_member(const client::ClusterView& view, const std::string& w
             found.push_back(member);
     }
     if (found.size() == 1) return found.front();
-    return protocol::fail(ErrorCode::kInvalid, "'{}' names {} of the members of view {}: {}", who,
+    return protocol::fail(ErrorCode::kInvalid, "'{}' matches {} of the members of view {}: {}", who,
                           found.empty() ? "none" : "more than one", view.number, all);
 }
 

@@ -35,7 +35,7 @@ int context_add(const Common& common, const std::string& name) {
         const bool known = contexts.all.contains(name);
         contexts.all[name] = {common.client.brokers, common.client.cluster};
         if (contexts.current.empty()) contexts.current = name;
-        return fmt::format("{} context {}{}", known ? "changed" : "added", name,
+        return fmt::format("{} context {}{}", known ? "updated" : "added", name,
                            contexts.current == name ? ", which is the current one" : "");
     });
 }
@@ -54,7 +54,7 @@ int context_remove(const std::string& name) {
         contexts.all.erase(name);
         const bool was_current = contexts.current == name;
         if (was_current) contexts.current.clear();
-        return fmt::format("removed context {}{}", name, was_current ? "; none is the current one now" : "");
+        return fmt::format("removed context {}{}", name, was_current ? "; there is no current context now" : "");
     });
 }
 

@@ -78,7 +78,7 @@ int groups_list(const Common& common) {
 int groups_describe(const Common& common, const std::string& name) {
     const auto response = ask_groups(common, proto::Groups::DESCRIBE, name);
     if (!response) return complain(response.error());
-    if (response->groups_size() != 1) return complain({ErrorCode::kUnknown, "the broker describes no group"});
+    if (response->groups_size() != 1) return complain({ErrorCode::kUnknown, "the broker returned no group"});
     const json group = details_of(response->groups(0));
     if (common.json) {
         print(group);

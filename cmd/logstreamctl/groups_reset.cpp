@@ -38,7 +38,7 @@ Result<std::vector<Move>> find_partitions(runtime::Session& session, const Reset
             if (wanted(topic->name, partition))
                 moves.try_emplace({topic->id, partition}, Move{topic->name, {topic->id, partition}, -1, 0});
         if (moves.empty())
-            return protocol::fail(ErrorCode::kInvalid, "topic '{}' has the partitions 0 to {}, not {}", topic->name,
+            return protocol::fail(ErrorCode::kInvalid, "topic '{}' has partitions 0 to {}, not {}", topic->name,
                                   topic->partitions - 1, *options.partition);
     }
     std::vector<Move> out;
@@ -84,7 +84,7 @@ void show(const std::vector<Move>& moves, const ResetOptions& options, bool as_j
         rows.push_back({move.topic, std::to_string(move.stream.partition),
                         move.committed < 0 ? "-" : std::to_string(move.committed), std::to_string(move.to)});
     print_table(rows);
-    std::printf("%s\n", options.yes ? fmt::format("group {} will go on at these offsets", options.group).c_str()
+    std::printf("%s\n", options.yes ? fmt::format("group {} will continue at these offsets", options.group).c_str()
                                     : "nothing was changed; run again with --yes");
 }
 
@@ -119,7 +119,7 @@ int groups_reset(const Common& common, const ResetOptions& options) {
         // It took the question for DESCRIBE.
         if (done->groups_size() > 0)
             return complain({ErrorCode::kRefused,
-                             "the broker that keeps the groups is of a version that can't reset "
+                             "the broker that manages the groups runs a version that cannot reset "
                              "them: upgrade it first; nothing was changed"});
     }
     show(*moves, options, common.json);

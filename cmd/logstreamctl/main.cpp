@@ -15,11 +15,11 @@ constexpr const char* kExamples = R"(Examples:
   logstreamctl tail app -n 5 -f
   logstreamctl topics create app --partitions 4
   logstreamctl groups describe index         who reads what, and how far
-  logstreamctl groups reset index --to @-1h  what would change if it read the last hour again; --yes does it
+  logstreamctl groups reset index --to @-1h  what would change if it reread the last hour; --yes applies it
   logstreamctl ring app --json
   logstreamctl append -t app -c "hello"
   logstreamctl query -t app --from 100 --count 10
-  logstreamctl verify                        do all replicas hold the same? exit 1 if not
+  logstreamctl verify                        do all replicas hold the same records? exit 1 if not
   logstreamctl context add prod --brokers 10.0.0.1:8001,10.0.0.2:8001
   logstreamctl drain n2                      hand over what n2 owns, before stopping it
   logstreamctl merge --from 10.0.0.9:8001 --brokers 10.0.0.1:8001
@@ -58,7 +58,7 @@ runtime::Parse<std::int64_t> or_default(runtime::Parse<std::int64_t> parse) {
 }
 
 int command(int argc, char** argv) {
-    CLI::App app{"Shows and steers a LogStream cluster.", "logstreamctl"};
+    CLI::App app{"Inspects and manages a LogStream cluster.", "logstreamctl"};
     app.footer(kExamples);
     app.require_subcommand(1);
     app.fallthrough();
@@ -70,16 +70,16 @@ int command(int argc, char** argv) {
     auto* status = app.add_subcommand("status", "View, leader, and members with role, address, phi, lag and disk");
     ctl::StatusOptions status_options;
     auto* watch =
-        status->add_flag("--watch", status_options.watch, "Again and again, until Ctrl-C; with --json a line each");
-    runtime::add_value(*status, "--interval", status_options.interval, "With --watch: how often, at least 100",
+        status->add_flag("--watch", status_options.watch, "Refresh until Ctrl-C; with --json, one line each time");
+    runtime::add_value(*status, "--interval", status_options.interval, "With --watch: refresh interval, at least 100",
                        runtime::wait_in(std::chrono::milliseconds(1), std::chrono::milliseconds(100)))
         ->type_name("MS")
         ->needs(watch)
         ->default_str("1000");
     status->callback([&] { run = [&] { return ctl::status(common, status_options); }; });
     Duration top_interval = std::chrono::seconds(1);
-    auto* top = app.add_subcommand("top", "Members, topics and groups on a live screen; q quits");
-    runtime::add_value(*top, "--interval", top_interval, "How often to look, at least 100",
+    auto* top = app.add_subcommand("top", "Show members, topics and groups on a live screen; q quits");
+    runtime::add_value(*top, "--interval", top_interval, "Refresh interval, at least 100",
                        runtime::wait_in(std::chrono::milliseconds(1), std::chrono::milliseconds(100)))
         ->type_name("MS")
         ->default_str("1000");
@@ -87,12 +87,13 @@ int command(int argc, char** argv) {
     auto* verify = app.add_subcommand("verify", "Compare the replicas of every stream; exit 1 if they differ");
     verify->callback([&] { run = [&] { return ctl::verify(common); }; });
 
-    app.add_subcommand("views",
-                       "The views that the brokers remember, 100 each: members, why, and how long each step took")
+    app.add_subcommand(
+           "views",
+           "Recent views that the brokers remember, up to 100 each: members, reason, and how long each step took")
         ->callback([&] { run = [&] { return ctl::views(common); }; });
 
     std::string ring_topic;
-    auto* ring = app.add_subcommand("ring", "Who owns which partition");
+    auto* ring = app.add_subcommand("ring", "Show which broker owns which partition");
     ring->add_option("topic", ring_topic, "Only this topic");
     ring->callback([&] { run = [&] { return ctl::ring(common, ring_topic); }; });
 
@@ -102,34 +103,38 @@ int command(int argc, char** argv) {
     topics->callback([&] {
         if (!run) run = [&] { return ctl::topics_list(common); };
     });
-    topics->add_subcommand("list", "All topics, with what they hold and how fast they grow")->callback([&] {
+    topics->add_subcommand("list", "List all topics with records, size and rate")->callback([&] {
         run = [&] { return ctl::topics_list(common); };
     });
-    auto* create = topics->add_subcommand("create", "Make a topic");
+    auto* create = topics->add_subcommand("create", "Create a topic");
     create->add_option("name", topic.name, "Its name")->required();
-    runtime::add_value(*create, "--partitions", topic.partitions, "Number of partitions (the brokers' default)",
+    runtime::add_value(*create, "--partitions", topic.partitions, "Number of partitions (default: set by the brokers)",
                        runtime::count_from<std::uint32_t>(1));
-    runtime::add_value(*create, "--retention-ms", topic.retention_ms,
-                       "Keep records for so long, e.g. 7d, or so many ms; -1: for ever (the brokers' default)",
-                       retention_time());
+    runtime::add_value(
+        *create, "--retention-ms", topic.retention_ms,
+        "How long to keep records, e.g. 7d, or a number of ms; -1: forever (default: set by the brokers)",
+        retention_time());
     runtime::add_value(*create, "--retention-bytes", topic.retention_bytes,
-                       "Keep so much of a partition, e.g. 10GiB; -1: no limit (the brokers' default)",
+                       "How much of each partition to keep, e.g. 10GiB; -1: no limit (default: set by the brokers)",
                        retention_size());
-    create->add_flag("--compact", topic.compact,
-                     "Keep the last record of each key; with --retention-ms or --retention-bytes these go too");
+    create->add_flag(
+        "--compact", topic.compact,
+        "Keep only the last record of each key; --retention-ms and --retention-bytes then delete these, too");
     create->callback([&] { run = [&] { return ctl::topics_create(common, topic); }; });
     ctl::AlterOptions alter_options;
-    auto* alter = topics->add_subcommand("alter", "Change a topic's settings; its number of partitions stays");
+    auto* alter =
+        topics->add_subcommand("alter", "Change the settings of a topic; the number of partitions cannot be changed");
     alter->add_option("name", alter_options.name, "Its name")->required();
     auto* alterations = alter->add_option_group("settings", "At least one of them");
-    runtime::add_value(*alterations, "--retention-ms", alter_options.retention_ms,
-                       "Keep records this long, e.g. 7d, or as many ms; -1: for ever; default: as the brokers say",
-                       or_default(retention_time()));
+    runtime::add_value(
+        *alterations, "--retention-ms", alter_options.retention_ms,
+        "How long to keep records, e.g. 7d, or a number of ms; -1: forever; default: as set by the brokers",
+        or_default(retention_time()));
     runtime::add_value(*alterations, "--retention-bytes", alter_options.retention_bytes,
-                       "Keep this much of a partition, e.g. 10GiB; -1: no limit; default: as the brokers say",
+                       "How much of each partition to keep, e.g. 10GiB; -1: no limit; default: as set by the brokers",
                        or_default(retention_size()));
     alterations->add_flag("--compact", alter_options.compact,
-                          "Keep the last record of each key from now on; this cannot be undone");
+                          "Keep only the last record of each key from now on; this cannot be undone");
     alterations->require_option(1, 0);
     alter->callback([&] { run = [&] { return ctl::topics_alter(common, alter_options); }; });
     auto* erase = topics->add_subcommand("delete", "Delete a topic and its records");
@@ -146,31 +151,31 @@ int command(int argc, char** argv) {
         if (!run) run = [&] { return ctl::groups_list(common); };
     });
     groups->add_subcommand("list", "All groups")->callback([&] { run = [&] { return ctl::groups_list(common); }; });
-    auto* describe_group = groups->add_subcommand("describe", "Members of a group, and how far it is");
+    auto* describe_group = groups->add_subcommand("describe", "Members of a group, its committed offsets and lag");
     describe_group->add_option("name", group, "Its name")->required();
     describe_group->callback([&] { run = [&] { return ctl::groups_describe(common, group); }; });
     ctl::ResetOptions reset;
     auto* reset_group = groups->add_subcommand(
-        "reset", "Make a group that has no members go on elsewhere; shows what would change, and does it with --yes");
+        "reset", "Reset the offsets of a group without members; shows what would change, --yes applies it");
     reset_group->add_option("name", reset.group, "Its name")->required();
     runtime::add_value<client::StartAt, client::StartAt>(
         *reset_group, "--to", reset.to,
-        "earliest, latest, an offset, -N: N offsets before the end of each partition, or @TIME, as consumer --from",
+        "earliest, latest, an offset, -N: N offsets before the end of each partition, or @TIME, as for consumer --from",
         [](std::string_view text) { return runtime::parse_start(text, runtime::wall_clock_ms()); })
         ->type_name("WHERE")
         ->required();
-    reset_group->add_option("--topic", reset.topic, "Only this topic; the group need not have read it yet")
+    reset_group->add_option("--topic", reset.topic, "Only this topic; the group need not have read it before")
         ->type_name("T");
-    runtime::add_value(*reset_group, "--partition", reset.partition, "Only this partition of it",
+    runtime::add_value(*reset_group, "--partition", reset.partition, "Only this partition of the topic",
                        runtime::count_from<std::uint32_t>(0))
         ->needs("--topic");
-    reset_group->add_flag("--yes", reset.yes, "Do it");
+    reset_group->add_flag("--yes", reset.yes, "Apply the change");
     reset_group->callback([&] { run = [&] { return ctl::groups_reset(common, reset); }; });
-    auto* delete_group = groups->add_subcommand("delete", "Forget a group that has no members, and its offsets");
+    auto* delete_group = groups->add_subcommand("delete", "Delete a group without members, and its offsets");
     delete_group->add_option("name", group, "Its name")->required();
     delete_group->callback([&] { run = [&] { return ctl::groups_delete(common, group); }; });
 
-    auto* context = app.add_subcommand("context", "Names for clusters, which --context and LOGSTREAM_CONTEXT take");
+    auto* context = app.add_subcommand("context", "Manage named clusters for --context and LOGSTREAM_CONTEXT");
     context->require_subcommand(0, 1);
     std::string context_name;
     context->callback([&] {
@@ -180,13 +185,13 @@ int command(int argc, char** argv) {
         run = [&] { return ctl::context_list(common); };
     });
     auto* add =
-        context->add_subcommand("add", "Keep --brokers and --cluster under a name; one that is there is replaced");
+        context->add_subcommand("add", "Save --brokers and --cluster under a name; an existing context is replaced");
     add->add_option("name", context_name, "Its name")->required();
     add->callback([&] { run = [&] { return ctl::context_add(common, context_name); }; });
-    auto* use = context->add_subcommand("use", "Make a context the current one, which counts when none is named");
+    auto* use = context->add_subcommand("use", "Make a context the current one, which is used when none is named");
     use->add_option("name", context_name, "Its name")->required();
     use->callback([&] { run = [&] { return ctl::context_use(context_name); }; });
-    auto* drop = context->add_subcommand("remove", "Forget a context");
+    auto* drop = context->add_subcommand("remove", "Remove a context");
     drop->add_option("name", context_name, "Its name")->required();
     drop->callback([&] { run = [&] { return ctl::context_remove(context_name); }; });
 
@@ -196,9 +201,10 @@ int command(int argc, char** argv) {
     append->add_option("-t,--topic", append_options.topic, "Topic")->required();
     auto* content = append->add_option("-c,--content", append_options.content, "The record's value")->required();
     auto* append_key = append->add_option("--key", key, "Its key");
-    runtime::add_value(*append, "--partition", append_options.partition, "Partition, in place of one by key",
+    runtime::add_value(*append, "--partition", append_options.partition,
+                       "Append to this partition instead of choosing one by key",
                        runtime::count_from<std::uint32_t>(0));
-    runtime::add_value(*append, "--timeout", append_options.timeout, "Retry so long; 0: one try",
+    runtime::add_value(*append, "--timeout", append_options.timeout, "Retry for up to MS; 0: try once",
                        runtime::wait_in(std::chrono::milliseconds(1)))
         ->type_name("MS")
         ->default_str("10000");
@@ -208,47 +214,46 @@ int command(int argc, char** argv) {
     });
 
     ctl::QueryOptions query_options;
-    auto* query = app.add_subcommand("query", "Print records with offset, view and whether they are committed");
+    auto* query = app.add_subcommand("query", "Print records with offset, view and commit state");
     query->add_option("-t,--topic", query_options.topic, "Topic")->required();
     runtime::add_value(*query, "--partition", query_options.partition, "Only this partition",
                        runtime::count_from<std::uint32_t>(0));
     runtime::add_value(*query, "--from", query_options.from, "First offset",
                        runtime::count_from<std::uint64_t>(0, kMostOffset))
         ->default_str("0");
-    runtime::add_value(*query, "--count", query_options.count, "Records at most",
+    runtime::add_value(*query, "--count", query_options.count, "Print at most N records",
                        runtime::count_from<std::uint64_t>(0));
-    query->add_option("--at", query_options.at,
-                      "Ask this broker (HOST:PORT, name or id) what it holds, in place of the owner");
+    query->add_option("--at", query_options.at, "Read from this broker (HOST:PORT, name or id) instead of the owner");
     query->callback([&] { run = [&] { return ctl::query(common, query_options); }; });
 
     ctl::TailOptions tail_options;
     auto* tail = app.add_subcommand("tail", "Print the last records of a topic with time, partition/offset and key");
     tail->add_option("topic", tail_options.topic, "Topic")->required();
-    runtime::add_value(*tail, "-n,--count", tail_options.count, "Records of each partition",
+    runtime::add_value(*tail, "-n,--count", tail_options.count, "Number of records per partition",
                        runtime::count_from<std::uint64_t>(0, kMostOffset))
         ->default_str("10");
-    tail->add_flag("-f,--follow", tail_options.follow, "Go on with new records, until Ctrl-C");
+    tail->add_flag("-f,--follow", tail_options.follow, "Keep printing new records, until Ctrl-C");
     tail->callback([&] { run = [&] { return ctl::tail(common, tail_options); }; });
 
     app.add_subcommand("elect", "Run an election now")->callback([&] { run = [&] { return ctl::elect(common); }; });
     std::string who;
-    auto* remove = app.add_subcommand("remove", "Take a member out of the view");
+    auto* remove = app.add_subcommand("remove", "Remove a member from the view");
     remove->add_option("node", who, "Its id, name or address")->required();
     remove->callback([&] { run = [&] { return ctl::remove(common, who); }; });
-    auto* drain = app.add_subcommand("drain", "Make a broker hand over what it owns and leave the view");
+    auto* drain = app.add_subcommand("drain", "Make a broker hand over its partitions and leave the view");
     drain->add_option("node", who, "Its id, name or address")->required();
     drain->callback([&] { run = [&] { return ctl::drain(common, who); }; });
 
     ctl::MergeOptions merge_options;
     auto* merge =
-        app.add_subcommand("merge", "Append every record of a cluster that was started apart, then retire its brokers");
+        app.add_subcommand("merge", "Append every record of a separately started cluster, then retire its brokers");
     runtime::add_host_ports(*merge, "--from", merge_options.from, "Brokers of the other cluster")->required();
     merge->add_flag("--keep", merge_options.keep, "Do not retire the other cluster's brokers");
     merge->callback([&] { run = [&] { return ctl::merge(common, merge_options); }; });
     ctl::RecoverOptions recover_options;
-    auto* recover =
-        app.add_subcommand("recover", "Start a new lineage from survivors, when the others are gone for good");
-    runtime::add_host_ports(*recover, "survivors", recover_options.survivors, "HOST:PORT of each")
+    auto* recover = app.add_subcommand(
+        "recover", "Start a new lineage from the surviving brokers when the others are gone for good");
+    runtime::add_host_ports(*recover, "survivors", recover_options.survivors, "HOST:PORT of each surviving broker")
         ->required()
         ->expected(-1);
     recover->add_flag("--yes", recover_options.yes, "Do not ask");

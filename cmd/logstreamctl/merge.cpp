@@ -115,11 +115,11 @@ public:
             if (waited > kRecordTimeout)
                 return protocol::fail(
                     ErrorCode::kTimeout,
-                    "{}: it is not known whether these were acknowledged. Its brokers are not retired; "
-                    "see logstreamctl status --brokers of them, and run the merge again",
+                    "{}: it is not known whether these were acknowledged. The other cluster's brokers are not retired; "
+                    "check them with logstreamctl status --brokers, and run the merge again",
                     *waiting);
             if (!said && waited > kCommitPatience) {
-                std::fprintf(stderr, "logstreamctl: waits for the other cluster to commit %s\n", waiting->c_str());
+                std::fprintf(stderr, "logstreamctl: waiting for the other cluster to commit %s\n", waiting->c_str());
                 said = true;
             }
             session_.loop().run_until([] { return false; }, kCommitInterval);
@@ -278,8 +278,8 @@ private:
             copied = *std::move(found);
             if (copied.size() != before.count() - count_of(before.missing))
                 return protocol::fail(ErrorCode::kInvalid,
-                                      "of what an earlier run appended here, some was lost and some is gone by "
-                                      "retention: it can't be told which records are missing");
+                                      "some records that an earlier run appended here were lost and some were "
+                                      "deleted by retention: it is not known which records are missing");
         } else if (before.count() > 0) {
             const auto last = last_copied(topic.name, to, origin);
             if (!last) return std::unexpected(last.error());
@@ -319,11 +319,11 @@ private:
         if (const std::int64_t gone = count_of(before.missing) - filled; gone > 0)
             std::fprintf(stderr,
                          "logstreamctl: %s/%u: %lld records that an earlier run appended were lost, and the other "
-                         "cluster has them no more (retention)\n",
+                         "cluster no longer has them (retention)\n",
                          topic.name.c_str(), partition, static_cast<long long>(gone));
         // The rest of its cluster may have been retired by an earlier run, which had copied all of it.
         if (!*finished && finished->error().code == ErrorCode::kNoQuorum) {
-            std::fprintf(stderr, "logstreamctl: %s: what is known there is copied, and nothing else\n",
+            std::fprintf(stderr, "logstreamctl: %s: copied only what is known to be committed there\n",
                          finished->error().message.c_str());
             return {};
         }
@@ -377,7 +377,7 @@ private:
             if (start.kind == Kind::kEarliest)
                 return protocol::fail(
                     ErrorCode::kInvalid,
-                    "an earlier run copied records here that are gone (retention): it can't be told where to go on");
+                    "records that an earlier run copied here are gone (retention): it is not known where to continue");
             // Fewer records than offsets: the log is no longer, or the brokers' own batches or a compaction took some.
             start =
                 seen < start.value ? client::StartAt{Kind::kEarliest} : client::StartAt{Kind::kTail, start.value * 16};
@@ -415,8 +415,8 @@ int merge(const Common& common, const MergeOptions& options) {
     if (source.failure()) return complain(*source.failure());
     if (source.view().cluster_id == (*session)->router().view().cluster_id)
         return complain({ErrorCode::kInvalid,
-                         "both belong to one lineage: there is nothing to merge (name the cluster to merge into "
-                         "with --brokers)"});
+                         "both belong to the same lineage: there is nothing to merge (name the cluster to merge "
+                         "into with --brokers)"});
     source.pin_lineage();
     (*session)->router().pin_lineage();
 
@@ -445,7 +445,7 @@ int merge(const Common& common, const MergeOptions& options) {
                     lineage.c_str(), options.keep ? "" : " and retired its brokers");
         if (merger.shared() > 0)
             std::printf(
-                "left out what both have since they were one (lineage %s): %lld offsets\n",
+                "skipped what both clusters share from their common past (lineage %s): %lld offsets\n",
                 protocol::to_string(*client::common_lineage(source.view(), (*session)->router().view())).c_str(),
                 static_cast<long long>(merger.shared()));
     }

@@ -103,7 +103,7 @@ private:
         });
         if (read) return {};
         return protocol::fail(read.error().code,
-                              "partition {}: the records at the offsets {} to {} cannot be decoded: {}. Go on behind "
+                              "partition {}: the records at offsets {} to {} cannot be decoded: {}. Continue after "
                               "them with --from {}",
                               partition_, at, batch.last_offset(), read.error().message, batch.next_offset());
     }
@@ -183,7 +183,7 @@ int query(const Common& common, const QueryOptions& options) {
     if (!topic) return complain(topic.error());
     if (options.partition && *options.partition >= topic->partitions)
         return complain({ErrorCode::kInvalid,
-                         fmt::format("topic '{}' has the partitions 0 to {}", options.topic, topic->partitions - 1)});
+                         fmt::format("topic '{}' has partitions 0 to {}", options.topic, topic->partitions - 1)});
     std::uint64_t left = options.count.value_or(std::numeric_limits<std::uint64_t>::max());
     for (std::uint32_t partition = 0; partition < topic->partitions; ++partition) {
         if (options.partition.value_or(partition) != partition) continue;

@@ -95,7 +95,7 @@ Table member_table(const json& status) {
         if (!member.is_object()) continue;
         rows.push_back(
             {text::string_at(member, "name", "?"), text::string_at(member, "address", "?"),
-             text::string_at(member, "role", "?") + (text::bool_at(member, "reachable", true) ? "" : " (out of reach)"),
+             text::string_at(member, "role", "?") + (text::bool_at(member, "reachable", true) ? "" : " (unreachable)"),
              fmt::format("{:.1f}", text::number_at(member, "phi")),
              std::to_string(text::count_at(member, "lag_records")), disk_text(member),
              text::string_at(member, "id", "?")});

@@ -20,7 +20,7 @@ json describe(const client::Topic& topic) {
 
 std::string retention_time_text(std::int64_t retention_ms) {
     if (retention_ms == 0) return "default";
-    if (retention_ms < 0) return "for ever";
+    if (retention_ms < 0) return "forever";
     constexpr std::int64_t kMost = config::Duration::max() / std::chrono::milliseconds(1);
     return config::show_duration(std::chrono::milliseconds(std::min(retention_ms, kMost)));
 }

@@ -35,7 +35,7 @@ Result<std::vector<Member>> ask_members(runtime::Session& session, const client:
     for (const Broker& broker : view.members) {
         const auto& answer = answers.at(broker.endpoint);
         if (!answer)
-            return protocol::fail(answer.error().code, "{} at {} can't be verified: {}", broker.name,
+            return protocol::fail(answer.error().code, "{} at {} cannot be verified: {}", broker.name,
                                   env::to_string(broker.endpoint), answer.error().message);
         if (answer->history().code() != 0)
             session.log().warn("{} at {}: {}", broker.name, env::to_string(broker.endpoint),
@@ -248,8 +248,8 @@ int verify(const Common& common) {
     std::printf("\n%zu streams on %zu members agree\n", ranges.size(), members.size());
     if (other_starts > 0)
         std::printf(
-            "of %zu the logs begin at different offsets: only what all hold was compared. Retention runs on each "
-            "broker by itself; if it lasts, compare their clocks (logstreamctl status)\n",
+            "in %zu streams the logs begin at different offsets: only what all members hold was compared. Each broker "
+            "applies retention by itself; if the difference persists, compare their clocks (logstreamctl status)\n",
             other_starts);
     return runtime::kDone;
 }

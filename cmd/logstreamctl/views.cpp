@@ -16,7 +16,7 @@ Result<json> views_of(const Result<proto::StatusResponse>& answer) {
     if (!answer) return std::unexpected(answer.error());
     json told = json::parse(answer->json(), nullptr, false);
     if (!told.is_object() || !told.contains("views") || !told["views"].is_array())
-        return protocol::fail(ErrorCode::kRefused, "the brokers are of a version that does not remember views");
+        return protocol::fail(ErrorCode::kRefused, "the brokers run a version that does not keep a view history");
     return told["views"];
 }
 

@@ -58,7 +58,7 @@ std::optional<JoinAnswer> read_join_answer(std::string_view datagram, std::uint6
 
 Findings check_broadcast(const Options& options, const Place& place) {
     constexpr std::string_view kInstead =
-        "brokers then find each other only by --seeds HOST:PORT,… and clients brokers by --brokers";
+        "brokers then find each other only through --seeds HOST:PORT,…, and clients need --brokers";
     const net::Interface& interface = place.interface;
     const bool by_group = !interface.ip.is_v4() && !interface.loopback;
     if (!by_group && !interface.ip.is_v4())
@@ -93,13 +93,14 @@ Findings check_broadcast(const Options& options, const Place& place) {
     });
     const nlohmann::json data{{"to", env::to_string(to)}, {"heard_own", heard}, {"brokers", brokers}};
     const std::string answers =
-        brokers.empty() ? fmt::format("no broker of cluster '{}' answered (fine when none runs)", options.cluster)
-                        : fmt::format("brokers of cluster '{}' that answered: {}", options.cluster, listed(brokers));
+        brokers.empty()
+            ? fmt::format("no broker of cluster '{}' answered (expected when none is running)", options.cluster)
+            : fmt::format("brokers of cluster '{}' that answered: {}", options.cluster, listed(brokers));
     if (heard)
-        return {ok("broadcast", fmt::format("sent to {} and heard here; {}", env::to_string(to), answers), data)};
+        return {ok("broadcast", fmt::format("sent to {} and received here; {}", env::to_string(to), answers), data)};
     return {
         warn("broadcast",
-             fmt::format("sent to {}, but not heard here; {}: allow UDP port {} in the firewall (nft list ruleset); "
+             fmt::format("sent to {}, but not received here; {}: allow UDP port {} in the firewall (nft list ruleset); "
                          "{}",
                          env::to_string(to), answers, options.broadcast_port, kInstead),
              data)};
@@ -139,8 +140,8 @@ Findings check_multicast(const Options& options, const Place& place) {
     const std::string whom =
         others.empty() ? (interface.loopback
                               ? std::string("within this machine")
-                              : std::string("within this machine; no other machine was heard (run netdiag or a broker "
-                                            "there meanwhile to try the network)"))
+                              : std::string("within this machine; no other machine was heard (to test the network, run "
+                                            "netdiag or a broker there at the same time)"))
                        : fmt::format("and heard from other machines: {}", listed(others));
     if (heard)
         return {

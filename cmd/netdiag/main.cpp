@@ -17,38 +17,39 @@ using namespace logstream;
 using namespace logstream::netdiag;
 
 constexpr const char* kExamples = R"(Examples:
-  netdiag                                   what a broker would take here, and what works
+  netdiag                                   which interface a broker would use here, and what works
   netdiag --peer 10.0.0.2:8001              and whether the broker there is in reach
   netdiag --address '[fd00::1]:8001'        what works with IPv6
   netdiag --interface eth1 --multicast 239.0.0.7:9999
   netdiag --json | jq '.checks[] | select(.level != "ok")'
 Run it on two machines at once to see whether multicast passes between them.
-Exits 1 if a broker could not work here, 0 if it could, with warnings or without.)";
+Exits 1 if a broker could not work here, 0 if it could, with or without warnings.)";
 
 int usage(const std::string& what) { return runtime::wrong_usage("netdiag", what); }
 
 std::optional<int> parse_options(int argc, char** argv, Options& options) {
-    CLI::App app{"Says whether a LogStream broker would work on this machine, and what to fix.", "netdiag"};
+    CLI::App app{"Checks whether a LogStream broker would work on this machine, and says what to fix.", "netdiag"};
     app.footer(kExamples);
-    app.add_option("--interface", options.interface, "Interface to test; without it the one a broker would take")
+    app.add_option("--interface", options.interface, "Interface to test; without it, the one a broker would use")
         ->envname("NODE_INTERFACE")
         ->type_name("NAME");
     std::string address;
-    app.add_option("--address", address, "Address of the broker to be (first interface, port 8001)")
+    app.add_option("--address", address, "Address the broker would use (first interface, port 8001)")
         ->envname("NODE_ADDRESS")
         ->type_name("[IP:]PORT");
-    runtime::add_value(app, "--peer", options.peer, "Test TCP and UDP to a broker there", runtime::host_port())
+    runtime::add_value(app, "--peer", options.peer, "Test TCP and UDP to the broker at this address",
+                       runtime::host_port())
         ->type_name("HOST:PORT");
     runtime::add_value(app, "--multicast", options.multicast,
                        "Multicast group (239.0.0.1:9999, or [ff02::ef00:1]:9999)",
                        runtime::Parse<env::Endpoint>(config::parse_multicast))
         ->envname("MULTICAST_GROUP")
         ->type_name("GROUP:PORT");
-    runtime::add_value(app, "--broadcast-port", options.broadcast_port, "UDP port of discovery", runtime::port())
+    runtime::add_value(app, "--broadcast-port", options.broadcast_port, "UDP port for discovery", runtime::port())
         ->envname("BROADCAST_PORT")
         ->type_name("PORT")
         ->default_str(std::to_string(options.broadcast_port));
-    app.add_option("--cluster", options.cluster, "Cluster whose brokers are asked to answer")
+    app.add_option("--cluster", options.cluster, "Cluster whose brokers are queried")
         ->envname("CLUSTER_NAME")
         ->capture_default_str();
     app.add_flag("--json", options.json, "Print JSON");

@@ -33,7 +33,7 @@ protocol::Result<std::vector<env::Endpoint>> resolve_in_time(const std::string& 
     if (answer.wait_for(kResolveLimit) != std::future_status::ready)
         return protocol::fail(ErrorCode::kTimeout,
                               "the name service does not answer for '{}': give its address, or "
-                              "see /etc/resolv.conf",
+                              "check /etc/resolv.conf",
                               peer);
     return answer.get();
 }
@@ -94,17 +94,17 @@ std::string advice(int error, env::Endpoint to) {
     switch (error) {
         case ECONNREFUSED:
             return fmt::format(
-                "the machine answers, but nothing listens there: start the broker, or see its --address "
-                "(it must not be 127.0.0.1), or a firewall refuses TCP port {}",
+                "the machine answers, but nothing listens there: start the broker, check its --address "
+                "(it must not be 127.0.0.1), or allow TCP port {} in its firewall",
                 to.port);
         case ETIMEDOUT:
             return fmt::format("no answer: the machine is off, the address is wrong, or a firewall drops TCP port {}",
                                to.port);
         case ENETUNREACH:
         case EHOSTUNREACH:
-            return "there is no way to that network: see ip route, and whether the cable is plugged in";
+            return "there is no route to that network: check ip route, and whether the cable is plugged in";
         default:
-            return "see the network between";
+            return "check the network in between";
     }
 }
 
@@ -122,10 +122,10 @@ Finding check_udp(const Place& place, env::Endpoint peer, const std::string& clu
     }
     const std::string at = env::to_string(peer);
     if (answered) return ok("udp", fmt::format("{} answered JOIN by UDP", at));
-    return warn("udp",
-                fmt::format("{} did not answer JOIN by UDP from {}{}: allow UDP port {} both ways; without it "
-                            "brokers need --seeds, and replication goes by TCP",
-                            at, place.interface.name, error == 0 ? "" : " (" + os_message(error) + ")", peer.port));
+    return warn(
+        "udp", fmt::format("{} did not answer JOIN by UDP from {}{}: allow UDP port {} in both directions; without it, "
+                           "brokers need --seeds, and replication uses TCP",
+                           at, place.interface.name, error == 0 ? "" : " (" + os_message(error) + ")", peer.port));
 }
 
 }  // namespace

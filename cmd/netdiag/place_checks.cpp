@@ -18,15 +18,16 @@ constexpr protocol::Duration kAskLimit = std::chrono::milliseconds(500);
 
 std::string describe(const net::Interface& i) {
     std::string text = fmt::format("{} ({})", env::to_string(i.ip), i.up ? "up" : "down");
-    if (i.loopback) text += ", loopback: reaches this machine alone";
+    if (i.loopback) text += ", loopback: reaches only this machine";
     if (i.up && !i.carrier) text += ", not plugged in";
     text += fmt::format(", MTU {}", i.mtu_bytes);
     if (i.broadcast != 0) text += ", broadcast " + env::to_string(i.broadcast);
     if (!i.loopback && i.broadcast == 0 && i.ip.is_v4()) text += ", no broadcast";
-    if (i.ip.is_link_local()) text += ", link-local: good within this network";
-    if (i.passing) text += ", given up before long";
-    if (i.check == net::Interface::Check::kUnderWay) text += ", the network is being asked whether it is free";
-    if (i.check == net::Interface::Check::kTaken) text += ", which another machine has, too: give this one another";
+    if (i.ip.is_link_local()) text += ", link-local: valid only within this network";
+    if (i.passing) text += ", to be dropped soon";
+    if (i.check == net::Interface::Check::kUnderWay) text += ", being checked for duplicates on the network";
+    if (i.check == net::Interface::Check::kTaken)
+        text += ", also used by another machine: give this one a different address";
     if (!i.loopback && !i.multicast) text += ", no multicast";
     return text;
 }
@@ -66,7 +67,7 @@ std::expected<Place, Finding> find_place(const Options& options, std::span<const
                         : net::find_by_name(all, options.interface, net::family_wanted(own->at.ip));
     if (interface == nullptr)
         return std::unexpected(
-            failed("choice", fmt::format("{} is not here; this machine's addresses are {}: choose one of them",
+            failed("choice", fmt::format("{} does not exist here; this machine's addresses are {}: choose one of them",
                                          own ? fmt::format("an interface '{}'", options.interface) : host,
                                          net::describe_addresses(all))));
     return Place{*interface, own->at, "it is given"};
@@ -83,11 +84,11 @@ Finding choose(const Options& options, std::span<const net::Interface> all, std:
     place = *found;
     const nlohmann::json data{{"interface", interface->name}, {"address", env::to_string(address)}};
     const std::string text =
-        fmt::format("a broker would take {} and listen on {}", interface->name, env::to_string(address));
+        fmt::format("a broker would use {} and listen on {}", interface->name, env::to_string(address));
     if (options.multicast.port != 0 && options.multicast.ip.is_v4() != address.ip.is_v4())
         return failed("choice",
-                      fmt::format("{}; but the multicast group {} is of the other kind: IPv4 and IPv6 do not go "
-                                  "together",
+                      fmt::format("{}; but the multicast group {} is of the other family: IPv4 and IPv6 do not "
+                                  "mix",
                                   text, env::to_string(options.multicast)),
                       data);
     if (!interface->carrier && !interface->loopback)
@@ -95,7 +96,7 @@ Finding choose(const Options& options, std::span<const net::Interface> all, std:
     if (interface->loopback && options.address.host.empty() && options.interface.empty())
         return warn("choice",
                     text +
-                        ", because there is no other: brokers of this machine alone can form a cluster. For others, "
+                        ", because there is no other: only brokers on this machine can form a cluster. For others, "
                         "bring up a network interface",
                     data);
     return ok("choice", text, data);
@@ -130,7 +131,7 @@ Findings check_address(const Place& place) {
         if (error == EADDRINUSE) {
             if (const auto broker = ask_broker(place.address, kAskLimit))
                 return {ok("address", fmt::format("a broker runs on {}: {}", address, broker->text), broker->data)};
-            return {failed("address", fmt::format("{} ({}) is in use by another program: end it (ss -lntup shows it), "
+            return {failed("address", fmt::format("{} ({}) is in use by another program: stop it (ss -lntup shows it), "
                                                   "or choose another port with --address",
                                                   address, name))};
         }

@@ -46,8 +46,8 @@ Findings check_buffers() {
             data)};
     if (plain < wanted)
         return {ok("buffers",
-                   fmt::format("{}, because this user may exceed net.core.rmem_max ({}); a broker of "
-                               "another user gets {}, unless you {}",
+                   fmt::format("{}, because this user may exceed net.core.rmem_max ({}); a broker run by "
+                               "another user gets {}, unless you run {}",
                                what, limit, mib(plain), fix),
                    data)};
     return {ok("buffers", what, data)};
@@ -57,14 +57,14 @@ Findings check_clock() {
     timex state{};
     const int answer = ::adjtimex(&state);
     if (answer < 0)
-        return {warn("clock", fmt::format("the kernel does not tell whether the clock is synchronised ({})",
-                                          os_message(errno)))};
+        return {warn("clock",
+                     fmt::format("the kernel does not say whether the clock is synchronised ({})", os_message(errno)))};
     const bool synchronised = answer != TIME_ERROR && (state.status & STA_UNSYNC) == 0;
     const nlohmann::json data{{"synchronised", synchronised}, {"estimated_error_us", state.esterror}};
     if (synchronised) return {ok("clock", fmt::format("synchronised, estimated error {} µs", state.esterror), data)};
     return {warn("clock",
-                 "the kernel says that nobody synchronises the clock; order and safety do not rest on it, but records' "
-                 "timestamps, retention by time and comparing logs do: run an NTP client (apt-get install chrony)",
+                 "the kernel reports an unsynchronised clock; order and safety do not depend on it, but record "
+                 "timestamps, time-based retention and comparing logs do: run an NTP client (apt-get install chrony)",
                  data)};
 }
 

@@ -72,8 +72,7 @@ protocol::Result<void> FailedFile::keep_earlier() const {
     if (stat(path_.c_str(), &there) != 0 || there.st_size == 0) return {};
     const std::string kept = path_ + "~";
     if (std::rename(path_.c_str(), kept.c_str()) != 0) return cannot_write(kept, errno);
-    std::fprintf(stderr, "producer: %s held records of an earlier run; they are in %s now\n", path_.c_str(),
-                 kept.c_str());
+    std::fprintf(stderr, "producer: %s held records of an earlier run; moved to %s\n", path_.c_str(), kept.c_str());
     return {};
 }
 

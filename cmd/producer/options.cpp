@@ -18,7 +18,7 @@ constexpr std::array kPartitioners{runtime::Word{"key", Partitioner::kKey}, runt
                                    runtime::Word{"random", Partitioner::kRandom}};
 
 constexpr const char* kExamples = R"(Examples:
-  producer --topic app < app.log              each line is a record; waits for every acknowledgement
+  producer --topic app < app.log              one record per line; waits for every acknowledgement
   tail -f app.log | producer --topic app      until Ctrl-C
   producer --topic app --message hello --count 10 --rate 2
   producer --topic app --message hello -H host=web1 -H app=shop
@@ -26,7 +26,7 @@ constexpr const char* kExamples = R"(Examples:
   echo '{"key": "u1", "value": "hello", "headers": {"host": "web1"}}' | producer --topic users --json
   consumer --topic app --json | producer --topic copy --json
   producer --topic app --file app.log --name app-import --resume
-                                              run again after a crash: goes on where it stopped
+                                              run again after a crash: continues where it stopped
 Exits 0 only if every record was acknowledged; the summary is on stderr.)";
 
 int usage(std::string_view what) { return runtime::wrong_usage("producer", what); }
@@ -35,18 +35,18 @@ int usage(std::string_view what) { return runtime::wrong_usage("producer", what)
 
 std::expected<Options, int> parse_options(int argc, char** argv) {
     Options options;
-    CLI::App app{"Appends lines to a topic, each as a record, and waits until each is acknowledged.", "producer"};
+    CLI::App app{"Appends lines to a topic, one record per line, and waits until each is acknowledged.", "producer"};
     app.footer(kExamples);
     app.add_option("-t,--topic", options.producer.topic, "Topic to append to")->required();
     options.client.add_to(app);
     auto* file =
-        app.add_option("--file", options.file, "Read lines from PATH in place of standard input")->type_name("PATH");
+        app.add_option("--file", options.file, "Read lines from PATH instead of standard input")->type_name("PATH");
     std::string message;
-    auto* made =
-        app.add_option("--message", message, "Send TEXT in place of reading lines; once, or see --count, --rate")
-            ->type_name("TEXT")
-            ->excludes(file);
-    runtime::add_value(app, "--count", options.count, "Send N records at most", runtime::count_from<std::uint64_t>(0));
+    auto* made = app.add_option("--message", message,
+                                "Send TEXT instead of reading lines; sent once unless --count or --rate is given")
+                     ->type_name("TEXT")
+                     ->excludes(file);
+    runtime::add_value(app, "--count", options.count, "Send at most N records", runtime::count_from<std::uint64_t>(0));
     auto* paced =
         runtime::add_value(app, "--rate", options.rate, "Send at most N records per second", runtime::rate(kLeastRate));
     protocol::Duration interval{};
@@ -57,44 +57,44 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
     std::string key;
     auto* keyed = app.add_option("--key", key, "Key of every record")->type_name("K");
     std::string separator;
-    auto* separated =
-        app.add_option("--key-separator", separator, "The key is what stands before the first C of a line")
-            ->type_name("C")
-            ->excludes(keyed);
-    app.add_option("-H,--header", options.headers, "Header of every record; may be given several times")
+    auto* separated = app.add_option("--key-separator", separator, "The key is the part of a line before the first C")
+                          ->type_name("C")
+                          ->excludes(keyed);
+    app.add_option("-H,--header", options.headers, "Header of every record; may be repeated")
         ->type_name("KEY=VALUE")
         ->allow_extra_args(false);
     auto* json = app.add_flag("--json", options.json,
                               "Each line is a JSON object: key, value, headers, partition, timestamp (ms since 1970); "
-                              "key_base64 and value_base64 hold any bytes")
+                              "key_base64 and value_base64 hold arbitrary bytes")
                      ->excludes(separated)
                      ->excludes(made);
     app.add_flag("--null-value", options.null_value,
-                 "An empty value is sent as null, which deletes its key in a topic that is compacted")
+                 "Send an empty value as null, which deletes its key in a compacted topic")
         ->excludes(json);
     auto* chosen = runtime::add_value(app, "--partition", options.partition,
-                                      "Partition to append to, in place of one by key or in turn",
+                                      "Append to this partition instead of choosing one by key or in turn",
                                       runtime::count_from<std::uint32_t>(0));
     std::vector<std::string> partitioners;
     for (const auto& word : kPartitioners) partitioners.emplace_back(word.text);
     auto* placed =
         manual::set_words(
             runtime::add_value(app, "--partitioner", options.partitioner,
-                               "key: by the key, like Kafka's, and without one in turn, a batch each; turn: in "
+                               "key: by hash of the key, like Kafka; without a key, in turn, a batch each; turn: in "
                                "turn, a record each; random",
                                runtime::one_of(kPartitioners)),
             partitioners)
             ->type_name("HOW")
             ->default_str("key")
             ->excludes(chosen);
-    runtime::add_acks(app, options.producer.acks,
-                      "Who must have a record before it counts: none, owner, quorum, all (quorum); Kafka's 0, 1 and -1 "
-                      "are none, owner and quorum");
+    runtime::add_acks(
+        app, options.producer.acks,
+        "Who must have a record before it is acknowledged: none, owner, quorum, all (quorum); Kafka's 0, 1 "
+        "and -1 are none, owner and quorum");
     runtime::add_value(app, "--batch-bytes", options.producer.batch_bytes,
                        "Close a batch at this size, e.g. 64KiB (256KiB)", runtime::size_between(1, 1u << 30))
         ->type_name("BYTES");
     options.producer.linger = 5 * kMillisecond;
-    runtime::add_value(app, "--linger", options.producer.linger, "Wait so long for a batch to fill",
+    runtime::add_value(app, "--linger", options.producer.linger, "Wait up to MS for a batch to fill",
                        runtime::wait_in(kMillisecond))
         ->type_name("MS")
         ->default_str("5");
@@ -102,18 +102,22 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
     runtime::add_compression(app, compression);
     options.producer.timeout = 120'000 * kMillisecond;
     runtime::add_value(app, "--timeout", options.producer.timeout,
-                       "Retry a record for so long; 0: one try, then say why not", runtime::wait_in(kMillisecond))
+                       "Retry a record for up to MS; 0: try once, then report why it failed",
+                       runtime::wait_in(kMillisecond))
         ->type_name("MS")
         ->default_str("120000");
-    app.add_option("--name", options.producer.name, "Name of this producer: an older instance of it is fenced")
+    app.add_option("--name", options.producer.name,
+                   "Name of this producer; an older instance with the same name is fenced")
         ->type_name("NAME");
-    app.add_flag("--resume", options.producer.resumes,
-                 "With --file and --name: skip the lines that the cluster has from that name, and send the others; a "
-                 "file that is not the one that was sent is refused. Without it all is sent, as a new file");
+    app.add_flag(
+        "--resume", options.producer.resumes,
+        "With --file and --name: skip the lines that the cluster already has from that name and send the rest; "
+        "a file that differs from the one sent before is refused. Without it, everything is sent, as a new "
+        "file");
     app.add_flag("--same-file", options.same_file,
-                 "With --resume: skip as many lines as the cluster has, whatever they are now");
+                 "With --resume: skip as many lines as the cluster has, even if their content changed");
     app.add_option("--failed", options.failed,
-                   "Write records that were not acknowledged to PATH; what it held before is kept as PATH~")
+                   "Write records that were not acknowledged to PATH; its previous content is kept as PATH~")
         ->type_name("PATH");
     if (const auto code = runtime::parse(app, argc, argv, {made, keyed})) return std::unexpected(*code);
 
@@ -131,16 +135,16 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
             return std::unexpected(usage(fmt::format("--header takes KEY=VALUE, not '{}'", header)));
     if (options.message && !options.count && !options.rate) options.count = 1;
     if (!options.failed.empty() && !options.message && is_input(options.failed, options.file))
-        return std::unexpected(usage("--failed would be written over the file that is read: name another one"));
+        return std::unexpected(usage("--failed would overwrite the file being read: choose another one"));
     if (options.producer.resumes && (options.file.empty() || options.producer.name.empty()))
         return std::unexpected(
-            usage("--resume needs --file and --name: it asks the cluster what it has from that name"));
+            usage("--resume needs --file and --name: it asks the cluster which lines it has from that name"));
     if (options.partitioner == Partitioner::kRandom && !options.producer.name.empty())
-        return std::unexpected(
-            usage("--name needs a line to go to the same partition each time: not --partitioner random"));
+        return std::unexpected(usage(
+            "--name needs each line to go to the same partition every time: --partitioner random cannot do that"));
     if (options.same_file && !options.producer.resumes) return std::unexpected(usage("--same-file needs --resume"));
     if (!options.producer.name.empty() && !client::keeps_sequences_whole(options.producer.acks))
-        return std::unexpected(usage("--name goes by what a quorum has: use --acks quorum or all"));
+        return std::unexpected(usage("--name relies on what a quorum has: use --acks quorum or all"));
     options.producer.compression = protocol::parse_codec(compression);  // none: auto
     return options;
 }

@@ -28,27 +28,29 @@ std::string Resumption::place(std::uint32_t partition) const {
 protocol::Result<void> Resumption::verdict() const {
     constexpr std::string_view kIfNew =
         "If the file is new (rotated), send it under another --name, or once without --resume: that sends all of it, "
-        "and later runs go on from there";
+        "and later runs continue from there";
     const std::string& name = options_.producer.name;
     for (std::uint32_t partition = 0; partition < sent_.size(); ++partition) {
         const client::SentBefore& sent = sent_[partition];
         const Seen& seen = seen_[partition];
         if (seen.lines < sent.count())
-            return protocol::fail(ErrorCode::kInvalid,
-                                  "nothing is sent: {} has {} lines{}, and the cluster has {} from '{}': it is not the "
-                                  "file that this name sent. {}",
-                                  options_.file, seen.lines, place(partition), sent.count(), name, kIfNew);
+            return protocol::fail(
+                ErrorCode::kInvalid,
+                "nothing was sent: {} has {} lines{}, and the cluster has {} from '{}': it is not the "
+                "file sent under that name. {}",
+                options_.file, seen.lines, place(partition), sent.count(), name, kIfNew);
         if (sent.count() == 0 || options_.same_file) continue;
         if (!sent.content)
             return protocol::fail(ErrorCode::kInvalid,
-                                  "nothing is sent: whether {} is the file that '{}' sent can't be told{}: an older "
-                                  "version took it, or compaction removed some of it. If it is, say --same-file. {}",
+                                  "nothing was sent: it is not known whether {} is the file that '{}' sent{}: an older "
+                                  "version stored it, or compaction removed some of it. If it is, use --same-file. {}",
                                   options_.file, name, place(partition), kIfNew);
         if (sent.content != seen.content)
-            return protocol::fail(ErrorCode::kInvalid,
-                                  "nothing is sent: the first {} lines of {}{} are not those that the cluster has from "
-                                  "'{}'. {}. If it is the same file and was changed, --same-file skips so many lines",
-                                  sent.count(), options_.file, place(partition), name, kIfNew);
+            return protocol::fail(
+                ErrorCode::kInvalid,
+                "nothing was sent: the first {} lines of {}{} are not those that the cluster has from "
+                "'{}'. {}. If it is the same file with changes, --same-file skips that many lines",
+                sent.count(), options_.file, place(partition), name, kIfNew);
     }
     return {};
 }

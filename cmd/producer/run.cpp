@@ -66,9 +66,11 @@ bool Run::open_source() {
         const bool regular = !fatal_ && fstat(input_fd_, &what) == 0 && S_ISREG(what.st_mode);
         if (regular) file_bytes_ = static_cast<std::uint64_t>(what.st_size);
         if (!fatal_ && options_.producer.resumes && !regular)
-            fatal_ = {protocol::ErrorCode::kConfig,
-                      fmt::format("--resume reads the file twice, and {} is not a regular file: copy it to one first",
-                                  options_.file)};
+            fatal_ = {
+                protocol::ErrorCode::kConfig,
+                fmt::format(
+                    "--resume reads the file twice, and {} is not a regular file: copy it to a regular file first",
+                    options_.file)};
     }
     if (!fatal_ && !options_.failed.empty()) {
         auto file = FailedFile::open(options_.failed);
@@ -95,7 +97,7 @@ void Run::on_ready(const protocol::Result<void>& ready) {
     if (!ready) return end_with(ready.error());
     if (options_.partition && *options_.partition >= producer_.partitions())
         return end_with({protocol::ErrorCode::kInvalid,
-                         fmt::format("topic '{}' has the partitions 0 to {}, not {}", options_.producer.topic,
+                         fmt::format("topic '{}' has partitions 0 to {}, not {}", options_.producer.topic,
                                      producer_.partitions() - 1, *options_.partition)});
     if (session_.router().view().was_created(options_.producer.topic) && !std::exchange(told_created_, true))
         session_.say(fmt::format("created topic '{}'", options_.producer.topic));
@@ -166,7 +168,7 @@ void Run::begin_feeding() {
     }
     const bool typed = source_ && !options_.message && isatty(input_fd_) == 1;
     if (typed)
-        session_.say("reading lines from the terminal; Ctrl-D ends");
+        session_.say("reading lines from the terminal; end with Ctrl-D");
     else if (runtime::has_status_line())
         show_progress();
     feed();
@@ -244,7 +246,7 @@ std::uint64_t Run::allowance() {
 protocol::Result<client::Producer::Record> Run::record_of(std::string_view line) {
     auto record = maker_.make(line, lines_, producer_.partitions());
     if (record && record->partition && *record->partition >= producer_.partitions())
-        return protocol::fail(protocol::ErrorCode::kInvalid, "topic '{}' has the partitions 0 to {}, not {}",
+        return protocol::fail(protocol::ErrorCode::kInvalid, "topic '{}' has partitions 0 to {}, not {}",
                               options_.producer.topic, producer_.partitions() - 1, *record->partition);
     return record;
 }
@@ -282,7 +284,7 @@ void Run::check_all_skipped() {
     for (std::uint32_t partition = 0; options_.producer.resumes && partition < producer_.partitions(); ++partition)
         if (lines_of_partition_[partition] < producer_.sent_before(partition).count())
             fatal_ = {protocol::ErrorCode::kConfig,
-                      fmt::format("{} was cut or replaced while it was read: run again", options_.file)};
+                      fmt::format("{} was truncated or replaced while it was being read: run again", options_.file)};
 }
 
 void Run::end_of_input() {
@@ -333,7 +335,7 @@ void Run::on_report(const client::BatchReport& report) {
 
 protocol::Error Run::about_line(const protocol::Error& error) const {
     return {error.code, fmt::format("line {}: {}{}", lines_, error.message,
-                                    stops_at_failure() ? "; the lines behind it are not sent" : "")};
+                                    stops_at_failure() ? "; the lines after it were not sent" : "")};
 }
 
 void Run::note_error(const protocol::Error& error) {
@@ -354,7 +356,7 @@ void Run::fail_piece(const LineSource::Next& piece) {
         ++failed_;
         note_error(about_line(
             {protocol::ErrorCode::kTooLarge,
-             fmt::format("it is over the cluster's limit of {} bytes: split it, or raise limits.record_bytes of the "
+             fmt::format("it exceeds the cluster's limit of {} bytes: split it, or raise limits.record_bytes on the "
                          "brokers",
                          producer_.max_record_bytes())}));
     }
@@ -378,7 +380,7 @@ void Run::on_signal() {
         return;
     }
     if (const std::uint64_t open = sent_ - acknowledged_ - failed_sent_; open > 0)
-        session_.say(fmt::format("{} not acknowledged yet: waiting; Ctrl-C again gives up",
+        session_.say(fmt::format("{} not acknowledged yet: waiting; press Ctrl-C again to give up",
                                  open == 1 ? "1 record is" : fmt::format("{} records are", open)));
     if (phase_ != Phase::kFeeding) return;
     if (options_.rate || options_.message) return end_of_input();
@@ -396,11 +398,10 @@ void Run::print_summary() const {
         bytes / seconds / 1e6, ms(0.5), ms(0.99), static_cast<double>(latency_us_.max()) / 1000);
     if (const client::SendTrouble trouble = producer_.trouble_so_far(); trouble.batches_sent_again > 0)
         text += fmt::format("; {} sent again, {}", runtime::count_of(trouble.batches_sent_again, "batch", "batches"),
-                            runtime::count_of(trouble.owner_changes, "change of an owner", "changes of owners"));
-    if (skipped_ > 0) text += fmt::format("; {} lines were there already", skipped_);
+                            runtime::count_of(trouble.owner_changes, "owner change", "owner changes"));
+    if (skipped_ > 0) text += fmt::format("; {} lines were already there", skipped_);
     if (source_ && source_->cut_off_bytes() > 0)
-        text +=
-            fmt::format("; {} bytes of a line that was not read to its end were not sent", source_->cut_off_bytes());
+        text += fmt::format("; {} bytes of an incomplete line were not sent", source_->cut_off_bytes());
     if (failed_ > 0) text += fmt::format("; {} NOT ACKNOWLEDGED ({})", failed_, first_error_->message);
     runtime::clear_status();
     std::fprintf(stderr, "%s\n", text.c_str());

@@ -20,7 +20,7 @@ CLI::Option* add_compression(CLI::App& app, std::string& target) {
     const std::vector<std::string> codecs{"none", "lz4", "zstd", "snappy", "gzip", "auto"};
     auto* option =
         app.add_option("--compression", target,
-                       "none, lz4, zstd, snappy, gzip, or auto: measures the stream, and takes lz4 or zstd where "
+                       "none, lz4, zstd, snappy, gzip, or auto: measures the stream and uses lz4 or zstd where "
                        "that saves bytes")
             ->check(CLI::IsMember(codecs).description(""));
     return manual::set_words(option, codecs)->type_name("CODEC")->capture_default_str();

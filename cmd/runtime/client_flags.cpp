@@ -13,24 +13,25 @@
 namespace logstream::runtime {
 
 void ClientFlags::add_to(CLI::App& app) {
-    auto* addresses = add_host_ports(app, "--brokers", brokers,
-                                     "Brokers to ask first, by name, IP or [IPv6]; without it, LOGSTREAM_BROKERS and a "
-                                     "context they are found by broadcast");
+    auto* addresses =
+        add_host_ports(app, "--brokers", brokers,
+                       "Brokers to contact first, by name, IP or [IPv6]; without this flag, LOGSTREAM_BROKERS "
+                       "or a context, they are found by broadcast");
     app.add_option(
         "--cluster", cluster,
-        "Name of the cluster (default: that of the context, CLUSTER_NAME, or logstream; any with --brokers)");
+        "Name of the cluster (default: from the context, else CLUSTER_NAME, else logstream; any with --brokers)");
     app.add_option(
            "--context", context,
-           "Take brokers and cluster from this context (logstreamctl context; default: LOGSTREAM_CONTEXT, or the "
-           "current one)")
+           "Take brokers and cluster from this context (see logstreamctl context; default: LOGSTREAM_CONTEXT, else "
+           "the current one)")
         ->type_name("NAME")
         ->excludes(addresses);
-    add_value(app, "--broadcast-port", broadcast_port, "UDP port of discovery", port())
+    add_value(app, "--broadcast-port", broadcast_port, "UDP port for discovery", port())
         ->envname("BROADCAST_PORT")
         ->type_name("PORT")
         ->default_str(std::to_string(broadcast_port));
-    app.add_option("--interface", interface, "Network interface to broadcast on; without it on all")->type_name("NAME");
-    app.add_flag("--verbose", verbose, "Say on stderr what happens");
+    app.add_option("--interface", interface, "Network interface to broadcast on; without it, all")->type_name("NAME");
+    app.add_flag("--verbose", verbose, "Log what happens to stderr");
 }
 
 protocol::Result<ClientFlags> ClientFlags::completed(const config::Environment& environment) const {
@@ -148,7 +149,7 @@ protocol::Result<net::HostPort> split_address(const std::string& host_and_port) 
     if (ip && ip->is_link_local() && at->host.find('%') == std::string::npos)
         return protocol::fail(
             protocol::ErrorCode::kConfig,
-            "'{}' is a link-local address, of which every network has its own: say by which interface "
+            "'{}' is a link-local address, valid only within one network: name the interface by which "
             "it is reached, as in [{}%eth0]:{}; this machine has {}",
             host_and_port, at->host, at->port, net::describe_addresses(net::interfaces()));
     return net::HostPort{at->host, at->port};

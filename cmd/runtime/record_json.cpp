@@ -167,12 +167,12 @@ void append_json(std::string& out, const RecordPlace& place, const protocol::Rec
 
 Parsed<OwnedRecord> parse_json_record(std::string_view line) {
     if (is_nested_too_deeply(line))
-        return std::unexpected(fmt::format("expected at most {} arrays and objects within each other", kMostNested));
+        return std::unexpected(fmt::format("expected at most {} levels of nested arrays and objects", kMostNested));
     const json object = json::parse(line, nullptr, false);
     if (!object.is_object()) return std::unexpected("expected a JSON object, as in {\"key\": \"k\", \"value\": \"v\"}");
     if (auto known = check_fields(object, kRecordFields); !known) return std::unexpected(known.error());
     if (!object.contains("value") && !object.contains("value_base64"))
-        return std::unexpected("expected a value; null deletes the key in a topic that is compacted");
+        return std::unexpected("expected a value; null deletes the key in a compacted topic");
     OwnedRecord out;
     auto key = text_at(object, "key", line);
     auto value = text_at(object, "value", line);

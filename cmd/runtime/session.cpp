@@ -73,7 +73,7 @@ protocol::Result<void> Session::connect() {
     wait([this] { return router_->settled() || router_->failure(); });
     if (router_->failure()) return std::unexpected(*router_->failure());
     if (!router_->reaches_quorum())
-        log_->warn("{}: what follows may be history, there may be more elsewhere", router_->trouble());
+        log_->warn("{}: the output may be incomplete; other brokers may hold newer records", router_->trouble());
     return {};
 }
 
@@ -81,7 +81,7 @@ void Session::wait(const std::function<bool()>& done) {
     client::Waiting waiting(*env_);
     while (!loop_.run_until(done, std::chrono::milliseconds(500))) {
         const std::string trouble = router_->trouble();
-        waiting.look(trouble.empty() ? "the answer is not there yet" : trouble);
+        waiting.look(trouble.empty() ? "no answer yet" : trouble);
     }
 }
 

@@ -9,7 +9,7 @@ config::Parsed<client::StartAt> parse_start(std::string_view text, std::int64_t 
     using Kind = client::StartAt::Kind;
     if (text.starts_with('@')) {
         const auto time = config::parse_time(text.substr(1), now_ms);
-        if (!time) return std::unexpected("behind @ " + time.error());
+        if (!time) return std::unexpected("after @ " + time.error());
         return client::StartAt{Kind::kTime, *time};
     }
     if (text == "earliest") return client::StartAt{Kind::kEarliest};

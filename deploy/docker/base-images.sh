@@ -9,12 +9,12 @@ usage() {
     cat <<'TEXT'
 Usage: deploy/docker/base-images.sh [flags]
 
-  --dir DIR        where their files are kept, so that the next time takes seconds (default build/docker)
-  --programs DIR   the image's own packages are to be those that the programs in this folder need, so that building needs
-                   no network (default build/bin, if it is there)
-  --no-import      only make the files
+  --dir DIR        where their files are kept, so that the next run takes seconds (default build/docker)
+  --programs DIR   include the packages that the programs in this folder need, so that building the image needs
+                   no network (default build/bin, if it exists)
+  --no-import      only create the files
 
-Makes the images logstream-build-base, with the packages that building needs, and logstream-runtime-base. Needs root, and
+Creates the images logstream-build-base, with the packages that building needs, and logstream-runtime-base. Needs root and
 debootstrap (deploy/install-packages.sh --docker). Then:
 
   docker build -f deploy/docker/Dockerfile -t logstream \
@@ -42,7 +42,7 @@ while (($# > 0)); do
     shift
 done
 ((EUID == 0)) || die "debootstrap needs root: sudo deploy/docker/base-images.sh …"
-command -v debootstrap >/dev/null || die "there is no debootstrap; deploy/install-packages.sh --docker installs it"
+command -v debootstrap >/dev/null || die "debootstrap is not installed; deploy/install-packages.sh --docker installs it"
 mkdir -p "$dir"
 # The release of this machine if it is Debian's, so that what was built here runs there, too.
 suite=$(. /etc/os-release && [[ ${ID:-} == debian ]] && echo "${VERSION_CODENAME:-}" || true)
@@ -69,7 +69,7 @@ make_base() {
     if [[ -e $file ]] && has_all "$list" "$suite" "$@"; then return; fi
     rm -f "$list"
     work=$(mktemp -d)
-    echo "base-images.sh: making $file; this takes a minute or two" >&2
+    echo "base-images.sh: creating $file; this takes a minute or two" >&2
     local include
     include=$(IFS=,; echo "$*")
     if ! debootstrap --variant=minbase ${include:+--include="$include"} "$suite" "$work/root" "$mirror" >"$work/log" 2>&1; then

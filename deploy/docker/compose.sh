@@ -16,8 +16,8 @@ find_compose() {
     elif command -v docker-compose >/dev/null; then
         program=(docker-compose)
     else
-        die "there is no Docker Compose; deploy/install-packages.sh --docker installs it"
+        die "Docker Compose is not installed; deploy/install-packages.sh --docker installs it"
     fi
-    docker version >/dev/null 2>&1 || die "no Docker daemon answers; is it running, and may you use it (group docker)?"
+    docker version >/dev/null 2>&1 || die "no Docker daemon answers; is it running, and are you allowed to use it (group docker)?"
     compose=("${program[@]}" --project-name "$project" --file "$root/deploy/docker/compose.yaml")
 }

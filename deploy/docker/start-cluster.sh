@@ -9,9 +9,9 @@ usage() {
 Usage: deploy/docker/start-cluster.sh [flags]
 
   --project NAME   of containers, network and volumes (default logstream)
-  --base-images    make the image's bases by debootstrap, where no registry is reached; needs root
-  --no-build       take the image that is there
-  --wait SECONDS   how long they may take to have one view; 0: don't wait (default 60)
+  --base-images    build the base images with debootstrap, without a registry; needs root
+  --no-build       use the existing image
+  --wait SECONDS   how long to wait for one view of all brokers; 0: don't wait (default 60)
 TEXT
 }
 
@@ -33,7 +33,7 @@ if $base_images; then
     "$root/deploy/docker/base-images.sh"
     export BUILD_BASE=logstream-build-base RUNTIME_BASE=logstream-runtime-base
 fi
-"${compose[@]}" up --detach "${build[@]}" || die "the brokers did not start; no registry in reach? --base-images does without"
+"${compose[@]}" up --detach "${build[@]}" || die "the brokers did not start; if no registry is reachable, use --base-images"
 ((wait_seconds == 0)) && exit 0
 
 containers=()
@@ -52,7 +52,7 @@ while true; do
     [[ -z $problem ]] && break
     if ((SECONDS >= deadline)); then
         "${compose[@]}" logs --tail 20 >&2 || true
-        die "no one view of ${#brokers[@]} brokers in time; $problem (view, leader, members)"
+        die "the ${#brokers[@]} brokers did not form one view in time; $problem (view, leader, members)"
     fi
     sleep 0.5
 done

@@ -9,7 +9,7 @@ usage() {
 Usage: deploy/docker/stop-cluster.sh [--project NAME] [--volumes]
 
   --project NAME   as given to start-cluster.sh (default logstream)
-  --volumes        remove the volumes too, and with them all records
+  --volumes        also remove the volumes, and with them all records
 TEXT
 }
 

@@ -12,15 +12,15 @@ Usage: deploy/local/cluster.sh start|stop|status [flags] [-- FLAGS OF EACH BROKE
 
   -n N                    brokers (default 3)
   --dir DIR               pid files, logs and data (default build/local)
-  --port PORT             of the first broker on 127.0.0.1; the next have the next (default 8001)
+  --port PORT             of the first broker on 127.0.0.1; the others use the following ports (default 8001)
   --cluster NAME          (default local)
   --broadcast-port PORT   (default 8888)
   --multicast GROUP:PORT  (default 239.0.0.1:9999)
   --binary FILE           (default build/bin/logstream)
-  --wait SECONDS          how long they may take to have one view; 0: don't wait (default 30)
+  --wait SECONDS          how long to wait for one view of all brokers; 0: don't wait (default 30)
 
-Several clusters live side by side when they differ in --dir, --port and --cluster. `stop`, `status` and a second `start`
-need only --dir: the rest is kept there, flags of the brokers too, until others (or none) follow `--`.
+Several clusters can run side by side if they differ in --dir, --port and --cluster. `stop`, `status` and a second `start`
+need only --dir: the other settings are kept there, including broker flags, until others (or none) follow `--`.
 TEXT
 }
 
@@ -90,7 +90,7 @@ start() {
     fi
     for folder in "${running[@]}"; do
         if broker_is_outdated "$folder"; then
-            echo "The programs were built anew: restarting the cluster." >&2
+            echo "The programs were rebuilt: restarting the cluster." >&2
             broker_stop 10 "${running[@]}"
             break
         fi
@@ -115,7 +115,7 @@ stop() {
     done
     ((${#running[@]} == 0)) && return
     broker_stop 10 "${running[@]}" || status=1
-    echo "Stopped ${#running[@]} brokers; their data stays in $dir"
+    echo "Stopped ${#running[@]} brokers; their data is kept in $dir"
     return "$status"
 }
 

@@ -12,9 +12,9 @@ Usage: deploy/netns/setup-netns.sh [flags]
   --name NAME      of the network; its namespaces are NAME-1 to NAME-N and NAME-bridge (default logstream)
   --subnet A.B.C.0/24
                    host I has the address A.B.C.I (default 10.77.0.0/24)
-  --no-offload     segmentation offload off, so that a capture shows the datagrams that a wire would
+  --no-offload     disable segmentation offload, so that a capture shows datagrams as on the wire
 
-Networks of different names do not see each other; they may have the same subnet.
+Networks with different names are isolated from each other and may use the same subnet.
 TEXT
 }
 
@@ -34,14 +34,14 @@ if ! is_count "$count" || ((count > 250)); then die "-n expects 1 to 250 hosts, 
 [[ $subnet =~ ^(([0-9]{1,3}\.){3})0/24$ ]] || die "--subnet expects A.B.C.0/24, got '$subnet'" 2
 prefix=${BASH_REMATCH[1]}
 check_network
-[[ -z $(namespaces) ]] || die "the network '$network' is already there; deploy/netns/cleanup.sh --name $network removes it"
+[[ -z $(namespaces) ]] || die "the network '$network' already exists; deploy/netns/cleanup.sh --name $network removes it"
 
 # Half a network is of no use to anybody.
 remove_if_failed() {
     local status=$?
     ((status == 0)) && return
     "$(dirname "${BASH_SOURCE[0]}")/cleanup.sh" --name "$network" || true
-    echo "setup-netns.sh: failed; what was there of the network '$network' is removed again" >&2
+    echo "setup-netns.sh: failed; removing what was created of the network '$network'" >&2
     exit "$status"
 }
 trap remove_if_failed EXIT

@@ -11,13 +11,13 @@ Usage: deploy/netns/start-cluster.sh [flags] [-- FLAGS OF EACH BROKER]
 
   --name NAME      of the network (default logstream)
   --data DIR       pid files, logs and data (default build/netns/NAME)
-  --host I         only in this host; may be given several times
+  --host I         only in this host; may be repeated
   --port PORT      (default 8001)
   --cluster NAME   (default logstream)
   --binary FILE    (default build/bin/logstream)
-  --wait SECONDS   how long they may take to have one view; 0: don't wait (default 30)
+  --wait SECONDS   how long to wait for one view of all brokers; 0: don't wait (default 30)
 
-A broker that runs already is left alone. The view that is waited for has all brokers that run.
+A broker that is already running is left alone. The script waits for a view of all running brokers.
 TEXT
 }
 
@@ -43,7 +43,7 @@ check_network
 dir=${dir:-$root/build/netns/$network}
 [[ -x $binary ]] || die "there is no $binary; build it first (deploy/build.sh)"
 mapfile -t all < <(host_numbers)
-((${#all[@]} > 0)) || die "there is no network '$network'; deploy/netns/setup-netns.sh --name $network makes it"
+((${#all[@]} > 0)) || die "there is no network '$network'; deploy/netns/setup-netns.sh --name $network creates it"
 ((${#hosts[@]} > 0)) || hosts=("${all[@]}")
 
 for host in "${hosts[@]}"; do

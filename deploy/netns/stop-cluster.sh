@@ -11,8 +11,8 @@ Usage: deploy/netns/stop-cluster.sh [flags]
 
   --name NAME   of the network (default logstream)
   --data DIR    as given to start-cluster.sh (default build/netns/NAME)
-  --host I      only in this host; may be given several times
-  --kill        at once, by SIGKILL, as a crash does
+  --host I      only in this host; may be repeated
+  --kill        stop them at once with SIGKILL, like a crash
 TEXT
 }
 
@@ -37,7 +37,7 @@ else
     for folder in "$dir"/n[0-9]*; do folders+=("$folder"); done
 fi
 if $kill; then
-    signal_brokers KILL 10 "${folders[@]}" || die "some brokers can't be killed"
+    signal_brokers KILL 10 "${folders[@]}" || die "some brokers cannot be killed"
 else
     broker_stop 10 "${folders[@]}"
 fi

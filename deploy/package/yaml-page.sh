@@ -1,5 +1,5 @@
 #!/bin/sh
-# Prints the man page of a configuration file: the file, which explains itself.
+# Prints the man page of a configuration file: the file itself with its comments.
 set -eu
 
 cat <<TEXT
@@ -8,16 +8,16 @@ cat <<TEXT
 logstream.yaml \- settings of a LogStream broker
 .SH DESCRIPTION
 .BR logstream (1)
-needs no configuration. What there is comes from defaults, this file (\fB\-\-config\fR), the environment and flags; the
-later of these wins. A key that is misspelt or a value that cannot be is refused at start, with its line. A broker that
-gets SIGHUP (\fBsystemctl reload logstream\fR) reads the file again and says which settings wait for its next start.
+needs no configuration. Settings come from defaults, this file (\fB\-\-config\fR), the environment and flags, in
+increasing order of precedence. A misspelt key or an invalid value is refused at start, with its line. On SIGHUP
+(\fBsystemctl reload logstream\fR) a broker reloads the file and logs which settings take effect at its next start.
 .SH FILES
 .TP
 .I /etc/logstream/logstream.yaml
-What the service reads.
+The configuration that the service reads.
 .TP
 .I /var/lib/logstream
-The service's data folder. It may write nowhere else; another one has to be named to systemd, too: see
+The service's data folder. The service may write nowhere else; to use another folder, allow it in systemd, too: see
 \fIReadWritePaths\fR in
 .BR systemd.exec (5).
 .SH SETTINGS

@@ -25,7 +25,7 @@ done
 name_cluster "$cluster"
 find_libvirt
 if [[ -e $dir/choices ]]; then
-    in_vagrant destroy --force || die "Vagrant could not remove all; see above"
+    in_vagrant destroy --force || die "Vagrant could not remove everything; see above"
     rm -rf "$dir"
 fi
 # Only own clusters can be in there.

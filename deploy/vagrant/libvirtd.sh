@@ -10,8 +10,8 @@ usage() {
 Usage: deploy/vagrant/libvirtd.sh start|stop|status
        deploy/vagrant/libvirtd.sh exec COMMAND…
 
-`exec` runs a command where that libvirtd, its networks and its virtual machines can be reached: virsh, vagrant, ssh.
-start-cluster.sh starts it where no other libvirtd answers, and cleanup.sh stops it. Its disks lie in build/vagrant/libvirt.
+`exec` runs a command that can reach that libvirtd, its networks and its virtual machines: virsh, vagrant, ssh.
+start-cluster.sh starts it if no other libvirtd answers, and cleanup.sh stops it. Its disks are in build/vagrant/libvirt.
 TEXT
 }
 
@@ -36,7 +36,7 @@ inside() {
 
 start() {
     ((EUID == 0)) || die "namespaces need root: sudo $0 start"
-    command -v libvirtd >/dev/null || die "there is no libvirtd; deploy/install-packages.sh --vagrant installs it"
+    command -v libvirtd >/dev/null || die "libvirtd is not installed; deploy/install-packages.sh --vagrant installs it"
     broker_pid "$libvirt" >/dev/null && return
     mkdir -p "$libvirt/etc/qemu/networks/autostart" /etc/libvirt
     cat >"$libvirt/etc/qemu.conf" <<'TEXT'
@@ -66,17 +66,17 @@ TEXT
 }
 ask() { "${reach[@]}" virsh --quiet --connect "$system" "$@"; }
 
-stop() { signal_brokers KILL 30 "$libvirt" || die "it can't be ended"; }
+stop() { signal_brokers KILL 30 "$libvirt" || die "libvirtd cannot be stopped"; }
 
 status() {
     local pid
-    pid=$(broker_pid "$libvirt") || die "it does not run"
-    echo "libvirtd runs, pid $pid"
+    pid=$(broker_pid "$libvirt") || die "libvirtd is not running"
+    echo "libvirtd is running, pid $pid"
 }
 
 case ${1:-} in
     start | stop | status | inside) "$1" ;;
-    exec) shift; find_libvirt; ((${#reach[@]} > 0)) || die "it does not run"; "${reach[@]}" "$@" ;;
+    exec) shift; find_libvirt; ((${#reach[@]} > 0)) || die "libvirtd is not running"; "${reach[@]}" "$@" ;;
     -h | --help) usage ;;
     '') usage >&2; exit 2 ;;
     *) usage >&2; die "unknown command '$1'" 2 ;;

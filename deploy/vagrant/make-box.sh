@@ -11,12 +11,12 @@ usage() {
 Usage: deploy/vagrant/make-box.sh [flags]     (root: debootstrap makes device files)
 
   --output FILE    (default build/vagrant/debian12.box)
-  --deb FILE       this package's dependencies are installed in the box, so that its machines need no network to install
-                   it (default: the newest in build/packages, if there is one)
+  --deb FILE       install this package's dependencies in the box, so that its machines can install it without a
+                   network (default: the newest in build/packages, if there is one)
   --mirror URL     of Debian (default http://deb.debian.org/debian)
-  --add            also give it to Vagrant under the name logstream/debian12, in place of an older one
+  --add            also add it to Vagrant as logstream/debian12, replacing an older one
 
-The kernel is Debian's for cloud machines: it has netem, nftables and virtio, and few drivers besides.
+The kernel is Debian's cloud kernel: it has netem, nftables and virtio, and few other drivers.
 TEXT
 }
 
@@ -63,7 +63,7 @@ packages=(
     iproute2 nftables ethtool procps initramfs-tools zstd
 )
 # No service may start in the chroot, and no initrd is made before it is known what goes into it.
-echo "Debian 12 from $mirror" >&2
+echo "Installing Debian 12 from $mirror" >&2
 debootstrap --variant=minbase --include="$(IFS=,; echo "${packages[*]}")" bookworm "$system" "$mirror" >>"$log" 2>&1
 printf '#!/bin/sh\nexit 101\n' >"$system/usr/sbin/policy-rc.d"
 chmod 755 "$system/usr/sbin/policy-rc.d"
@@ -72,7 +72,7 @@ printf '%s\n' virtio_pci virtio_blk virtio_net ext4 >>"$system/etc/initramfs-too
 cp /etc/resolv.conf "$system/etc/resolv.conf"
 inside apt-get install -y --no-install-recommends linux-image-cloud-amd64
 if [[ -n $deb ]]; then
-    echo "What ${deb##*/} depends on" >&2
+    echo "Installing the dependencies of ${deb##*/}" >&2
     inside apt-get satisfy -y --no-install-recommends "$(dpkg-deb --field "$deb" Depends)"
 fi
 # The last one: from here on names are resolved as in a running machine, and not at all in the chroot.
@@ -102,7 +102,7 @@ inside systemctl enable systemd-networkd systemd-resolved ssh
 inside systemctl mask systemd-networkd-wait-online.service systemd-logind.service systemd-pstore.service getty@tty1.service \
     e2scrub_reap.service e2scrub_all.timer dpkg-db-backup.timer fstrim.timer apt-daily.timer apt-daily-upgrade.timer
 
-echo "The box's disk" >&2
+echo "Creating the box's disk" >&2
 mkdir "$work/box"
 cp "$system"/boot/vmlinuz-* "$work/box/vmlinuz"
 cp "$system"/boot/initrd.img-* "$work/box/initrd.img"

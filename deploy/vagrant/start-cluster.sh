@@ -8,20 +8,20 @@ usage() {
     cat <<'TEXT'
 Usage: deploy/vagrant/start-cluster.sh [flags]
 
-  --name NAME        of the cluster; what is kept of it lies in build/vagrant/NAME (default logstream)
+  --name NAME        of the cluster; its files are in build/vagrant/NAME (default logstream)
   --machines N       n1, n2, … (default 3)
   --provider NAME    libvirt or virtualbox (default libvirt)
   --box NAME         (default generic/debian12, or logstream/debian12 if make-box.sh --add has added it)
-  --make-box         if no box is named and Vagrant has none of these two, make one here first (root)
-  --driver NAME      of libvirt: kvm, or qemu, which emulates (default kvm if a guest starts with it)
+  --make-box         if no box is named and Vagrant has neither of these, build one here first (root)
+  --driver NAME      libvirt driver: kvm, or qemu for emulation (default kvm if a guest starts with it)
   --memory MB        of each machine (default 512)
   --subnet A.B.C     machine I has the address A.B.C.(10 + I) (default 192.168.60)
-  --deb FILE         the package (default the newest in build/packages, which is made if there is none)
+  --deb FILE         the package (default the newest in build/packages, built if there is none)
   --bare             machines only: no package, no broker
-  --wait SECONDS     how long the brokers may take to have one view (default 120)
+  --wait SECONDS     how long to wait for one view of all brokers (default 120)
 
-A machine that runs already is left as it is, and what a cluster was once started with need not be said again.
-Where no libvirtd answers, root has one started: deploy/vagrant/libvirtd.sh.
+A machine that is already running is left alone, and a cluster's flags are remembered from its first start.
+If no libvirtd answers and you are root, one is started: deploy/vagrant/libvirtd.sh.
 TEXT
 }
 
@@ -98,7 +98,7 @@ while true; do
         [[ $said == "$agreed" && $said == *" ${#machines[@]}" ]] || break
         [[ $machine != "${machines[-1]}" ]] || break 2
     done
-    ((SECONDS < end)) || die "no one view of ${#machines[@]} brokers in time; $machine says: $said (view, leader, members)"
+    ((SECONDS < end)) || die "the ${#machines[@]} brokers did not form one view in time; $machine says: $said (view, leader, members)"
     sleep 0.5
 done
 echo "Cluster '$name': brokers on $(for machine in "${machines[@]}"; do machine_address "$machine"; done | tr '\n' ' ')"

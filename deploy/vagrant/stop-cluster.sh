@@ -9,7 +9,7 @@ usage() {
 Usage: deploy/vagrant/stop-cluster.sh [flags]
 
   --name NAME   of the cluster (default logstream)
-  --brokers     only the brokers; the machines run on
+  --brokers     stop only the brokers; the machines keep running
 TEXT
 }
 

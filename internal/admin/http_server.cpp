@@ -50,11 +50,10 @@ protocol::Result<std::unique_ptr<HttpServer>> HttpServer::start(const std::strin
         response.set_content(kPage, "text/html; charset=utf-8");
     });
     if (!server.bind_to_port(ip.c_str(), port))
-        return protocol::fail(
-            protocol::ErrorCode::kNetwork,
-            "the HTTP port {} of {} cannot be had: another program has it (ss -lntp shows which); choose "
-            "another with --http, or --http off",
-            port, ip);
+        return protocol::fail(protocol::ErrorCode::kNetwork,
+                              "the HTTP port {} of {} is in use by another program (ss -lntp shows which); choose "
+                              "another with --http, or --http off",
+                              port, ip);
     state->thread = std::thread([&server] { server.listen_after_bind(); });
     while (!server.is_running()) std::this_thread::yield();  // a stop before the thread listens would be lost
     return std::unique_ptr<HttpServer>(new HttpServer(std::move(state)));

@@ -48,23 +48,24 @@ Result<Look> look_for_address(const config::Config& config, std::span<const net:
                               "{} is not an address of this machine; its addresses are {}; choose one with --address",
                               host, net::describe_addresses(all));
     const std::uint32_t scope = at.ip.is_link_local() ? static_cast<std::uint32_t>(interface->index) : 0;
-    return Look{OwnAddress{{at.ip, port, scope}, *interface}, "it is given"};
+    return Look{OwnAddress{{at.ip, port, scope}, *interface}, "it was given"};
 }
 
 Look look_for_name(const config::Config& config, std::span<const net::Interface> all, const net::Resolved& found) {
     const std::string& host = config.node.address.host;
     if (found.endpoints.empty())
-        return {std::nullopt, found.trouble.empty() ? fmt::format("nobody answers for '{}'", host) : found.trouble};
+        return {std::nullopt,
+                found.trouble.empty() ? fmt::format("no name service answers for '{}'", host) : found.trouble};
     const auto own = choose_of_name(found.endpoints, all);
-    const std::string stands = fmt::format("'{}' stands for {}", host, list(found.endpoints));
+    const std::string stands = fmt::format("'{}' resolves to {}", host, list(found.endpoints));
     if (!own) return {std::nullopt, fmt::format("{}, and this machine has {}", stands, net::describe_addresses(all))};
     std::string why = stands;
     if (found.endpoints.size() > 1)
         why +=
-            "; of those of this machine IPv4 goes first, unless seeds or group are of IPv6 (write the address itself "
-            "to take another one)";
+            "; of this machine's addresses IPv4 is preferred, unless seeds or multicast group are IPv6 (give an "
+            "address instead of the name to choose another one)";
     const bool alone = own->interface.loopback && host != "localhost";
-    if (alone) why += "; other machines do not reach it (see /etc/hosts)";
+    if (alone) why += "; other machines cannot reach it (see /etc/hosts)";
     return {own, std::move(why), alone};
 }
 
@@ -74,15 +75,14 @@ Result<Look> look_anywhere(const config::Config& config, std::span<const net::In
         all, {config.node.address.port, "", family_given(config), std::string_view(config.node.interface)});
     if (!choice) return std::unexpected(choice.error());
     const bool alone = choice->interface.loopback && config.node.interface != choice->interface.name;
-    if (alone) choice->why += "; other machines do not reach it";
+    if (alone) choice->why += "; other machines cannot reach it";
     return Look{OwnAddress{choice->at, choice->interface}, choice->why, alone};
 }
 
 // A network that is just coming up has its link-local address first.
 Result<Look> once_settled(Look look, protocol::Duration waited) {
     if (look.taken && look.taken->at.ip.is_link_local() && waited < kSettle)
-        return Look{std::nullopt,
-                    fmt::format("{} has no address but a link-local one yet", look.taken->interface.name)};
+        return Look{std::nullopt, fmt::format("{} has only a link-local address so far", look.taken->interface.name)};
     return look;
 }
 
@@ -93,13 +93,14 @@ Result<Look> once_checked(Look look) {
         case net::Interface::Check::kDone:
             return look;
         case net::Interface::Check::kUnderWay:
-            return Look{std::nullopt, fmt::format("the network of {} is being asked whether {} is free",
+            return Look{std::nullopt, fmt::format("checking the network of {} for another user of {}",
                                                   look.taken->interface.name, env::to_string(look.taken->at.ip))};
         case net::Interface::Check::kTaken:
-            return protocol::fail(ErrorCode::kNetwork,
-                                  "another machine on the network of {} has the address {}, too: give this one another "
-                                  "(ip -6 address), or choose another with --address",
-                                  look.taken->interface.name, env::to_string(look.taken->at.ip));
+            return protocol::fail(
+                ErrorCode::kNetwork,
+                "another machine on the network of {} also has the address {}: give this one a different "
+                "address (ip -6 address), or choose another with --address",
+                look.taken->interface.name, env::to_string(look.taken->at.ip));
     }
     std::unreachable();
 }
@@ -158,7 +159,7 @@ Result<std::optional<OwnAddress>> find_own_address(net::Loop& loop, const config
             return look->taken;
         }
         if (look->why != std::exchange(said, look->why))
-            log.warn("NET this broker waits for its address: {}; it looks again until that changes", look->why);
+            log.warn("NET this broker waits for its address: {}; it retries until that changes", look->why);
         answered = false;
         loop.run_until(given_up, is_name ? kAskAgain : kLookAgain);
     }

@@ -73,11 +73,11 @@ void Seeds::say_trouble() {
     if (text.empty() || text == std::exchange(said_, text)) return;
     if (pending())
         env_.log().warn(
-            "DISCOVERY this broker waits for a seed: {}; names are looked up again every second, and it begins no "
+            "DISCOVERY this broker waits for a seed: {}; it looks the names up every second and starts no "
             "cluster of its own until then",
             text);
     else
-        env_.log().warn("DISCOVERY a seed is left out until its name stands for something: {}", text);
+        env_.log().warn("DISCOVERY a seed is skipped until its name resolves: {}", text);
 }
 
 }  // namespace logstream::boot

@@ -62,7 +62,7 @@ void Consumer::on_view() {
 
 void Consumer::on_topic(const Topic& topic) {
     const bool first = !opened_;
-    if (topic_ && topic_->id != topic.id) on_topic_gone("was deleted and made anew");
+    if (topic_ && topic_->id != topic.id) on_topic_gone("was deleted and recreated");
     const std::uint32_t read = topic_ ? topic_->partitions : 0;
     if (stopped_ || (topic_ && read == topic.partitions)) return;
     topic_ = topic;
@@ -75,8 +75,8 @@ void Consumer::on_topic(const Topic& topic) {
         }
     }
     if (options_.partition && *options_.partition >= topic.partitions)
-        return finish(protocol::fail(ErrorCode::kInvalid, "topic '{}' has the partitions 0 to {}, not {}",
-                                     options_.topic, topic.partitions - 1, *options_.partition));
+        return finish(protocol::fail(ErrorCode::kInvalid, "topic '{}' has partitions 0 to {}, not {}", options_.topic,
+                                     topic.partitions - 1, *options_.partition));
     if (member_ || (!first && !options_.follow)) return;
     for (std::uint32_t partition = read; partition < topic.partitions; ++partition)
         if (options_.partition.value_or(partition) == partition)
@@ -86,10 +86,9 @@ void Consumer::on_topic(const Topic& topic) {
 // In a group its owner says what is read in place of it.
 void Consumer::on_topic_gone(std::string_view what) {
     if (!options_.follow)
-        return finish(
-            protocol::fail(ErrorCode::kUnknownTopic, "topic '{}' {} while it was read", options_.topic, what));
-    router_.env().log().warn("topic '{}' {}: going on at the beginning of the new one{}", options_.topic, what,
-                             router_.view().was_deleted(options_.topic) ? ", when it is there" : "");
+        return finish(protocol::fail(ErrorCode::kUnknownTopic, "topic '{}' {} while being read", options_.topic, what));
+    router_.env().log().warn("topic '{}' {}: continuing at the beginning of the new one{}", options_.topic, what,
+                             router_.view().was_deleted(options_.topic) ? ", once it exists" : "");
     topic_.reset();
     if (!member_) readers_.clear();
 }
@@ -192,7 +191,7 @@ void Consumer::look() {
     const bool full = std::ranges::any_of(readers_, [](const auto& entry) { return entry.second->paused(); });
     if (full && (!member_ || member_->lives())) progress_at_ = now;
     if (options_.timeout <= Duration{0} || now - progress_at_ < options_.timeout) return;
-    finish(protocol::fail(ErrorCode::kTimeout, "no record came within {:g} s: {}",
+    finish(protocol::fail(ErrorCode::kTimeout, "no record arrived within {:g} s: {}",
                           std::chrono::duration<double>(options_.timeout).count(),
                           why.empty() ? "there is nothing new" : why));
 }
@@ -261,13 +260,14 @@ void Consumer::tell_assignment(const GroupMember::Offsets& assigned) {
     for (const auto& [stream, position] : assigned)
         partitions += fmt::format("{}{}{}", partitions.empty() ? "" : ", ", stream.partition,
                                   position < 0 ? "" : fmt::format(" from {}", position));
-    router_.env().log().info("group '{}' gives this member {} of the partitions of '{}'{}{}", options_.group,
+    router_.env().log().info("group '{}' assigned this member {} of the partitions of '{}'{}{}", options_.group,
                              assigned.size(), options_.topic, assigned.empty() ? "" : ": ", partitions);
     const bool goes_on = std::ranges::any_of(assigned, [](const auto& entry) { return entry.second >= 0; });
     if (goes_on && options_.start_given && !std::exchange(told_start_, true))
         router_.env().log().warn(
-            "group '{}' has read '{}' before and goes on where it stopped: --from is for partitions that it has not "
-            "read (logstreamctl groups reset moves it)",
+            "group '{}' has read '{}' before and resumes where it stopped: --from applies only to partitions that it "
+            "has "
+            "not read (to move it, use logstreamctl groups reset)",
             options_.group, options_.topic);
 }
 

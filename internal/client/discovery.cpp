@@ -97,11 +97,10 @@ void Discovery::judge() {
                                     env::to_string(*lineage.brokers.begin()));
     }
     if (std::ranges::count_if(answers, [](const auto& a) { return a.second.has_records; }) > 1) {
-        found_(
-            protocol::fail(protocol::ErrorCode::kWrongCluster,
-                           "clusters that were started apart answer to the name '{}': {}. Choose one with --brokers, "
-                           "or unite them with logstreamctl merge",
-                           cluster_, with_records));
+        found_(protocol::fail(protocol::ErrorCode::kWrongCluster,
+                              "separate clusters share the name '{}': {}. Choose one with --brokers, "
+                              "or join them with logstreamctl merge",
+                              cluster_, with_records));
         return;
     }
     const auto best = std::ranges::max_element(

@@ -184,7 +184,7 @@ void GroupMember::leave(std::move_only_function<void()> done) {
     commit([this](const Result<void>& committed) {
         if (!committed)
             router_.env().log().warn(
-                "group {}: how far this consumer came is not committed: {}; what it wrote last will "
+                "group {}: the last offsets of this consumer were not committed: {}; what it wrote last will "
                 "be read again",
                 options_.group, committed.error().message);
         send_leave();

@@ -26,7 +26,7 @@ void OwnerCall::attempt() {
     if (router_.failure()) return finish(std::unexpected(*router_.failure()));
     const Broker* owner = router_.view().owner(request_.stream);
     if (owner == nullptr) {
-        last_error_ = {ErrorCode::kNetwork, "no broker is known that serves this"};
+        last_error_ = {ErrorCode::kNetwork, "no known broker serves this request"};
         return wait();
     }
     asked_of_ = owner->endpoint;

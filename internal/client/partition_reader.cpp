@@ -141,7 +141,7 @@ void PartitionReader::on_offsets(const Result<Message>& answer) {
     end_ = high_watermark_;
     if (in_doubt)
         doubt_ =
-            fmt::format("{}/{} is read to offset {}, where {} sees its end, and there may be more: {}", options_.topic,
+            fmt::format("{}/{} was read to offset {}, the end as known to {}; there may be more: {}", options_.topic,
                         stream_.partition, end_.value, env::to_string(target_.endpoint), response->history().message());
     switch (start_.kind) {
         case StartAt::Kind::kEarliest:
@@ -166,7 +166,7 @@ void PartitionReader::tell_if_beyond_end(Offset start) const {
     if (start <= high_watermark_) return;
     router_.env().log().warn(
         "{}/{} ends at offset {}, before {}: {}", options_.topic, stream_.partition, high_watermark_, start,
-        options_.follow ? "nothing is read until it has grown so far" : "there is nothing to read");
+        options_.follow ? "nothing is read until it has grown that far" : "there is nothing to read");
 }
 
 void PartitionReader::begin_at(Offset next, Offset log_start) {
@@ -182,7 +182,7 @@ void PartitionReader::count_tail() {
         if (!size || *size > pending_.size()) return corrupt("an answer that ends within a batch");
         const auto batch = protocol::BatchView::parse(pending_.slice(0, *size));
         if (!batch || !batch->crc_ok() || !tail_->take(*batch, protocol::kMaxStoredRecordsBytes))
-            return corrupt(fmt::format("a damaged batch behind offset {}", tail_->next().value));
+            return corrupt(fmt::format("a damaged batch after offset {}", tail_->next().value));
         pending_ = pending_.from(*size);
         // It looks further back now, and what is left here has been counted.
         if (tail_->next() < batch->next_offset()) pending_ = {};
@@ -218,7 +218,7 @@ void PartitionReader::on_records(const Result<Message>& answer) {
 
 void PartitionReader::below_log_start(Offset log_start) {
     if (start_.kind == StartAt::Kind::kEarliest || start_.earliest_if_gone) {
-        router_.env().log().warn("{}/{}: the records {} to {} are gone (retention); going on at {}", options_.topic,
+        router_.env().log().warn("{}/{}: records {} to {} are gone (retention); continuing at {}", options_.topic,
                                  stream_.partition, next_.value, log_start.value - 1, log_start.value);
         next_ = log_start;
         surplus_ = 0;
@@ -226,7 +226,7 @@ void PartitionReader::below_log_start(Offset log_start) {
     }
     fail({ErrorCode::kOffsetOutOfRange,
           fmt::format(
-              "offset {} of {}/{} is gone: the log starts at {} (retention). Begin there with --from {}, or with "
+              "offset {} of {}/{} is gone: the log starts at {} (retention). Start there with --from {}, or with "
               "--from earliest",
               next_.value, options_.topic, stream_.partition, log_start.value, log_start.value)});
 }
@@ -255,8 +255,7 @@ bool PartitionReader::emit_batch(const protocol::BatchView& batch) {
     if (batch.next_offset() <= next_) return true;
     const Topic* topic = router_.view().find_topic(options_.topic);
     if (batch.base_offset() > next_ && topic != nullptr && topic->id == stream_.topic && !topic->settings.compact()) {
-        corrupt(
-            fmt::format("an answer that leaves out the offsets {} to {}", next_.value, batch.base_offset().value - 1));
+        corrupt(fmt::format("an answer that lacks offsets {} to {}", next_.value, batch.base_offset().value - 1));
         return false;
     }
     if (!batch.crc_ok()) {
@@ -296,13 +295,13 @@ bool PartitionReader::emit_batch(const protocol::BatchView& batch) {
 
 // The checksum is right, so these are the bytes that were appended, and no other broker has better ones.
 bool PartitionReader::passes_unreadable(const protocol::BatchView& batch, const Error& why) {
-    const std::string what = fmt::format("{}/{}: the records at the offsets {} to {} cannot be decoded: {}",
-                                         options_.topic, stream_.partition, next_, batch.last_offset(), why.message);
+    const std::string what = fmt::format("{}/{}: the records at offsets {} to {} cannot be decoded: {}", options_.topic,
+                                         stream_.partition, next_, batch.last_offset(), why.message);
     if (!options_.skip_unreadable) {
-        fail({ErrorCode::kCorrupt, what + ". consumer --skip-unreadable goes on behind them"});
+        fail({ErrorCode::kCorrupt, what + ". Continue after them with consumer --skip-unreadable"});
         return false;
     }
-    router_.env().log().warn("{}; they are skipped", what);
+    router_.env().log().warn("{}; skipping them", what);
     return true;
 }
 
@@ -324,7 +323,7 @@ void PartitionReader::answered_well(const proto::Failure& history) {
         return;
     }
     if (replica_mode_until_ == TimePoint{})
-        router_.env().log().warn("{}/{}: {}; reading what {} knows to be committed, which may lack the newest records",
+        router_.env().log().warn("{}/{}: {}; reading what {} knows to be committed; the newest records may be missing",
                                  options_.topic, stream_.partition,
                                  !has_quorum ? history.message() : "the owner does not answer",
                                  env::to_string(target_.endpoint));

@@ -79,8 +79,8 @@ void Producer::on_view() {
         on_topic(*known);
     if (topic_.value != 0 && router_.view().was_deleted(options_.topic) && !std::exchange(deleted_, true))
         router_.env().log().warn(
-            "topic '{}' was deleted: its producer does not make it again; what is not acknowledged waits for somebody "
-            "who does",
+            "topic '{}' was deleted: its producer does not recreate it; unacknowledged records wait until somebody "
+            "does",
             options_.topic);
     for (const auto& sender : senders_) sender->on_view();
     if (!ready_ || !senders_.empty()) return;
@@ -115,7 +115,7 @@ void Producer::on_topic(const Topic& topic) {
     }
     if (!options_.name.empty())
         return fail_all({ErrorCode::kUnknownTopic,
-                         fmt::format("topic '{}' was deleted and made anew: run this again with --resume, which sends "
+                         fmt::format("topic '{}' was deleted and recreated: run this again with --resume, which sends "
                                      "what the new one lacks",
                                      options_.topic)});
     begin_anew(topic);
@@ -129,7 +129,7 @@ void Producer::add_partitions(std::uint32_t count) {
 }
 
 void Producer::begin_anew(const Topic& topic) {
-    router_.env().log().warn("topic '{}' was deleted and made anew with {} partitions: going on with the new one",
+    router_.env().log().warn("topic '{}' was deleted and recreated with {} partitions: continuing with the new one",
                              options_.topic, topic.partitions);
     const auto senders = std::exchange(senders_, {});
     const auto chosen = std::exchange(chosen_, {});
@@ -147,7 +147,7 @@ void Producer::send_again(std::uint32_t partition, bool chosen, const PartitionS
     if (chosen && partition >= partitions())
         return on_report({partition, static_cast<std::uint32_t>(batch->record_count()),
                           router_.env().now() - unsent.since,
-                          protocol::fail(ErrorCode::kInvalid, "topic '{}' was made anew and has no partition {} now",
+                          protocol::fail(ErrorCode::kInvalid, "topic '{}' was recreated and no longer has partition {}",
                                          options_.topic, partition),
                           unsent.bytes});
     const auto sent = batch->for_each(protocol::kMaxStoredRecordsBytes, [&](const protocol::Record& record) {
@@ -242,14 +242,14 @@ Result<void> Producer::send(const Record& record) {
         bytes += header.key.size() + header.value.value_or("").size() + 10;
     if (bytes > max_record_bytes())
         return protocol::fail(ErrorCode::kTooLarge,
-                              "a record of {} bytes is over the cluster's limit of {} bytes: split it, or raise "
-                              "limits.record_bytes of the brokers",
+                              "a record of {} bytes exceeds the cluster's limit of {} bytes: split it, or raise "
+                              "limits.record_bytes on the brokers",
                               bytes, max_record_bytes());
     std::uint32_t partition = 0;
     if (record.partition) {
         partition = *record.partition;
         if (partition >= senders_.size())
-            return protocol::fail(ErrorCode::kInvalid, "topic '{}' has the partitions 0 to {}, not {}", options_.topic,
+            return protocol::fail(ErrorCode::kInvalid, "topic '{}' has partitions 0 to {}, not {}", options_.topic,
                                   senders_.size() - 1, partition);
         chosen_[partition] = true;
     } else if (record.key) {
@@ -306,7 +306,7 @@ void Producer::settle(Duration limit, std::move_only_function<void()> done) {
     for (const auto& sender : senders_)
         if (const auto target = sender->target()) targets.insert(*target);
     look_timer_ = router_.env().set_timer(Waiting::kSayAfter, [this] {
-        if (settled_) router_.env().log().warn("waiting: not all owners have read what was sent to them");
+        if (settled_) router_.env().log().warn("waiting: not all owners have read the data sent to them");
     });
     settle_timer_ = router_.env().set_timer(targets.empty() ? Duration{0} : limit, finish);
     barriers_missing_ = targets.size();

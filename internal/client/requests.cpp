@@ -47,7 +47,7 @@ RequestId Requests::start(Endpoint to, MessageType type, std::string header, std
         link.waiting.push_back(std::move(message));
     } else {
         env_.set_timer(Duration{0}, [this, id, to] {
-            finish(id, protocol::fail(ErrorCode::kBusy, "too much waits to be sent to {}", env::to_string(to)));
+            finish(id, protocol::fail(ErrorCode::kBusy, "too many requests are queued for {}", env::to_string(to)));
         });
     }
     return id;

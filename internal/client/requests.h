@@ -129,7 +129,7 @@ Result<Response> read_response(const Result<Message>& answer) {
     }
     Response response;
     if (!answer->parse(response))
-        return protocol::fail(ErrorCode::kCorrupt, "the broker's response can't be read: is it another version?");
+        return protocol::fail(ErrorCode::kCorrupt, "the broker's response cannot be read: is it a different version?");
     if (auto ok = check(response.error()); !ok) return std::unexpected(ok.error());
     return response;
 }

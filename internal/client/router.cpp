@@ -174,7 +174,7 @@ void Router::on_answer(Endpoint broker, const Result<Message>& answer) {
         if (answer.error().code == ErrorCode::kTimeout && requests_.queued_bytes(broker) < kIdleQueueBytes)
             requests_.drop(broker, {ErrorCode::kNetwork, answer.error().message});
     } else if (answer->type != MessageType::kMetadata || !answer->parse(response)) {
-        last_error_ = fmt::format("{} answers METADATA in a way that can't be read", env::to_string(broker));
+        last_error_ = fmt::format("{} sent a METADATA answer that cannot be read", env::to_string(broker));
     } else if (response.cluster_id() == 0 || response.view().number() == 0) {
         unready_ = fmt::format(
             "{}: {}", env::to_string(broker),
@@ -209,7 +209,7 @@ bool Router::adopt(Endpoint broker, const proto::MetadataResponse& response) {
         if (pinned_) {
             fail({ErrorCode::kWrongCluster,
                   last_error_ +
-                      ". Its history is another one: start anew to read it, or unite the two with logstreamctl merge"});
+                      ". That is a different history: restart to read it, or join the two with logstreamctl merge"});
             return false;
         }
         view_ = ClusterView{};
@@ -314,7 +314,7 @@ void Router::give_up_bootstrap() {
     } else if (by_broadcast()) {
         fail({ErrorCode::kNetwork,
               fmt::format(
-                  "no broker of the cluster '{}' answered on this network within {:g} s{}: run netdiag to see why, or "
+                  "no broker of cluster '{}' answered on this network within {:g} s{}: run netdiag to see why, or "
                   "name brokers with --brokers HOST:PORT",
                   bootstrap_.cluster, seconds, why)});
     } else {

@@ -20,7 +20,7 @@ inline protocol::Result<void> check_topic_name(std::string_view name) {
         !std::ranges::all_of(name, allowed)) {
         const std::string_view shown = name.substr(0, 60);
         return protocol::fail(protocol::ErrorCode::kInvalid,
-                              "'{}{}' ({} bytes) can't be a topic's name: use 1 to {} of a-z A-Z 0-9 . _ - (but not "
+                              "'{}{}' ({} bytes) is not a valid topic name: use 1 to {} of a-z A-Z 0-9 . _ - (but not "
                               "\".\" or \"..\")",
                               shown, shown.size() < name.size() ? "…" : "", name.size(), kMaxTopicNameBytes);
     }

@@ -21,13 +21,15 @@ constexpr int kFailed = 1;
 constexpr int kWrongUsage = 2;
 
 constexpr char kSetFlag[] = "--set";
-constexpr auto kSummary = "LogStream broker: finds the other brokers of its cluster and keeps every topic with them.";
-constexpr auto kExamples = R"(Each setting can come from a file, the environment or a flag; the later of these wins.
+constexpr auto kSummary =
+    "LogStream broker: finds the other brokers of its cluster and replicates every topic with them.";
+constexpr auto kExamples =
+    R"(Each setting can come from a file, the environment or a flag, in increasing order of precedence.
 deploy/logstream.yaml documents every setting.
 
 Examples:
   logstream                                          first interface, port 8001
-  logstream --address 127.0.0.1:8002 --data /tmp/n2  another one on this machine
+  logstream --address 127.0.0.1:8002 --data /tmp/n2  a second broker on this machine
   logstream --address '[fd00::1]:8001'               with IPv6
   logstream --config /etc/logstream.yaml --set storage.fsync=interval
 )";
@@ -49,7 +51,7 @@ public:
     explicit Flags(std::string_view version) : version_(version) {
         app_.get_formatter()->column_width(30);
         app_.footer(kExamples);
-        app_.set_help_flag("-h,--help", "print this and exit");
+        app_.set_help_flag("-h,--help", "print this help and exit");
         app_.set_version_flag("--version", fmt::format("logstream {}", version), "print the version and exit");
         app_.allow_extras();
         app_.add_option("--config", config_file_, "YAML file with settings")
@@ -57,12 +59,11 @@ public:
             ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
         for (const auto& setting : settings())
             if (!setting.flag.empty()) options_.push_back({add(setting), &setting});
-        set_option_ =
-            repeatable(app_.add_option(kSetFlag, "any setting by its key in the file; may be given several times"));
+        set_option_ = repeatable(app_.add_option(kSetFlag, "any setting, by its key in the file; may be repeated"));
         set_option_->type_name("KEY=VALUE");
         manual::set_words(set_option_, keys());
         app_.add_flag("--moved", declared_.moved,
-                      "for one start: the data folder came from another machine, which runs it no more");
+                      "for one start: the data folder was moved from another machine, which no longer uses it");
         app_.add_flag("--new-identity", declared_.new_identity,
                       "for one start: the data folder is a copy; join as a new broker");
     }
@@ -83,7 +84,8 @@ public:
         if (const auto unknown = app_.remaining(); !unknown.empty())
             return std::unexpected(unknown_argument(unknown.front()));
         if (declared_.moved && declared_.new_identity)
-            return std::unexpected(wrong_usage("--moved and --new-identity: a folder is either of the two, not both"));
+            return std::unexpected(
+                wrong_usage("--moved and --new-identity exclude each other: a folder was either moved or copied"));
         return {};
     }
 

@@ -72,7 +72,8 @@ Result<Contexts> read_contexts(const std::string& path) {
                 return protocol::fail(ErrorCode::kConfig, "{}: expected current and contexts, got '{}'", path, key);
         if (file["current"]) out.current = file["current"].as<std::string>();
         if (file["contexts"] && !file["contexts"].IsMap())
-            return protocol::fail(ErrorCode::kConfig, "{}: expected names with brokers and cluster as contexts", path);
+            return protocol::fail(ErrorCode::kConfig, "{}: expected contexts to map names to brokers and cluster",
+                                  path);
         for (const auto& entry : file["contexts"]) {
             const auto name = entry.first.as<std::string>();
             auto context = read_context(entry.second, name, path);
@@ -87,8 +88,7 @@ Result<Contexts> read_contexts(const std::string& path) {
 
 Result<void> write_contexts(const std::string& path, const Contexts& contexts) {
     if (path.empty())
-        return protocol::fail(ErrorCode::kConfig,
-                              "there is no place to keep contexts: neither XDG_CONFIG_HOME nor HOME is set");
+        return protocol::fail(ErrorCode::kConfig, "contexts cannot be stored: neither XDG_CONFIG_HOME nor HOME is set");
     YAML::Emitter out;
     out << YAML::BeginMap;
     if (!contexts.current.empty()) out << YAML::Key << "current" << YAML::Value << contexts.current;
@@ -117,7 +117,7 @@ Result<Context> find_context(const Contexts& contexts, const std::string& name) 
     std::vector<std::string_view> names;
     for (const auto& [each, context] : contexts.all) names.push_back(each);
     const std::string others =
-        names.empty() ? "logstreamctl context add makes one" : fmt::format("known: {}", fmt::join(names, ", "));
+        names.empty() ? "logstreamctl context add creates one" : fmt::format("known: {}", fmt::join(names, ", "));
     return protocol::fail(ErrorCode::kConfig, "there is no context '{}'; {}{}", name, others,
                           did_you_mean(name, names));
 }

@@ -32,9 +32,10 @@ protocol::Result<std::string> data_folder_of(std::uint16_t port, std::string_vie
         if (name.ends_with("-" + by_port)) by_host.push_back(name);
     if (by_host.empty()) return by_port;
     if (by_host.size() == 1) return by_host.front();
-    return protocol::fail(protocol::ErrorCode::kConfig,
-                          "several folders in ./data may be this broker's ({}): name one with --data ./data/NAME",
-                          fmt::join(by_host, ", "));
+    return protocol::fail(
+        protocol::ErrorCode::kConfig,
+        "several folders in ./data may belong to this broker ({}): choose one with --data ./data/NAME",
+        fmt::join(by_host, ", "));
 }
 
 }  // namespace logstream::config

@@ -198,11 +198,11 @@ std::vector<Setting> make_settings() {
                            "where brokers and clients reach this broker; [IP]:PORT with IPv6, or a name in place of IP",
                            "first non-loopback interface, port 8001"},
                           LS_FIELD(node.address), {parse_node_address, show_node_address}),
-        setting<env::Endpoint>(
-            {"replication.multicast", "MULTICAST_GROUP", "--multicast", "GROUP:PORT",
-             "the replicas' multicast group, of the address's family", "239.0.0.1:9999, or [ff02::ef00:1]:9999"},
-            LS_FIELD(replication.multicast), {parse_multicast, show_multicast}),
-        setting({"discovery.broadcast_port", "BROADCAST_PORT", "--broadcast-port", "PORT", "UDP port of discovery"},
+        setting<env::Endpoint>({"replication.multicast", "MULTICAST_GROUP", "--multicast", "GROUP:PORT",
+                                "multicast group for replication, of the same IP family as the address",
+                                "239.0.0.1:9999, or [ff02::ef00:1]:9999"},
+                               LS_FIELD(replication.multicast), {parse_multicast, show_multicast}),
+        setting({"discovery.broadcast_port", "BROADCAST_PORT", "--broadcast-port", "PORT", "UDP port for discovery"},
                 LS_FIELD(discovery.broadcast_port), port),
         setting({"node.interface", "NODE_INTERFACE", "--interface", "NAME", "network interface", "the address's own"},
                 LS_FIELD(node.interface), or_empty(parse_interface)),
@@ -211,16 +211,17 @@ std::vector<Setting> make_settings() {
                                        LS_FIELD(discovery.seeds), {parse_seeds, show_seeds}),
         setting({"storage.dir", "DATA_DIR", "--data", "DIR", "data folder", "./data/<name given>, else ./data/<port>"},
                 LS_FIELD(storage.dir), or_empty(parse_path)),
-        setting({"node.name", "NODE_NAME", "--name", "NAME", "what people call this broker", "<host name>-<port>"},
+        setting({"node.name", "NODE_NAME", "--name", "NAME", "display name of this broker", "<host name>-<port>"},
                 LS_FIELD(node.name), or_empty(parse_name)),
-        setting({"cluster.name", "CLUSTER_NAME", "--cluster", "NAME", "brokers of one name form one cluster"},
+        setting({"cluster.name", "CLUSTER_NAME", "--cluster", "NAME",
+                 "brokers with the same cluster name form one cluster"},
                 LS_FIELD(cluster.name), name),
         setting<HttpAddress>({"admin.http", "HTTP_ADDRESS", "--http", "IP:PORT|off", "admin pages and metrics",
                               "the node's IP, its port + 1000"},
                              LS_FIELD(admin.http), {parse_http, show_http}),
         setting({"log.level", "LOG_LEVEL", "--log-level", "LEVEL", "trace, debug, info, warn, error or off"},
                 LS_FIELD(log.level), one_of(kLogLevels)),
-        setting({"log.file", "", "--log-file", "", "log to <data folder>/logstream.log too, rotated"},
+        setting({"log.file", "", "--log-file", "", "also log to <data folder>/logstream.log, rotated"},
                 LS_FIELD(log.file), boolean),
 
         setting({"cluster.expect"}, LS_FIELD(cluster.expect), count_between(1u, kMaxMembers)),
@@ -275,7 +276,7 @@ std::vector<Rule> make_rules() {
          "phi_suspect to be at most phi_fail"},
         {{"failure.heartbeat", "failure.timeout"},
          [](const Config& c) { return c.failure.heartbeat < c.failure.timeout; },
-         "the timeout to be longer than the heartbeat (many times, for a network that loses some)"},
+         "the timeout to be longer than the heartbeat (many times longer on a lossy network)"},
         {{"failure.heartbeat", "replication.slow_member_timeout"},
          [](const Config& c) { return c.failure.heartbeat < c.replication.slow_member_timeout; },
          "slow_member_timeout to be longer than the heartbeat"},
@@ -323,7 +324,7 @@ std::vector<Rule> make_rules() {
                  return ip && ip->is_v4() != own->is_v4();
              });
          },
-         "seeds of the address's family, all IPv4 or all IPv6, or names that have such addresses"},
+         "seeds of the same family as the address, all IPv4 or all IPv6, or names that resolve to such addresses"},
         {{"discovery.seeds", "replication.multicast"},
          [](const Config& c) {
              std::optional<bool> v4;
@@ -335,12 +336,12 @@ std::vector<Rule> make_rules() {
                  return *v4 == ip->is_v4();
              });
          },
-         "seeds and group of one family, all IPv4 or all IPv6"},
+         "seeds and group of the same family, all IPv4 or all IPv6"},
         {{"node.address", "admin.http"},
          [](const Config& c) {
              return c.admin.http.mode != HttpAddress::Mode::kDefault || c.node.address.port <= 64535;
          },
-         "a port up to 64535 or an admin.http of its own (without one it is the port + 1000)"},
+         "a port up to 64535 or an explicit admin.http (its default is the port + 1000)"},
     };
 }
 

@@ -94,7 +94,7 @@ std::vector<std::string> misspelt_variables(const Environment& environment) {
         // The environment belongs to everybody: only what is hardly another program's own is worth a word.
         const auto guess = nearest(name, ours);
         if (guess.size() < 8 || edit_distance(name, guess) > 2) continue;
-        warnings.push_back(fmt::format("environment {} is not read; did you mean {}?", in_quotes(name), guess));
+        warnings.push_back(fmt::format("environment {} is not used; did you mean {}?", in_quotes(name), guess));
     }
     return warnings;
 }

@@ -163,7 +163,7 @@ const char* take_milliseconds(const char* at, std::int64_t& ms) {
 
 Parsed<std::int64_t> parse_time(std::string_view text, std::int64_t now_ms) {
     static constexpr auto kExpected =
-        "a time like 2026-11-29T10:00 (UTC), -15m for so long ago, or a number of milliseconds since 1970";
+        "a time like 2026-11-29T10:00 (UTC), -15m (15 minutes ago), or a number of milliseconds since 1970";
     if (text.starts_with('-')) {
         const auto ago = parse_duration(text.substr(1));
         if (!ago) return std::unexpected(kExpected);
@@ -277,15 +277,15 @@ Parsed<HostPort> parse_node_address(std::string_view text) {
     if (!at && is_bare_v6(text)) return at;
     if (!at)
         return std::unexpected(
-            "IP:PORT or PORT, like 10.0.0.1:8001 or 8001 (IPv6: [fd00::1]:8001; in place of IP a name of this "
-            "machine)");
+            "IP:PORT or PORT, like 10.0.0.1:8001 or 8001 (IPv6: [fd00::1]:8001; or a name of this machine "
+            "instead of IP)");
     const auto ip = address_in(at->host);
     const bool broadcast = ip && ip->is_v4() && ip->v4() >> 24 >= 224;
     const bool nothing = ip && (ip->is_unspecified() || (ip->is_v4() && ip->v4() >> 24 == 0));
     if (broadcast || nothing || (ip && ip->is_multicast()))
         return std::unexpected(
-            "an address of this machine that others can connect to, like 10.0.0.1:8001 (PORT alone takes "
-            "the first interface that is not loopback)");
+            "an address of this machine that others can connect to, like 10.0.0.1:8001 (PORT alone selects "
+            "the first non-loopback interface)");
     return at;
 }
 
@@ -300,7 +300,7 @@ Parsed<env::Endpoint> parse_multicast(std::string_view text) {
     if (!at || at->port == 0 || !at->ip.is_multicast() || within_this_machine)
         return std::unexpected(
             "GROUP:PORT with a group from 224.0.0.0 to 239.255.255.255, like 239.0.0.1:9999, or of IPv6 from ff02:: "
-            "on, "
+            "up, "
             "like [ff02::ef00:1]:9999");
     return *at;
 }

@@ -88,7 +88,7 @@ private:
             return refuse(line, "unknown key '{}'{}", key, did_you_mean(key, known));
         }
         if (const auto earlier = std::ranges::find(entries_, key, &YamlEntry::key); earlier != entries_.end())
-            return refuse(line, "{} is given twice; the first is in line {}", key, earlier->line);
+            return refuse(line, "{} is given twice; first on line {}", key, earlier->line);
         auto text = text_of(value, *setting);
         if (!text) return refuse(line, "{}: expected {}", key, text.error());
         entries_.push_back({key, std::move(*text), line});
@@ -143,7 +143,8 @@ std::optional<int> second_document(const std::string& text) {
 Result<std::vector<YamlEntry>> parse_yaml(std::string_view text, std::string_view name) {
     try {
         if (const auto second = second_document(std::string(text)))
-            return protocol::fail(ErrorCode::kConfig, "{}:{}: expected one document, got more", name, *second + 1);
+            return protocol::fail(ErrorCode::kConfig, "{}:{}: expected a single YAML document, got more", name,
+                                  *second + 1);
         const auto document = YAML::Load(std::string(text));
         if (document.IsNull()) return std::vector<YamlEntry>{};
         if (!document.IsMap())

@@ -21,7 +21,7 @@ constexpr std::string_view kExitStatus = R"(.SH EXIT STATUS
 Done.
 .TP
 .B 1
-Failed; a line on standard error says what, and what to do.
+Failed; a line on standard error says what failed and what to do.
 .TP
 .B 2
 Wrong usage.
@@ -126,10 +126,11 @@ std::string man_page(const Program& program, std::string_view installed_name, st
                        program.commands.empty() ? "" : " " + italic("command"));
     out += fmt::format(".SH DESCRIPTION\n{}\n{}", escape(program.summary), footer.before);
     if (renamed)
-        out += fmt::format(".PP\nWhere no other package has the name, it is also called {}.\n", bold(program.name));
+        out += fmt::format(".PP\nUnless another package uses that name, it is also installed as {}.\n",
+                           bold(program.name));
     out += ".SH OPTIONS\n";
     for (const Flag& flag : program.flags) write_flag(out, flag);
-    if (!program.commands.empty()) out += ".SH COMMANDS\nThe flags above go with each of them.\n";
+    if (!program.commands.empty()) out += ".SH COMMANDS\nThe flags above apply to each of them.\n";
     write_commands(out, program, "");
     out += kExitStatus;
     if (!footer.after.empty()) out += fmt::format(".SH NOTES\n{}", footer.after);

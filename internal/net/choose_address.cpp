@@ -23,9 +23,9 @@ constexpr std::array kWishes{
     Wish{"the first that is plugged in", [](const Interface& i) { return is_outer(i) && i.carrier && i.ip.is_v4(); }},
     Wish{"there is no IPv4 address on a network that is plugged in",
          [](const Interface& i) { return is_outer(i) && i.carrier && is_global_v6(i); }},
-    Wish{"there is no other address than link-local ones, which are good within one network",
+    Wish{"there are only link-local addresses, valid only within one network",
          [](const Interface& i) { return is_outer(i) && i.carrier && i.ip.is_link_local() && i.multicast; }},
-    Wish{"there is no address that stays", [](const Interface& i) { return is_outer(i) && i.carrier && i.multicast; }},
+    Wish{"there is no permanent address", [](const Interface& i) { return is_outer(i) && i.carrier && i.multicast; }},
     Wish{"no network is plugged in", [](const Interface& i) { return is_outer(i) && i.broadcast != 0; }},
     Wish{"no network is plugged in", [](const Interface& i) { return is_outer(i) && is_global_v6(i); }},
     Wish{"there is no network", [](const Interface& i) { return i.up && i.loopback && i.ip.is_v4(); }},
@@ -80,11 +80,12 @@ protocol::Result<Choice> choose_address(std::span<const Interface> all, const Wa
         std::vector<const Interface*> others;
         for (const Interface* i : outer)
             if (i != &taken && !i->loopback && !i->passing && !i->ip.is_link_local()) others.push_back(i);
-        std::string why = wanted.interface.empty() ? std::string(wish.why) : "the interface is given";
-        if (!others.empty()) why += fmt::format("; it could have been {}", list(others));
-        if (!inner.empty()) why += fmt::format("; of containers or a VPN, and not taken unasked: {}", list(inner));
+        std::string why = wanted.interface.empty() ? std::string(wish.why) : "the interface was given";
+        if (!others.empty()) why += fmt::format("; alternatives: {}", list(others));
+        if (!inner.empty())
+            why += fmt::format("; interfaces of containers or a VPN, used only on request: {}", list(inner));
         if (taken.is_inner() && wanted.interface.empty() && taken.name != wanted.named)
-            why += "; there are none but those of containers or a VPN";
+            why += "; only interfaces of containers or a VPN exist";
         return Choice{taken, taken.at(wanted.port), std::move(why)};
     }
     return std::unexpected(nothing_found(all, wanted));

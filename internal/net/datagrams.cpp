@@ -47,14 +47,14 @@ std::string_view family_name(const protocol::IpAddress& ip) { return ip.is_v4() 
 
 protocol::Result<void> check_options(const NetOptions& options, std::span<const Interface> all) {
     if (options.mtu_bytes != 0 && options.mtu_bytes < kSmallestMtuBytes)
-        return fail(ErrorCode::kConfig, "an MTU of {} bytes is too small; the least is {}", options.mtu_bytes,
+        return fail(ErrorCode::kConfig, "an MTU of {} bytes is too small; the minimum is {}", options.mtu_bytes,
                     kSmallestMtuBytes);
     if (options.multicast && (!options.multicast->ip.is_multicast() || options.multicast->port == 0))
         return fail(ErrorCode::kConfig,
                     "{} is not a multicast group and port; choose one of 239.0.0.0/8 with --multicast",
                     env::to_string(*options.multicast));
     if (options.listen && options.listen->ip.is_unspecified())
-        return fail(ErrorCode::kConfig, "{} is no address that others can reach; choose one of {} with --address",
+        return fail(ErrorCode::kConfig, "{} is not an address that others can reach; choose one of {} with --address",
                     env::to_string(options.listen->ip), describe_addresses(all));
     if (options.listen && options.multicast && options.listen->ip.is_v4() != options.multicast->ip.is_v4())
         return fail(
@@ -108,7 +108,7 @@ protocol::Result<std::unique_ptr<Datagrams>> Datagrams::open(Loop& loop, const N
     if (auto opened = self->open_own(std::move(own)); !opened) return std::unexpected(opened.error());
     if (options.multicast && interface) {
         if (auto opened = self->open_group(); !opened)
-            log.warn("NET no multicast: {}; replication has to go by TCP", opened.error().message);
+            log.warn("NET no multicast: {}; replication has to use TCP", opened.error().message);
     }
     if (options.listen_broadcast) {
         if (auto opened = self->open_discovery(); !opened) return std::unexpected(opened.error());
@@ -138,7 +138,8 @@ protocol::Result<void> Datagrams::open_group() {
     const std::size_t given = grow_receive_buffer(fd->get(), options_.multicast_buffer_bytes);
     if (given < options_.multicast_buffer_bytes)
         log_.warn(
-            "NET the kernel gave the multicast socket a buffer of {} bytes of the {} asked for, so the replication "
+            "NET the kernel gave the multicast socket a buffer of only {} of the {} bytes requested, so the "
+            "replication "
             "window is smaller; to change that: sysctl -w net.core.rmem_max={}",
             given, options_.multicast_buffer_bytes, options_.multicast_buffer_bytes);
     auto socket = PolledFd::open(

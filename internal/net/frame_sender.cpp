@@ -160,7 +160,8 @@ void FrameSender::wait(const Destination& to, std::span<const env::OutFrame> fra
         counters_.datagrams_queue_full += dropped;
         if (const auto times = full_said_.count(loop_.now()))
             log_.warn(
-                "NET datagrams dropped: {} wait and the kernel takes no more ({} in all dropped so, {} times since "
+                "NET datagrams dropped: {} are queued and the kernel accepts no more ({} dropped in total, {} times "
+                "since "
                 "the last such line)",
                 waiting_.size(), counters_.datagrams_queue_full, *times);
     }

@@ -62,7 +62,7 @@ protocol::Result<std::vector<env::Endpoint>> resolve(const std::string& host, st
     const auto percent = host.find('%');
     const auto ip = env::parse_ip(host.substr(0, percent));
     if (!ip) return look_up(host, port, family);
-    if (!is_of(family, *ip)) return fail(ErrorCode::kNetwork, "'{}' is no {}", host, address_word(family));
+    if (!is_of(family, *ip)) return fail(ErrorCode::kNetwork, "'{}' is not an {}", host, address_word(family));
     env::Endpoint out{*ip, port};
     if (percent != host.npos) {
         const auto scope = scope_of(host.substr(percent + 1));

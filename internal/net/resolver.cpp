@@ -50,7 +50,7 @@ void Resolver::look_up() {
                     answer(resolve(at.host, at.port, family));
                 }).detach();
             } catch (const std::system_error& error) {
-                answer(protocol::fail(protocol::ErrorCode::kNetwork, "'{}' is not looked up: {}", name.at.host,
+                answer(protocol::fail(protocol::ErrorCode::kNetwork, "'{}' cannot be looked up: {}", name.at.host,
                                       error.what()));
             }
         }

@@ -200,7 +200,7 @@ env::SendStatus TcpConnection::send(protocol::OutMessage message) {
     if (queue_.cost_bytes() >= context_.options.send_queue_limit_bytes) {
         ++context_.counters.send_queue_overflows;
         fail({ErrorCode::kBusy,
-              fmt::format("{} does not read: {} bytes wait for it", env::to_string(peer_), queued_bytes())});
+              fmt::format("{} does not read: {} bytes are queued for it", env::to_string(peer_), queued_bytes())});
         return env::SendStatus::kClosed;
     }
     ++context_.counters.messages_sent;
@@ -306,7 +306,8 @@ bool TcpConnection::silent_for(protocol::Duration patience) const {
 }
 
 void TcpConnection::give_way() {
-    fail({ErrorCode::kBusy, fmt::format("{} said nothing, and others wait for its place", env::to_string(peer_))});
+    fail(
+        {ErrorCode::kBusy, fmt::format("{} sent nothing, and others need its connection slot", env::to_string(peer_))});
 }
 
 void TcpConnection::set_deadline(protocol::Duration after) {

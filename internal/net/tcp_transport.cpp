@@ -68,7 +68,7 @@ void TcpTransport::accept(int status) {
     if (accepted_ >= options_.max_connections && !make_room()) {
         ++counters_.connections_refused;
         if (const auto times = refused_said_.count(loop_.now()))
-            log_.warn("NET connection refused: {} are open, the most allowed ({} refused since the last such line)",
+            log_.warn("NET connection refused: {} are open, the maximum allowed ({} refused since the last such line)",
                       accepted_, *times);
         return;
     }

@@ -89,18 +89,18 @@ void Aligner::cut(const TaskPtr& task) {
                           departure_behind(*task, log, damage->to) != damage->to;
     if (damage && (damage->from <= departs || in_doubt)) return mend(task, **stream, *damage);
     if (!damage && !log.tables_are_whole())
-        return finish(protocol::fail(ErrorCode::kBusy, "the tables of stream {} are being made again",
+        return finish(protocol::fail(ErrorCode::kBusy, "the tables of stream {} are being rebuilt",
                                      protocol::to_string(plan.stream)));
     if (departs >= log.log_end()) return fill(task);
     if (protocol::planted(protocol::Bug::kStaleTailKept)) return fill(task);
     if (departs < (*stream)->high_watermark) {
         std::string text = fmt::format(
-            "stream {}: its records up to {} are committed, and the cluster's log departs from them at {}: other "
+            "stream {}: its records up to {} are committed, but the cluster's log diverges from them at {}: other "
             "brokers have lost what they acknowledged (their folders were restored from older copies?)",
             protocol::to_string(plan.stream), (*stream)->high_watermark, departs);
         if (task->target.purpose != AlignTarget::Purpose::kRecover)
             return core_.condemn({ErrorCode::kConflict, std::move(text)});
-        core_.env.log().error("ORPHAN {}: they give way to the recovered log and are appended to it again", text);
+        core_.env.log().error("ORPHAN {}: the recovered log replaces them, and they are appended to it again", text);
         core_.streams.give_up(**stream, departs);
     }
     // Stale state of internal streams is never appended again.
@@ -237,8 +237,9 @@ void Aligner::give_up_from(const TaskPtr& task, Offset from) {
     if (task->target.purpose == AlignTarget::Purpose::kMend)
         return finish(protocol::fail(ErrorCode::kCorrupt, "stream {} cannot be repaired in place at offset {}",
                                      protocol::to_string(task->target.plan.stream), from));
-    core_.env.log().warn("REPAIR stream={} is damaged at {}: what others hold from there on is fetched again",
-                         protocol::to_string(task->target.plan.stream), from);
+    core_.env.log().warn(
+        "REPAIR stream={} is damaged at {}: everything from there on is fetched again from other brokers",
+        protocol::to_string(task->target.plan.stream), from);
     without_vote(task, [this, task, from](Stream& stream) {
         Offset behind = from;
         for (const storage::DamageRange& damage : stream.log->damages())
@@ -254,7 +255,7 @@ void Aligner::give_up_from(const TaskPtr& task, Offset from) {
 
 // The log cannot be cut where it should be, since what tells of its beginning is damaged as well.
 void Aligner::start_over(const TaskPtr& task) {
-    core_.env.log().warn("REPAIR stream={} cannot be cut: all of it is fetched again",
+    core_.env.log().warn("REPAIR stream={} cannot be truncated: all of it is fetched again",
                          protocol::to_string(task->target.plan.stream));
     without_vote(task, [this, task](Stream& stream) { fetch(task, stream, What::kStartTables); });
 }

@@ -106,13 +106,13 @@ void Clocks::tick() {
     if (why && now - *since_ >= kLasting && said_.is_due("apart", now)) {
         paused_ = true;
         env_.log().warn(
-            "CLOCK {}: retention by time pauses, on this broker, until the clocks agree. Run an NTP client on every "
+            "CLOCK {}: this broker pauses time-based retention until the clocks agree. Run an NTP client on every "
             "machine",
             *why);
     }
     if (!why && std::exchange(paused_, false)) {
         said_.forget();
-        env_.log().info("CLOCK the clocks agree again: retention by time goes on");
+        env_.log().info("CLOCK the clocks agree again: time-based retention resumes");
     }
 }
 

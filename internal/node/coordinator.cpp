@@ -38,8 +38,9 @@ bool is_busy(const proto::StateExchangeResponse& response) {
 
 std::string numbers_used_up(const view::Member& member, ViewNumber promised) {
     return fmt::format(
-        "no quorum: {} has promised view {}, near the last number there is, so it takes part in no other view of this "
-        "lineage. If too few others are left: `logstreamctl recover` begins a lineage with numbers of its own",
+        "no quorum: {} has promised view {}, close to the highest possible number, so it can join no other view of "
+        "this "
+        "lineage. If too few others are left, `logstreamctl recover` starts a lineage with its own numbering",
         member.name, promised);
 }
 }  // namespace
@@ -179,8 +180,7 @@ void Coordinator::on_exchange_answer(NodeId from, const proto::StateExchangeResp
     if (!promises) return change_->on_unreachable(from);
     answer.promises = *std::move(promises);
     if (auto taken = change_->on_answer(std::move(answer)); !taken)
-        core_.env.log().error("VIEW exchange view={} leaves a broker out: {}", change_->number(),
-                              taken.error().message);
+        core_.env.log().error("VIEW exchange view={} excludes a broker: {}", change_->number(), taken.error().message);
     consider_install(false);
 }
 
@@ -200,14 +200,16 @@ void Coordinator::consider_install(bool time_is_up) {
     saw(change_->greatest_number_seen());
     if (const auto member = change_->forgetful())
         core_.env.log().error(
-            "VIEW exchange view={} gives node={} name={} no vote: a view counts on it that it does not remember; its "
-            "data folder is an older copy of what it was. It catches up first",
+            "VIEW exchange view={} gives node={} name={} no vote: it does not remember a view that counts on it, so "
+            "its "
+            "data folder is an older copy. It catches up first",
             change_->number(), protocol::hex(member->id.value), member->name);
     if (change_->has_quorum()) {
         if (!waits_for_others()) return install();
-        return fail(Failure::kNoQuorum,
-                    "the members that answer may have lost records which they acknowledged: others that may hold them "
-                    "are waited for");
+        return fail(
+            Failure::kNoQuorum,
+            "the members that answered may have lost records that they acknowledged: waiting for others that may "
+            "hold them");
     }
     // They are there and have not refused: it is their disks that take so long.
     if (!slow_.empty() && !change_->all_heard()) return time_is_up_in(kExchangeTimeout);

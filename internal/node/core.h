@@ -60,7 +60,8 @@ struct Core {
                              }
                              if (saved.error().code != ErrorCode::kDiskFull) return fatal(saved.error());
                              if (std::exchange(has_room, false))
-                                 env.log().warn("DISK full: the state waits for room: {}", saved.error().message);
+                                 env.log().warn("DISK full: the broker state cannot be saved until there is room: {}",
+                                                saved.error().message);
                              // The record of then, which may be newer: an older one must not come after it.
                              env.set_timer(kFullDiskPause, lifetime.guard([this, done] { persist(done); }));
                          });

@@ -63,7 +63,7 @@ void Discovery::tell_twin(Endpoint to, const view::Member& twin) {
 std::optional<protocol::Error> Discovery::why_not_of_our_family(const view::Member& other) {
     if (other.ip.is_v4() == settings_.address.ip.is_v4()) return std::nullopt;
     std::string text =
-        fmt::format("{} at {} is left out: this cluster's brokers have {} addresses; give it one with --address",
+        fmt::format("{} at {} is ignored: this cluster's brokers have {} addresses; give it one with --address",
                     other.name, env::to_string(address_of(other)), other.ip.is_v4() ? "IPv6" : "IPv4");
     if (said_.is_due(text, env_.now())) env_.log().warn("DISCOVERY {}", text);
     return protocol::Error{protocol::ErrorCode::kRefused, std::move(text)};

@@ -23,8 +23,7 @@ std::optional<Error> check_header(const BatchView& batch) {
     if (producer < 0 || batch.producer_epoch() < 0)
         return Error{ErrorCode::kInvalid, fmt::format("a batch of producer {} and epoch {}: neither can be negative",
                                                       producer, batch.producer_epoch())};
-    if (batch.base_sequence() < 0)
-        return Error{ErrorCode::kInvalid, "a batch with a producer id and without a sequence"};
+    if (batch.base_sequence() < 0) return Error{ErrorCode::kInvalid, "a batch with a producer id but no sequence"};
     return std::nullopt;
 }
 }  // namespace
@@ -50,7 +49,7 @@ std::optional<Error> Door::check_timestamps(std::int64_t least_ms, std::int64_t 
     if (settings_.timestamp_policy == TimestampPolicy::kRefuse) return Error{ErrorCode::kInvalid, what};
     ++flagged_;
     if (said_.is_due(ahead ? "ahead" : "behind", now))
-        log_.warn("TIMESTAMP {}; it is taken, and records are kept by the time of their append. (Said once a minute)",
+        log_.warn("TIMESTAMP {}; it is accepted, and retention goes by append time. (Logged at most once a minute)",
                   what);
     return std::nullopt;
 }

@@ -119,7 +119,7 @@ void Elector::expect_end() {
     env_.cancel_timer(expiry_);
     expiry_ = env_.set_timer(kElectionTimeout, [this] {
         expiry_ = {};
-        env_.log().warn("ELECTION did not end in time");
+        env_.log().warn("ELECTION did not finish in time");
         election_.abandon();
         events_.over();
     });

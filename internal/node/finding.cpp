@@ -91,7 +91,8 @@ bool Node::may_elect(const Reachable& found) {
         return false;
     }
     if (has_history()) {
-        say_no_quorum("no quorum: this broker is of a cluster whose last view it does not know; it waits for it");
+        say_no_quorum(
+            "no quorum: this broker belongs to a cluster whose last view it does not know; it waits to learn it");
         return false;
     }
     return found.members.size() >= settings_.expect && may_bootstrap();
@@ -99,7 +100,7 @@ bool Node::may_elect(const Reachable& found) {
 
 void Node::say_no_quorum(std::string text) {
     if (no_quorum_said_.is_due(text, core_.env.now()))
-        core_.env.log().warn("ClusterState {}; writes are refused, what is committed is served", text);
+        core_.env.log().warn("ClusterState {}; writes are refused, committed records are served", text);
     no_quorum_ = std::move(text);
     seek("no quorum");
 }
@@ -187,7 +188,7 @@ void Node::follow(Endpoint leader, ClusterId cluster, std::uint32_t members, boo
         if (!yields_to(cluster, members, leader_has_records)) {
             if (!core_.streams.has_user_records() || !leader_has_records) return;
             const std::string text = fmt::format(
-                "the cluster {} at {} has the same name and records of its own; they stay apart: `logstreamctl merge "
+                "cluster {} at {} has the same name and its own records; the two stay separate: `logstreamctl merge "
                 "--from {}` copies its records here",
                 hex(cluster.value), env::to_string(leader), env::to_string(leader));
             if (text != apart_) core_.env.log().error("ClusterState {}", text);
@@ -195,7 +196,7 @@ void Node::follow(Endpoint leader, ClusterId cluster, std::uint32_t members, boo
             apart_heard_ = core_.env.now();
             return;
         }
-        start_afresh("it holds no user records, and another cluster of this name is there");
+        start_afresh("it holds no user records, and there is another cluster of this name");
     }
     // Its state is lost and its records are not: they are of another cluster than one without.
     if (core_.record.cluster.value == 0 && core_.streams.has_user_records() && !leader_has_records) return;
@@ -234,8 +235,8 @@ void Node::on_taught(ClusterId cluster, const view::View& view, std::function<vo
     if (view.has(core_.self.id) && view.number > core_.record.accepted_number() &&
         !core_.record.remembers_promise(view.base())) {
         core_.env.log().error(
-            "STATE view {} counts on this broker, which does not remember to have promised it: its data folder is an "
-            "older copy of what it was. It has no vote until it has caught up",
+            "STATE view {} counts on this broker, which does not remember promising it: its data folder is an older "
+            "copy. It has no vote until it has caught up",
             view.number);
         core_.record.must_relearn = true;
     }
@@ -249,11 +250,11 @@ void Node::on_taught(ClusterId cluster, const view::View& view, std::function<vo
     if (elsewhere_ && !view.has(core_.self.id)) {
         elsewhere_ = false;
         core_.record.machine = settings_.machine;
-        core_.env.log().warn("IDENTITY view {} was made without this broker: it comes back as a new member of it",
+        core_.env.log().warn("IDENTITY view {} was formed without this broker: it rejoins as a new member",
                              view.number);
     }
     if (core_.record.learn_chosen(view) && participant_.installed() && participant_.installed()->number < view.number)
-        leave_view("the view went on without this broker");
+        leave_view("the cluster moved on to a view without this broker");
     // A member that only missed the news that its own view was chosen.
     if (const auto& installed = participant_.installed(); installed && *installed == view && !serving()) {
         if (participant_.frozen()) return core_.persist(std::move(recorded));

@@ -152,7 +152,7 @@ void Groups::answer(const std::string& name, const std::string& id, const Subscr
 std::optional<Error> Groups::refusal_to_join(const proto::Subscribe& request) const {
     const auto good_name = [](const std::string& name) { return !name.empty() && name.size() <= kMaxNameBytes; };
     if (!good_name(request.group()) || !good_name(request.member()))
-        return Error{ErrorCode::kInvalid, "a group and a member name of 1 to 1000 bytes are needed"};
+        return Error{ErrorCode::kInvalid, "expected a group name and a member name of 1 to 1000 bytes each"};
     if (static_cast<std::size_t>(request.topics_size()) > kMaxTopics ||
         !std::ranges::all_of(request.topics(),
                              [](const std::string& name) { return check_topic_name(name).has_value(); }))
@@ -162,14 +162,14 @@ std::optional<Error> Groups::refusal_to_join(const proto::Subscribe& request) co
     const bool empty = group == groups_.end() || group->second.members.empty();
     if (group == groups_.end() && groups_.size() >= settings_.max_groups + kMaxEmptyGroups)
         return Error{ErrorCode::kBusy,
-                     fmt::format("{} groups are remembered, most of them without members: see logstreamctl groups "
+                     fmt::format("{} groups are stored, most of them without members: see logstreamctl groups "
                                  "delete, and groups.retention",
                                  groups_.size())};
     if (empty && active_groups() >= settings_.max_groups)
         return Error{ErrorCode::kBusy,
-                     fmt::format("{} groups have members already; see limits.groups", settings_.max_groups)};
+                     fmt::format("{} groups already have members; see limits.groups", settings_.max_groups)};
     if (!empty && group->second.members.size() >= kMaxMembers && !group->second.members.contains(request.member()))
-        return Error{ErrorCode::kBusy, fmt::format("group {} has {} members already", request.group(), kMaxMembers)};
+        return Error{ErrorCode::kBusy, fmt::format("group {} already has {} members", request.group(), kMaxMembers)};
     return std::nullopt;
 }
 
@@ -228,9 +228,10 @@ void Groups::on_commit(const proto::CommitOffsets& request, CommitReply reply) {
     for (const proto::PartitionOffset& offset : request.offsets()) {
         const StreamId stream{TopicId{offset.topic_id()}, offset.partition()};
         if (!member.held.contains(stream))
-            return refuse(ErrorCode::kRebalance, fmt::format("{}/{} has another reader now, or its topic is deleted",
-                                                             offset.topic(), offset.partition()));
-        if (offset.offset() < 0) return refuse(ErrorCode::kInvalid, "an offset below 0");
+            return refuse(ErrorCode::kRebalance,
+                          fmt::format("{}/{} is now assigned to another member, or its topic was deleted",
+                                      offset.topic(), offset.partition()));
+        if (offset.offset() < 0) return refuse(ErrorCode::kInvalid, "a negative offset");
         const proto::TopicRecord* topic = topics_.find(stream.topic);
         const std::string& name = topic == nullptr ? offset.topic() : topic->name();
         entries.push_back(position_entry(request.group(), stream, {name, offset.offset()}));

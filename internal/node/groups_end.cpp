@@ -44,7 +44,7 @@ void Groups::tend_empty_groups() {
     }
     for (const std::string& name : over) {
         if (!groups_.contains(name)) return;
-        env_.log().info("GROUP {} has had no members for {:.0f} s (groups.retention): it ends", name,
+        env_.log().info("GROUP {} has had no members for {:.0f} s (groups.retention): deleting it", name,
                         milliseconds(empty_for(groups_.at(name))) / 1000);
         end_group(name, [](const Result<Offset>&) {});
     }
@@ -160,12 +160,12 @@ void Groups::reset_group(const proto::Groups& request, const GroupsReply& reply)
     for (const proto::PartitionOffset& offset : request.offsets()) {
         const proto::TopicRecord* topic = topics_.find(TopicId{offset.topic_id()});
         if (topic == nullptr || offset.partition() >= topic->settings().partitions() || offset.offset() < 0)
-            return reply(refusal(ErrorCode::kInvalid, fmt::format("there is no place {} in {}/{}", offset.offset(),
+            return reply(refusal(ErrorCode::kInvalid, fmt::format("there is no offset {} in {}/{}", offset.offset(),
                                                                   offset.topic(), offset.partition())));
         positions[{TopicId{offset.topic_id()}, offset.partition()}] = {topic->name(), offset.offset()};
     }
     if (positions.empty()) return reply({});
-    env_.log().info("GROUP {} is reset by an operator in {} partitions", name, positions.size());
+    env_.log().info("GROUP {}: an operator reset {} partitions", name, positions.size());
     std::vector<GroupEntry> entries;
     for (const auto& [stream, position] : positions) {
         // At once: who joins before it is committed goes on there, too. An append that fails reads all groups anew.
@@ -179,7 +179,7 @@ void Groups::reset_group(const proto::Groups& request, const GroupsReply& reply)
 
 void Groups::delete_group(const std::string& name, const GroupsReply& reply) {
     if (const auto refused = refusal_to_steer(name, "delete")) return reply(*refused);
-    env_.log().info("GROUP {} is deleted by an operator", name);
+    env_.log().info("GROUP {}: deleted by an operator", name);
     end_group(name, [reply](const Result<Offset>& done) {
         reply(done ? proto::GroupsResponse{} : refusal(done.error().code, done.error().message));
     });

@@ -68,8 +68,8 @@ void Node::look_where_it_woke() {
         return;
     }
     if (settings_.moved)
-        core_.env.log().warn("IDENTITY --moved: {}; do not keep this flag for later starts",
-                             elsewhere ? "this folder's broker is taken for the one that ran on the other machine"
+        core_.env.log().warn("IDENTITY --moved: {}; drop this flag at the next start",
+                             elsewhere ? "this broker is treated as the one that ran on the other machine"
                                        : "this folder was not used on another machine");
     if (!settings_.machine.empty()) record.machine = settings_.machine;
 }
@@ -88,23 +88,23 @@ void Node::renew_identity() {
     record.must_relearn = record.cluster.value != 0;
     record.machine.clear();
     core_.env.log().warn(
-        "IDENTITY --new-identity: broker {} is {} from now on and joins as a new member; do not keep this flag for "
-        "later starts",
+        "IDENTITY --new-identity: broker {} is {} from now on and joins as a new member; drop this flag at the "
+        "next start",
         hex(old.value), hex(record.node.value));
 }
 
 std::optional<std::string> Node::why_outside() const {
-    if (core_.condemned()) return "this broker takes no part: " + core_.record.verdict;
+    if (core_.condemned()) return "this broker does not take part in the cluster: " + core_.record.verdict;
     if (twin_)
         return fmt::format(
-            "two brokers, one identity: {} at {} runs as {}, too: one data folder is a copy of the other. This broker "
-            "stays out while that one is there; start the copy with --new-identity, or stop one of the two",
+            "two brokers, one identity: {} at {} also runs as {}: one data folder is a copy of the other. This broker "
+            "stays out while that one is running; start the copy with --new-identity, or stop one of the two",
             twin_->name, env::to_string(address_of(*twin_)), hex(core_.self.id.value));
     if (elsewhere_)
         return fmt::format(
             "this data folder was last used on another machine ({}; this one is {}), so it may be a copy: this broker "
-            "has no vote until it is started with --moved (its old machine does not run it any more) or the other "
-            "members have made a view without it. A copy is started with --new-identity",
+            "has no vote until it is started with --moved (if its old machine no longer runs it) or the other "
+            "members have formed a view without it. Start a copy with --new-identity",
             core_.record.machine, settings_.machine);
     return std::nullopt;
 }
@@ -151,7 +151,7 @@ void Node::look_for_twin() {
     twin_asked_ = core_.env.now();
     (void)identity_check_.ask(*twin_, 0, [this](const IdentityCheck::Outcome& outcome) {
         if (!twin_ || outcome.verdict == IdentityCheck::Verdict::kTrue) return;
-        core_.env.log().warn("IDENTITY the other broker of this identity is gone: this one goes on");
+        core_.env.log().warn("IDENTITY the other broker of this identity is gone: this one continues");
         twin_.reset();
         no_quorum_.clear();
     });

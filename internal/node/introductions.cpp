@@ -23,14 +23,15 @@ void Introductions::introduce(env::ConnectionId connection, const proto::Introdu
 void Introductions::pass(env::ConnectionId connection, Message message) {
     const auto found = callers_.find(connection);
     if (found == callers_.end())
-        return refuse(connection, fmt::format("{} from one who is no broker", protocol::to_string(message.type)));
+        return refuse(connection,
+                      fmt::format("{} from a peer that is not a broker", protocol::to_string(message.type)));
     Caller& caller = found->second;
     if (caller.confirmed || protocol::planted(protocol::Bug::kStrangersBelieved))
         return events_.confirmed(connection, view::Member(caller.claimed), std::move(message));
     caller.waiting_bytes += message.header.size() + message.body.size();
     caller.waiting.push_back(std::move(message));
     if (caller.waiting.size() > kMaxWaiting || caller.waiting_bytes > kMaxWaitingBytes)
-        return refuse(connection, "too much before it was known who speaks");
+        return refuse(connection, "too much data before the peer was identified");
     if (!caller.asking) ask(connection, caller);
 }
 
@@ -57,10 +58,10 @@ void Introductions::decided(env::ConnectionId connection, std::uint64_t token, N
             return events_.twins(twin, outcome.twin);
         }
         case IdentityCheck::Verdict::kFalse:
-            return refuse(connection, fmt::format("one who says that it is {} at {}, where another broker answers",
+            return refuse(connection, fmt::format("a peer claims to be {} at {}, where a different broker answers",
                                                   hex(claimed.value), to_string(address_of(caller.claimed))));
         case IdentityCheck::Verdict::kSilent:
-            return refuse(connection, fmt::format("one who says that it is {} at {}, where nobody confirms it",
+            return refuse(connection, fmt::format("a peer claims to be {} at {}, where nobody confirms it",
                                                   hex(claimed.value), to_string(address_of(caller.claimed))));
     }
     caller.confirmed = true;
@@ -74,7 +75,7 @@ void Introductions::decided(env::ConnectionId connection, std::uint64_t token, N
 
 // It is closed, so that an honest broker whom nobody confirms in time knows, and says it again.
 void Introductions::refuse(env::ConnectionId connection, std::string_view why) {
-    if (!why.empty() && said_.is_due(why, env_.now())) env_.log().warn("PEER a connection is closed: {}", why);
+    if (!why.empty() && said_.is_due(why, env_.now())) env_.log().warn("PEER connection closed: {}", why);
     callers_.erase(connection);
     events_.refused(connection);
 }

@@ -303,8 +303,8 @@ void Node::on_chosen(const view::View& view) {
         core_.env.log().warn("ClusterState view={} has {}", view.number, kOneCopy);
     if (!view.multicast && view.members.size() > 1 && settings_.transport == Transport::kAuto && is_leader() && !told)
         core_.env.log().warn(
-            "REPLICATE multicast does not reach every member: replication goes by TCP. Allow UDP multicast "
-            "between the brokers (switch IGMP snooping, firewall), check with netdiag");
+            "REPLICATE multicast does not reach every member: replication uses TCP. Allow UDP multicast "
+            "between the brokers (IGMP snooping on switches, firewalls); check with netdiag");
     // All of the base log is committed.
     for (const auto& [id, end] : base_ends_)
         if (Stream* stream = core_.streams.find(id)) core_.streams.advance(*stream, end);
@@ -343,7 +343,7 @@ void Node::judge_unplanned() {
             const Stream* stream = streams_.find(id);
             if (stream == nullptr || topics_.was_deleted(id.topic)) continue;
             return core_.condemn({ErrorCode::kConflict,
-                                  fmt::format("stream {}: its records up to {} are committed, and the cluster knows "
+                                  fmt::format("stream {}: its records up to {} are committed, but the cluster knows "
                                               "nothing of it: other brokers have lost what they acknowledged (their "
                                               "folders were restored from older copies?)",
                                               protocol::to_string(id), stream->high_watermark)});

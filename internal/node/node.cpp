@@ -143,7 +143,7 @@ void Node::start() {
     if (core_.record.node.value == 0) {
         if (!unreadable.empty())
             env.log().error(
-                "STATE the state file cannot be trusted: this broker forgets its old id and promises and joins as a "
+                "STATE the state file cannot be trusted: this broker discards its old id and promises and joins as a "
                 "new member ({})",
                 unreadable);
         core_.record = view::Record::made_for(NodeId{env.random() | 1});
@@ -196,10 +196,10 @@ void Node::start() {
 void Node::say_condemned() const {
     const std::string address = env::to_string(settings_.address);
     core_.env.log().error(
-        "ClusterState role=stopped this broker takes no part in the cluster and keeps its data as it is: {}. If the "
-        "other "
+        "ClusterState role=stopped this broker does not take part in the cluster and leaves its data unchanged: {}. If "
+        "the other "
         "brokers are right, move its data folder away and start it: it joins as a new one. If its records are the ones "
-        "to keep, `logstreamctl recover {}` makes a new lineage of them; `logstreamctl merge` then adds the others'",
+        "to keep, `logstreamctl recover {}` starts a new lineage from them; `logstreamctl merge` then adds the others'",
         core_.record.verdict, address);
 }
 
@@ -213,7 +213,7 @@ std::optional<Error> Node::unheard() const {
     if (const Duration slept = watch_.slept(); slept.count() > 0 && watch_.majority_in_reach())
         return Error{
             ErrorCode::kNoQuorum,
-            fmt::format("this broker stood still for {:.1f} s, and takes no writes until a majority of view {} "
+            fmt::format("this broker was suspended for {:.1f} s and accepts no writes until a majority of view {} "
                         "has answered it; retry",
                         protocol::milliseconds(slept) / 1000, serving_->number)};
     return Error{ErrorCode::kNoQuorum, fmt::format("no quorum: view {} has {} of {} members in reach", serving_->number,
@@ -240,14 +240,14 @@ std::optional<Error> Node::history() const {
 
 std::optional<Error> Node::refusal() const {
     if (core_.store.failed())
-        return Error{ErrorCode::kDisk, "this broker's disk failed; it accepts nothing until it is restarted"};
+        return Error{ErrorCode::kDisk, "this broker's disk failed; it accepts no records until it is restarted"};
     if (const auto history = this->history()) return history;
     if (sealed_)
         return Error{ErrorCode::kRefused,
                      "this cluster's records are being merged into another one: it accepts no more"};
     if (serving_->members.size() < settings_.min_in_sync)
         return Error{ErrorCode::kRefused,
-                     fmt::format("view {} has {} members, replication.min_in_sync asks for {}", serving_->number,
+                     fmt::format("view {} has {} members, but replication.min_in_sync requires {}", serving_->number,
                                  serving_->members.size(), settings_.min_in_sync)};
     return std::nullopt;
 }
@@ -434,7 +434,8 @@ void Node::finish_leaving() {
     };
     // A full disk takes nothing, perhaps for hours; what was acknowledged is on it already.
     core_.env.set_timer(kCloseTimeout, lifetime_.guard([this, end] {
-        core_.env.log().error("STORE is not closed in time: the next start takes this for a crash, and loses nothing");
+        core_.env.log().error(
+            "STORE was not closed in time: the next start will recover as after a crash; nothing is lost");
         end();
     }));
     core_.store.save_watermarks(core_.record.cluster, streams_.watermarks());

@@ -46,11 +46,11 @@ void Node::recover(const proto::Admin& request, proto::AdminResponse& out) {
     }();
     if (settled() || request.cluster_id() == 0 || !survivors.contains(core_.self.id)) {
         *out.mutable_error() =
-            to_proto(Error{ErrorCode::kInvalid, "this broker is in a view that works, or is not named as a survivor"});
+            to_proto(Error{ErrorCode::kInvalid, "this broker is in a working view, or is not named as a survivor"});
         return;
     }
     core_.env.log().warn(
-        "ClusterState recover: lineage {} goes on as {} from {} survivors; what only others held is lost",
+        "ClusterState recover: lineage {} continues as {} from {} survivors; what only others held is lost",
         hex(core_.record.cluster.value), hex(request.cluster_id()), survivors.size());
     elector_.stop();
     coordinator_.stop();
@@ -63,7 +63,7 @@ void Node::recover(const proto::Admin& request, proto::AdminResponse& out) {
     survivors_ = survivors;
     core_.persist([] {});
     seek("recovering");
-    out.set_message(fmt::format("the survivors make a new lineage {}", hex(request.cluster_id())));
+    out.set_message(fmt::format("the survivors form a new lineage {}", hex(request.cluster_id())));
 }
 
 proto::AdminResponse Node::on_admin(const proto::Admin& request) {
@@ -76,7 +76,7 @@ proto::AdminResponse Node::on_admin(const proto::Admin& request) {
     switch (request.action()) {
         case proto::Admin::ELECT:
             elector_.start(core_.self, known_endpoints(), "asked by an operator", Elector::Force::kYes);
-            out.set_message("an election runs");
+            out.set_message("election started");
             break;
         case proto::Admin::REMOVE:
             if (!is_leader() || !serving_->has(target) || target == core_.self.id) {
@@ -87,7 +87,7 @@ proto::AdminResponse Node::on_admin(const proto::Admin& request) {
             excluded_.insert(target);
             banned_.insert(serving_->find(target)->incarnation);
             want_change("removed by an operator");
-            out.set_message("the member is removed until it is restarted");
+            out.set_message("the member is removed from the view until it is restarted");
             break;
         case proto::Admin::DRAIN: {
             if (target != core_.self.id || !serving() || serving_->members.size() < 3) {
@@ -104,7 +104,7 @@ proto::AdminResponse Node::on_admin(const proto::Admin& request) {
             handover.set_cluster_id(core_.record.cluster.value);
             const view::Member& asked = is_leader() ? *heir : *serving_->find(serving_->coordinator);
             links_.request(address_of(asked), MessageType::kHandover, handover, std::chrono::seconds(1), [](auto) {});
-            out.set_message("the broker hands its streams over and stays outside the view until it is restarted");
+            out.set_message("the broker hands over its streams and stays out of the view until it is restarted");
             break;
         }
         case proto::Admin::SEAL:
@@ -133,7 +133,7 @@ proto::AdminResponse Node::on_admin(const proto::Admin& request) {
             recover(request, out);
             break;
         default:
-            *out.mutable_error() = to_proto(Error{ErrorCode::kInvalid, "this action is not known here"});
+            *out.mutable_error() = to_proto(Error{ErrorCode::kInvalid, "unknown action"});
     }
     return out;
 }

@@ -44,7 +44,7 @@ void Orphans::send(StreamId stream, std::size_t index) {
             // A disk that fails to read may do so for a moment only; what is damaged will not come back.
             if (!batch && batch.error().code != ErrorCode::kCorrupt) {
                 if (!std::exchange(unreadable_, true))
-                    core_.env.log().error("ORPHAN stream={} cannot be read now, and is tried again: {}",
+                    core_.env.log().error("ORPHAN stream={} cannot be read now; retrying: {}",
                                           protocol::to_string(stream), batch.error().message);
                 return again(stream, index);
             }
@@ -85,9 +85,10 @@ void Orphans::sent(StreamId stream, std::size_t index, const storage::OrphanEntr
         case ErrorCode::kUnknownTopic:
             if (!was_deleted_(stream)) {
                 core_.env.log().error(
-                    "ORPHAN stream={} is of a topic that this cluster does not know and did not delete: its records "
+                    "ORPHAN stream={} belongs to a topic that this cluster does not know and did not delete: its "
+                    "records "
                     "stay "
-                    "in this broker's folder, and no topic has them",
+                    "in this broker's folder and are in no topic",
                     protocol::to_string(stream));
                 return;
             }

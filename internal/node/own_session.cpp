@@ -108,7 +108,7 @@ void OwnSession::produce(Stream& stream, Bytes bytes, proto::Acks acks, Replicat
                 if (protocol::planted(protocol::Bug::kGapAccepted)) break;
                 return done(protocol::fail(
                     ErrorCode::kSequenceGap,
-                    "sequence {} of producer {} does not follow what is appended: send the earlier batch again",
+                    "sequence {} of producer {} does not follow the last one appended: send the earlier batch again",
                     producer.base_sequence, producer.producer));
             case storage::SequenceCheck::kFenced:
                 return done(
@@ -163,9 +163,10 @@ void OwnSession::produce_piece(Stream& stream, const protocol::BatchView& batch,
         return append(stream, *std::move(orphan), proto::QUORUM, std::move(done));
     // Retention has removed what was appended since: the batch may have been among that, and is as old.
     if (origin.departed_at < log.log_start())
-        return done(protocol::fail(ErrorCode::kInvalid,
-                                   "what was appended since it lost its place is gone by retention: it may have been "
-                                   "read there"));
+        return done(
+            protocol::fail(ErrorCode::kInvalid,
+                           "what was appended since it lost its place was deleted by retention: it may have been "
+                           "read there"));
     search(stream, origin.departed_at, std::make_shared<Search>(sent, **key, *std::move(orphan), std::move(done)));
 }
 
@@ -191,9 +192,9 @@ void OwnSession::search(Stream& stream, Offset from, std::shared_ptr<Search> sea
                         protocol::fail(ErrorCode::kBusy, "the log is damaged: {}", batch.error().message));
                 const Answer answer = answer_of(*batch, search->sent);
                 if (answer == Answer::kDoubt)
-                    return search->done(protocol::fail(
-                        ErrorCode::kInvalid,
-                        "a later instance of its producer resumed, and may have sent it again or something else"));
+                    return search->done(protocol::fail(ErrorCode::kInvalid,
+                                                       "a later instance of its producer resumed and may have sent it "
+                                                       "again, or something else in its place"));
                 if (answer != Answer::kNothing)
                     return answer_repeated(*again, batch->base_offset(), proto::QUORUM, std::move(search->done));
                 next = batch->next_offset();
@@ -212,7 +213,7 @@ void OwnSession::append(Stream& stream, Bytes batch, proto::Acks acks, Replicato
     const bool too_many_bytes = waiting_bytes_ > 0 && waiting_bytes_ + batch.size() > limit;
     if (too_many_bytes || queued_bytes > limit || pending_.full() || commits_.full())
         return done(protocol::fail(ErrorCode::kBusy,
-                                   "{} bytes wait for acknowledgement and {} to be sent; limits.pending_bytes is {}; "
+                                   "{} bytes await acknowledgement and {} await sending; limits.pending_bytes is {}; "
                                    "retry",
                                    waiting_bytes_, queued_bytes, limit));
     const Offset base = stream.log->log_end();
@@ -251,7 +252,7 @@ void OwnSession::wait(proto::Acks acks, Sequence sequence, Offset base_offset, s
                       Replicator::ProduceHandler done) {
     const Cookie cookie{++last_cookie_};
     if (!pending_.add(level_of(acks), sequence, cookie))
-        return done(protocol::fail(ErrorCode::kUnknown, "too many requests wait; retry"));
+        return done(protocol::fail(ErrorCode::kUnknown, "too many requests are queued; retry"));
     waiting_bytes_ += bytes;
     waiting_.emplace(cookie, Waiting{std::move(done), base_offset, bytes});
 }

@@ -70,7 +70,7 @@ void Participant::on_exchange(const proto::StateExchange& request, ExchangeReply
     }
     if (!is_member_of_mine(coordinator) && number > core_.record.greatest_number() + kMaxAhead)
         return refuse(number, ErrorCode::kInvalid,
-                      fmt::format("number {} is further ahead than an unknown coordinator can be", number), reply);
+                      fmt::format("number {} is further ahead than an unknown coordinator may propose", number), reply);
     if (!core_.record.may_promise(number, coordinator, incarnation))
         return refuse(number, ErrorCode::kRefused, fmt::format("number {} is promised", core_.record.promised), reply);
     if (promise_ && promise_->number == number && core_.record.promised == number) {
@@ -113,7 +113,7 @@ void Participant::await_promise(ExchangeReply reply) {
     promise_->patience = core_.env.set_timer(kDiskPatience, [this] {
         promise_->patience = {};
         const std::string text =
-            fmt::format("the disk of {} is {}: its promise has been on its way there for {:.1f} s", core_.self.name,
+            fmt::format("the disk of {} is {}: writing its promise has taken {:.1f} s so far", core_.self.name,
                         core_.has_room ? "slow" : "full", milliseconds(core_.env.now() - promise_->since) / 1000);
         for (const ExchangeReply& waiting : std::exchange(promise_->waiting, {}))
             refuse(promise_->number, ErrorCode::kBusy, text, waiting);
@@ -184,8 +184,9 @@ void Participant::on_install(const proto::ViewInstall& request, InstallReply rep
                              reply);
     if (installed_ && *installed_ == *view && core_.record.promised == number) return reply_install(number, {}, reply);
     if (!view->has(core_.self.id, core_.self.incarnation))
-        return reply_install(number, protocol::fail(ErrorCode::kRefused, "the view names another run of this broker"),
-                             reply);
+        return reply_install(
+            number, protocol::fail(ErrorCode::kRefused, "the view names an earlier or later run of this broker"),
+            reply);
     const bool over = core_.record.accepted_number() >= number && !protocol::planted(protocol::Bug::kViewNumberReused);
     if (!core_.record.may_accept(*view) || !core_.record.is_latest(number) || over)
         return refuse_install(number, reply);

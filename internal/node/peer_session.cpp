@@ -62,7 +62,7 @@ bool PeerSession::apply(const replication::DeliveredMessage& message) {
     if (!stream) return break_with(stream.error().message);
     storage::StreamLog& log = *(*stream)->log;
     if (batch->base_offset() != log.log_end() || batch->leader_epoch() != view_)
-        return break_with(fmt::format("stream {} ends at {}, the owner goes on at {} in view {}",
+        return break_with(fmt::format("stream {} ends at {}, but the owner continues at {} in view {}",
                                       protocol::to_string(message.stream), log.log_end(), batch->base_offset(),
                                       batch->leader_epoch()));
     if (auto appended = log.append(message.batch, message.appended_ms); !appended)

@@ -52,7 +52,7 @@ void Service::reassign(const Caller& caller, StreamId stream) {
 std::optional<Error> Service::wrong_cluster(std::uint64_t cluster_id) const {
     if (cluster_id == core_.record.cluster.value) return std::nullopt;
     return Error{ErrorCode::kWrongCluster,
-                 fmt::format("this broker belongs to lineage {}, the request names {}: they are different histories",
+                 fmt::format("this broker belongs to lineage {}, the request names {}: these are different histories",
                              to_string(core_.record.cluster), protocol::hex(cluster_id))};
 }
 

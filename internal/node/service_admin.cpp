@@ -150,7 +150,7 @@ void Service::on_topics(const Caller& caller, const proto::Topics& request) {
             proto::TopicSettings settings = request.settings();
             if (settings.partitions() == 0) settings.set_partitions(core_.settings.topic_defaults.partitions());
             if (node_.topics().find(request.name()) != nullptr)
-                return reply(protocol::fail(ErrorCode::kExists, "topic '{}' exists already", request.name()));
+                return reply(protocol::fail(ErrorCode::kExists, "topic '{}' already exists", request.name()));
             return node_.create_topic(request.name(), settings, reply);
         }
         case proto::Topics::DELETE:

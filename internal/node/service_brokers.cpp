@@ -84,7 +84,7 @@ void Service::on_broker(env::ConnectionId connection, const view::Member& from, 
     const Caller caller{connection, message.type, message.correlation};
     const auto parsed = [&](auto& request, auto says_so) {
         if (message.parse(request) && says_so(request)) return true;
-        core_.env.log().warn("PEER {} of {} at {} is unreadable or names another broker: its connection is closed",
+        core_.env.log().warn("PEER {} of {} at {} is unreadable or names another broker: closing its connection",
                              protocol::to_string(message.type), protocol::hex(from.id.value),
                              to_string(address_of(from)));
         close(connection);

@@ -54,15 +54,15 @@ std::optional<Error> Service::cannot_resume(StreamId id, protocol::ProducerId pr
     if (sent == nullptr && producers.has_forgotten_a_name())
         return Error{ErrorCode::kInvalid,
                      fmt::format("partition {} of this topic has had more named producers than limits.producers lets "
-                                 "it remember: whether this one sent anything is not known. Use another topic, or "
-                                 "send all without --resume",
+                                 "it remember: it is not known whether this one sent anything. Use another topic, or "
+                                 "send everything without --resume",
                                  id.partition)};
     // A member that came to a compacted log later has seen less of it than one that was there.
     const bool compacted = node_.topics().find(id.topic)->settings().compact();
     if (sent != nullptr && (!sent->missing_known() || (compacted && !sent->missing().empty())))
         return Error{ErrorCode::kInvalid,
-                     fmt::format("partition {} of this topic lacks some of what this name sent, and which is not known "
-                                 "any more{}. Use another name, or send all without --resume",
+                     fmt::format("partition {} of this topic lacks some of what this name sent, and it is no longer "
+                                 "known which{}. Use another name, or send everything without --resume",
                                  id.partition, compacted ? " (the topic is compacted)" : "")};
     return std::nullopt;
 }

@@ -80,7 +80,7 @@ std::string Node::status_json() const {
     out["clocks"] = {{"agree", !distrust.has_value()}};
     if (distrust) {
         out["clocks"]["reason"] = *distrust;
-        out["warnings"].push_back("RETENTION by time pauses: " + *distrust);
+        out["warnings"].push_back("RETENTION by time is paused: " + *distrust);
     }
     if (!apart_.empty()) out["apart"] = apart_;
     out["role"] = !serving() ? (learner_.running() ? "learner" : "seeking") : role_of(core_.self.id);
@@ -123,12 +123,12 @@ std::string Node::metrics_text() const {
     };
     gauge("view", "Number of the newest view known to be chosen.", core_.record.chosen_number().value);
     gauge("members", "Members of the current view.", serving_ ? serving_->members.size() : 0);
-    gauge("members_in_reach", "Members of the current view in reach.", watch_.in_reach());
+    gauge("members_in_reach", "Reachable members of the current view.", watch_.in_reach());
     gauge("leader", "1 on the leader.", is_leader() ? 1 : 0);
     gauge("quorum", "1 while writes are accepted.", refusal() ? 0 : 1);
-    gauge("retention_paused", "1 while nothing is deleted by age, since the brokers' clocks disagree.",
+    gauge("retention_paused", "1 while nothing is deleted by age because the brokers' clocks disagree.",
           clocks_.distrust() ? 1 : 0);
-    gauge("streams", "Streams held.", streams_.all().size());
+    gauge("streams", "Streams stored on this broker.", streams_.all().size());
     gauge("disk_bytes", "Bytes of all segments.", core_.store.size_bytes());
     gauge("client_connections", "Accepted connections.", service_.connections());
     const Replicator::Counters& counters = replicator_.counters();
@@ -139,12 +139,12 @@ std::string Node::metrics_text() const {
     counter("frames_dropped_total", "Replication frames dropped: another view, cluster or sender.",
             counters.frames_dropped);
     counter("records_appended_total", "Records appended as owner.", counters.records_appended);
-    counter("timestamps_out_of_range_total", "Batches taken with a record's timestamp beyond topics.timestamp_range.",
+    counter("timestamps_out_of_range_total", "Batches accepted with a record timestamp outside topics.timestamp_range.",
             service_.timestamps_out_of_range());
     counter("orphans_returned_total", "Orphan batches appended again.", orphans_.returned());
     counter("orphans_lost_total", "Orphan batches that cannot be appended again; the log names them.", orphans_.lost());
     for (const env::Counter& counted : core_.env.counted())
-        counter(fmt::format("network_{}_total", counted.name), "Of the sockets; see internal/net/counters.h.",
+        counter(fmt::format("network_{}_total", counted.name), "Socket counter; see internal/net/counters.h.",
                 counted.value);
     return out;
 }

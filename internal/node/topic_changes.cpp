@@ -17,10 +17,11 @@ Result<void> outcome_of(const Result<Message>& reply) {
 
 Result<void> check(const proto::TopicAlteration& alteration, const proto::TopicSettings& settings) {
     if (alteration.retention_ms() < -1 || alteration.retention_bytes() < -1)
-        return protocol::fail(ErrorCode::kInvalid, "a retention is -1 (no limit), 0 (the brokers' default) or greater");
+        return protocol::fail(ErrorCode::kInvalid,
+                              "a retention is -1 (no limit), 0 (the brokers' default) or a positive number");
     // Each replica has left out other records so far: byte for byte they are not the same any more.
     if (settings.compact() && alteration.has_compact() && !alteration.compact())
-        return protocol::fail(ErrorCode::kInvalid, "a topic that is compacted stays compacted");
+        return protocol::fail(ErrorCode::kInvalid, "compaction of a topic cannot be turned off");
     return {};
 }
 
@@ -44,7 +45,7 @@ void Node::create_topic(const std::string& name, const proto::TopicSettings& set
             if (!made && made.error().code != ErrorCode::kExists) return done(made);
             // Known here as soon as the commit has come round.
             if (topics_.find(name) != nullptr) return done({});
-            done(protocol::fail(ErrorCode::kBusy, "topic '{}' is being made; retry", name));
+            done(protocol::fail(ErrorCode::kBusy, "topic '{}' is being created; retry", name));
         });
     }
     topics_.reader().when_caught_up([this, name, settings, done] {
@@ -54,7 +55,7 @@ void Node::create_topic(const std::string& name, const proto::TopicSettings& set
             return creating->second.push_back(done);
         if (settings.partitions() == 0 || topics_.stream_count() + settings.partitions() > settings_.max_streams)
             return done(protocol::fail(ErrorCode::kRefused,
-                                       "{} partitions are not possible: there are {} streams and limits.streams is {}",
+                                       "cannot create {} partitions: there are {} streams and limits.streams is {}",
                                        settings.partitions(), topics_.stream_count(), settings_.max_streams));
         proto::TopicRecord record;
         record.set_name(name);

@@ -31,7 +31,7 @@ ConsoleLog::ConsoleLog(std::FILE* stream)
 void ConsoleLog::sink_it_(const spdlog::details::log_msg& message) {
     if (left_out_ > 0 && takes_a_line(stream_)) {
         const std::string text = "LOG " + std::to_string(std::exchange(left_out_, 0)) +
-                                 " lines are missing here: whoever reads this stream did not take them";
+                                 " lines are missing here: the reader of this stream did not keep up";
         write({message.time, {}, message.logger_name, spdlog::level::warn, text});
     }
     if (takes_a_line(stream_))

@@ -24,7 +24,7 @@ protocol::Result<void> LogFile::open_file() {
     if (file == nullptr || fstat(fileno(file), &state) != 0) {
         const int failed = errno;
         if (file != nullptr) std::fclose(file);
-        return protocol::fail(protocol::ErrorCode::kDisk, "the log file {} can't be opened: {}", path_,
+        return protocol::fail(protocol::ErrorCode::kDisk, "the log file {} cannot be opened: {}", path_,
                               std::strerror(failed));
     }
     if (file_ != nullptr) std::fclose(file_);

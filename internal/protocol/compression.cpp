@@ -30,11 +30,11 @@ constexpr std::array<std::uint8_t, 8> kXerialMagic{0x82, 'S', 'N', 'A', 'P', 'P'
 const char* chars(std::span<const std::byte> bytes) { return reinterpret_cast<const char*>(bytes.data()); }
 
 std::unexpected<Error> library_failed(Codec codec) {
-    return fail(ErrorCode::kBusy, "{} has no memory to compress", to_string(codec));
+    return fail(ErrorCode::kBusy, "{} ran out of memory while compressing", to_string(codec));
 }
 
 std::unexpected<Error> not_in_form(Codec codec) {
-    return fail(ErrorCode::kInvalid, "the bytes are not whole, valid {}", to_string(codec));
+    return fail(ErrorCode::kInvalid, "the bytes are not complete, valid {}", to_string(codec));
 }
 
 Result<Bytes> gzip_compress(std::span<const std::byte> data) {

@@ -72,13 +72,13 @@ Result<void> MessageDecoder::check_fixed(std::span<const std::byte> so_far) cons
         return fail(ErrorCode::kInvalid, "the peer does not speak LogStream's protocol");
     if (so_far.size() < kMessageHeaderBytes) return {};
     if (load<std::uint8_t>(at + 4) != kHeaderVersion)
-        return fail(ErrorCode::kInvalid, "the peer speaks protocol version {}, this is {}", load<std::uint8_t>(at + 4),
-                    kHeaderVersion);
+        return fail(ErrorCode::kInvalid, "the peer uses protocol version {}, this program {}",
+                    load<std::uint8_t>(at + 4), kHeaderVersion);
     if (const std::size_t bytes = std::size_t{load<std::uint8_t>(at + 7)} * 4; bytes < kMessageHeaderBytes)
         return fail(ErrorCode::kInvalid, "a message header of {} bytes", bytes);
     if (!compatible(ClusterTag{load<std::uint32_t>(at + 8)}, cluster_))
         return fail(ErrorCode::kWrongCluster,
-                    "the peer belongs to a cluster of another name; check --cluster on both sides");
+                    "the peer belongs to a cluster with another name; check --cluster on both sides");
     const std::size_t header_bytes = load<std::uint32_t>(at + 24);
     const std::size_t body_bytes = load<std::uint32_t>(at + 28);
     if (header_bytes > limits_.header_bytes || body_bytes > limits_.body_bytes)

@@ -121,7 +121,7 @@ Result<void> decode_headers(const RawRecord& record, std::vector<Header>& out) {
     for (std::int32_t i = 0; i < record.header_count; ++i) {
         const auto key = fields.nullable();
         const auto value = fields.nullable();
-        if (fields.failed() || !key) return fail(ErrorCode::kInvalid, "header {} of a record is not whole", i);
+        if (fields.failed() || !key) return fail(ErrorCode::kInvalid, "header {} of a record is incomplete", i);
         out.push_back({*key, value});
     }
     if (!fields.rest().empty()) return fail(ErrorCode::kInvalid, "a record is longer than its fields");
@@ -172,7 +172,7 @@ Result<Bytes> encode_batch(const BatchFields& fields, Codec codec, RecordBuffer&
     }
     const std::size_t size = compressed ? compressed->size() : records.size();
     if (size > kMaxBatchBytes - kBatchHeaderBytes)
-        return fail(ErrorCode::kTooLarge, "a batch of {} bytes is more than its length field can say", size);
+        return fail(ErrorCode::kTooLarge, "a batch of {} bytes exceeds what its length field can hold", size);
 
     Bytes batch = compressed ? Bytes::allocate(kBatchHeaderBytes + size) : records.take();
     std::byte* at = batch.mutable_data();

@@ -61,7 +61,7 @@ void Compaction::look_at(Result<Bytes> data) {
     const SegmentScan scan = scan_segment(*data, 0, base, log->seed_);
     if (!scan.gaps.empty() || scan.end != log->end_of(i)) {
         return log->inspect(base, ViewNumber(), [self = shared_from_this()](StreamLog::Inspection) {
-            self->finish(protocol::fail(ErrorCode::kCorrupt, "a segment that was to be compacted is damaged"));
+            self->finish(protocol::fail(ErrorCode::kCorrupt, "a segment to be compacted is damaged"));
         });
     }
     for (const ScannedEntry& entry : scan.entries) {
@@ -101,7 +101,7 @@ void Compaction::look_at(Result<Bytes> data) {
 void StreamLog::compact(Offset below, FlushCallback callback) {
     if (compacting_ || changing_ || swaps_ > 0) {
         context_.disk.post([callback = std::move(callback)]() mutable {
-            callback(protocol::fail(ErrorCode::kBusy, "the stream is being compacted or cut"));
+            callback(protocol::fail(ErrorCode::kBusy, "the stream is being compacted or truncated"));
         });
         return;
     }

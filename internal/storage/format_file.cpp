@@ -21,8 +21,8 @@ Result<void> FormatFile::load(std::uint32_t known) {
     if (!in.ok()) return {};
     if (version > known)
         return protocol::fail(ErrorCode::kConfig,
-                              "{} says that this data folder is of version {}, and this program knows versions up to "
-                              "{}: start the later version of LogStream that has used the folder. Nothing was changed",
+                              "{} says that this data folder has version {}, but this program supports versions up to "
+                              "{}: start the newer LogStream version that used the folder. Nothing was changed",
                               path_, version, known);
     version_ = version;
     return {};

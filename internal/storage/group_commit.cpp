@@ -391,7 +391,7 @@ void GroupCommit::watch_room() {
     if (disk_full() == said_full_) return;
     said_full_ = full_;
     if (full_)
-        log_.error("DISK full: {} MiB are left on the disk of {}; writes are refused until there is room",
+        log_.error("DISK full: only {} MiB are left on the disk of {}; writes are refused until there is room",
                    disk_.free_bytes() >> 20, options_.dir);
     else
         log_.warn("DISK has room again; writes are accepted");

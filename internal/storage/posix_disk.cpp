@@ -179,9 +179,9 @@ Result<void> PosixDisk::lock(const std::string& dir) {
         if (error != EWOULDBLOCK) return disk_error(error, "lock", path);
         const std::string pid =
             n > 0 ? " (process " + std::string(holder.data(), static_cast<std::size_t>(n)) + ")" : "";
-        return protocol::fail(ErrorCode::kExists,
-                              "the data directory {} is in use by another broker{}; give this one its own with --data",
-                              dir, pid);
+        return protocol::fail(
+            ErrorCode::kExists,
+            "the data directory {} is in use by another broker{}; give this broker its own with --data", dir, pid);
     }
     const std::string pid = std::to_string(::getpid());
     if (::ftruncate(fd, 0) != 0 || ::pwrite(fd, pid.data(), pid.size(), 0) < 0) {

@@ -101,14 +101,14 @@ Result<void> StreamLog::check_append(const std::vector<ParsedBatch>& batches) co
 Result<void> StreamLog::append(Bytes bytes, std::int64_t appended_ms) {
     const GroupCommit& commit = context_.commit;
     if (commit.failed()) return std::unexpected(commit.failure());
-    if (changing_) return protocol::fail(ErrorCode::kBusy, "stream {} is being cut back", to_string(id_));
+    if (changing_) return protocol::fail(ErrorCode::kBusy, "stream {} is being truncated", to_string(id_));
     if (tail_damage_ || tables_incomplete_) {
         return protocol::fail(ErrorCode::kCorrupt, "stream {} is damaged and waits for repair", to_string(id_));
     }
     if (!commit.has_room(claim_of(id_), bytes.size()))
         return protocol::fail(ErrorCode::kDiskFull, "the disk of {} is full", context_.options.dir);
     if (commit.unwritten_bytes() + bytes.size() > context_.options.unwritten_bytes && commit.unwritten_bytes() > 0) {
-        return protocol::fail(ErrorCode::kBusy, "{} bytes wait for the disk already", commit.unwritten_bytes());
+        return protocol::fail(ErrorCode::kBusy, "{} bytes are already waiting for the disk", commit.unwritten_bytes());
     }
     auto batches = parse_batches(bytes);
     if (!batches) return std::unexpected(std::move(batches.error()));

@@ -354,7 +354,7 @@ void StreamLog::checksum(Offset from, Offset to, std::move_only_function<void(Re
                     sum->at = parsed->front().info.next;
                 }
                 if (batches->empty() || sum->at == sum->start_of_round) {
-                    return sum->callback(protocol::fail(ErrorCode::kInvalid, "{} is no batch boundary", sum->at));
+                    return sum->callback(protocol::fail(ErrorCode::kInvalid, "{} is not a batch boundary", sum->at));
                 }
                 sum->start_of_round = sum->at;
                 sum->next();

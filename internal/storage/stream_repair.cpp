@@ -25,7 +25,7 @@ Result<std::vector<ParsedBatch>> parse_checked(const Bytes& bytes, Offset from) 
             return protocol::fail(ErrorCode::kInvalid, "a batch at offset {} does not fit at {}", batch.base_offset(),
                                   expected);
         if (!batch.crc_ok())
-            return protocol::fail(ErrorCode::kCorrupt, "the batch at offset {} is damaged itself", expected);
+            return protocol::fail(ErrorCode::kCorrupt, "the batch at offset {} is itself damaged", expected);
         expected = batch.next_offset();
         view = batch.leader_epoch();
     }
@@ -164,7 +164,7 @@ void StreamLog::end_change_after_flush(FlushCallback callback) {
 
 // Of a segment in which no record of the log is.
 void StreamLog::cut_to_nothing(Segment& segment) {
-    context_.log.warn("STORAGE stream={} file={}: it has entries beyond the end of the log, and is emptied",
+    context_.log.warn("STORAGE stream={} file={}: it has entries beyond the end of the log; emptying it",
                       to_string(id_), segment.log_path());
     segment.size = segment.written = segment.file_end = 0;
     segment.index = SparseIndex(segment.base, context_.options.index_interval_bytes);
@@ -181,7 +181,7 @@ bool StreamLog::distrust_segment(std::size_t at) {
         cut_to_nothing(segment);
         return false;
     }
-    context_.log.error("STORAGE damage stream={} offsets=[{}, {}) file={}: it has other entries than are known",
+    context_.log.error("STORAGE damage stream={} offsets=[{}, {}) file={}: its entries differ from those known",
                        to_string(id_), segment.base, end, segment.log_path());
     segment.damage = {{segment.base, end, 0, segment.size}};
     save_snapshot();

@@ -55,7 +55,7 @@ void StreamLog::retain(Offset below, const RetainLimits& limits) {
                                    const auto log = self.lock();
                                    if (!log) return;
                                    if (!status) {
-                                       log->context_.log.warn("STORAGE retention stream={} {}; it is tried again",
+                                       log->context_.log.warn("STORAGE retention stream={} {}; retrying",
                                                               to_string(log->id_), status.error().message);
                                        log->owed_removals_ = std::move(again);
                                    }
@@ -89,8 +89,8 @@ void StreamLog::bound_append_times(const WallClock& clock) {
     for (Segment& segment : segments_) {
         if (!segment.appended_known || segment.appended.last_ms <= clock.ms + kSlackMs) continue;
         context_.log.warn(
-            "STORAGE retention stream={} file={}: records were appended {} s from now, by their owner's "
-            "clock; they are kept as if it had been now",
+            "STORAGE retention stream={} file={}: records were appended {} s in the future, by their owner's "
+            "clock; they are kept as if appended now",
             to_string(id_), segment.log_path(), (segment.appended.last_ms - clock.ms) / 1000);
         if (&segment == &segments_.back()) {
             segment.index.bound_append_times(clock.ms);

@@ -32,8 +32,8 @@ void StreamLog::truncate(Offset to, FlushCallback callback) {
     };
     if (changing_) return refuse({ErrorCode::kBusy, "stream " + to_string(id_) + " is being cut back already"});
     if (to < log_start() || to > log_end_) {
-        return refuse({ErrorCode::kInvalid, fmt::format("cannot cut stream {} at {}: it holds [{}, {})", to_string(id_),
-                                                        to, log_start(), log_end_)});
+        return refuse({ErrorCode::kInvalid, fmt::format("cannot truncate stream {} at {}: it holds [{}, {})",
+                                                        to_string(id_), to, log_start(), log_end_)});
     }
     changing_ = true;
     if (swaps_ > 0) {
@@ -136,10 +136,10 @@ void StreamLog::find_on_disk(Offset to, FlushCallback callback) {
                     return log->inspect(
                         base, least_view, [self, to, callback = std::move(callback)](Inspection) mutable {
                             if (const auto again = self.lock())
-                                again->end_change(
-                                    std::move(callback),
-                                    protocol::fail(ErrorCode::kCorrupt, "offset {} of stream {} lies behind damage", to,
-                                                   to_string(again->id_)));
+                                again->end_change(std::move(callback),
+                                                  protocol::fail(ErrorCode::kCorrupt,
+                                                                 "offset {} of stream {} lies after a damaged range",
+                                                                 to, to_string(again->id_)));
                         });
                 if (!boundary)
                     return log->end_change(

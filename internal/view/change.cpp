@@ -209,7 +209,7 @@ std::string Change::lost_lineage() const {
     for (const auto& [id, answer] : answers_)
         for (const StreamHolding& holding : answer.streams)
             if (!protocol::is_internal(holding.stream) && holding.log_end > holding.log_start)
-                return fmt::format("no quorum: {} holds records and does not know its last view", answer.member.name);
+                return fmt::format("no quorum: {} holds records but does not know its last view", answer.member.name);
     return {};
 }
 

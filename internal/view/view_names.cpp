@@ -48,8 +48,9 @@ std::vector<ViewName> ViewNames::newest(std::size_t most) const {
 
 std::string explain_conflict(const ViewName& name, std::string_view other) {
     return fmt::format(
-        "view {} is known here as another one than at {} (there {}): the two went on apart under one number, since "
-        "the folder of one of the brokers of that time was restored from an older copy. Their records are not merged",
+        "view {} here differs from the view of that number at {} (there {}): two histories continued under one number "
+        "because the data folder of a broker of that time was restored from an older copy. Their records are not "
+        "merged",
         name.number, other, protocol::hex(name.id.value));
 }
 

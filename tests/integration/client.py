@@ -121,5 +121,5 @@ def check_refused(process, seconds, *patterns):
 def read_history(cluster, topic, **where):
     """What brokers without a quorum serve of a topic: its lines. The consumer must say that there may be more."""
     consumer = cluster.consumer(topic, **where)
-    check_refused(consumer, 30, "may lack the newest records", "there may be more: no quorum")
+    check_refused(consumer, 30, "the newest records may be missing", "there may be more: no quorum")
     return consumer.lines()

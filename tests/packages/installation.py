@@ -78,7 +78,7 @@ def reload(machine):
     pid = machine.service("MainPID")
     machine.run("systemctl", "reload", "logstream")
     wait_for("the broker says that it has read its configuration again",
-             lambda: "CONFIG is read again" in machine.run("journalctl", "--no-pager", "--unit", "logstream"))
+             lambda: "CONFIG reloaded" in machine.run("journalctl", "--no-pager", "--unit", "logstream"))
     expect(machine.service("MainPID") == pid, "it was started anew")
     return "read again by the same process"
 

@@ -75,10 +75,10 @@ protected:
 
 TEST_F(FindOwnAddress, TakesWhatIsGivenAndSaysSo) {
     EXPECT_EQ(found("127.0.0.1"), "127.0.0.1:8001");
-    EXPECT_THAT(said.str(), HasSubstr("NET address 127.0.0.1:8001 of lo: it is given"));
+    EXPECT_THAT(said.str(), HasSubstr("NET address 127.0.0.1:8001 of lo: it was given"));
     EXPECT_EQ(found("127.9.9.9"), "127.9.9.9:8001") << "all of it is this machine";
     EXPECT_EQ(found("localhost"), "127.0.0.1:8001");
-    EXPECT_THAT(said.str(), HasSubstr("'localhost' stands for "));
+    EXPECT_THAT(said.str(), HasSubstr("'localhost' resolves to "));
 }
 
 TEST_F(FindOwnAddress, RefusesWhatThisMachineWillNotHave) {

@@ -80,7 +80,7 @@ TEST_F(ClientConsumer, RecordsThatCannotBeDecodedAreNamedAtOnce) {
     ASSERT_TRUE(finish(1s));
     ASSERT_FALSE(*finished);
     EXPECT_EQ(finished->error().code, ErrorCode::kCorrupt);
-    EXPECT_THAT(finished->error().message, HasSubstr("t/0: the records at the offsets 8 to 8 cannot be decoded"));
+    EXPECT_THAT(finished->error().message, HasSubstr("t/0: the records at offsets 8 to 8 cannot be decoded"));
     EXPECT_THAT(finished->error().message, HasSubstr("--skip-unreadable"));
     EXPECT_EQ(values[0], numbers(0, 7));
 }

@@ -118,7 +118,7 @@ TEST_F(ClientReading, AnEndThatAQuorumToldIsTheEndThoughItIsLostLater) {
     ASSERT_TRUE(finish(10s));
     EXPECT_TRUE(*finished);
     EXPECT_EQ(values, numbers(0, 99));
-    EXPECT_EQ(env.said("which may lack the newest records"), 1U);
+    EXPECT_EQ(env.said("the newest records may be missing"), 1U);
 }
 
 TEST_F(ClientReading, AsksReplicasThatHaveAQuorumFirst) {
@@ -187,7 +187,7 @@ TEST_F(ClientReading, GivesUpAfterItsTimeoutAndSaysWhy) {
     ASSERT_TRUE(finish(6s));
     ASSERT_FALSE(*finished);
     EXPECT_EQ(finished->error().code, ErrorCode::kTimeout);
-    EXPECT_THAT(finished->error().message, HasSubstr("no record came within 5 s: no broker answers"));
+    EXPECT_THAT(finished->error().message, HasSubstr("no record arrived within 5 s: no broker answers"));
 }
 
 TEST_F(ClientReading, ATimeoutDoesNotCountTheTimeThatItsOutputIsFull) {
@@ -208,7 +208,7 @@ TEST_F(ClientReading, AReaderToAnEndFailsWhenItsTopicIsDeleted) {
     cluster->delete_topic();
     ASSERT_TRUE(finish(3s));
     ASSERT_FALSE(*finished);
-    EXPECT_THAT(finished->error().message, HasSubstr("topic 't' was deleted while it was read"));
+    EXPECT_THAT(finished->error().message, HasSubstr("topic 't' was deleted while being read"));
 }
 
 TEST_F(ClientReading, FollowingATopicThatIsMadeAnewBeginsAtItsBeginning) {
@@ -219,7 +219,7 @@ TEST_F(ClientReading, FollowingATopicThatIsMadeAnewBeginsAtItsBeginning) {
     ASSERT_TRUE(has_read(15, 1s));
     cluster->delete_topic();
     env.run_for(5s);
-    EXPECT_EQ(env.said("topic 't' was deleted: going on at the beginning of the new one, when it is there"), 1U);
+    EXPECT_EQ(env.said("topic 't' was deleted: continuing at the beginning of the new one, once it exists"), 1U);
     EXPECT_EQ(env.said("waiting: topic 't' was deleted"), 1U);
     values.clear();
     cluster->create_topic(1);
@@ -240,7 +240,7 @@ TEST_F(ClientReading, FollowingIsNotFooledByANewTopicThatNobodySawMissing) {
     fill(100, 119);
     ASSERT_TRUE(has_read(20, 2s));
     EXPECT_EQ(values, numbers(100, 119));
-    EXPECT_EQ(env.said("was deleted and made anew"), 1U);
+    EXPECT_EQ(env.said("was deleted and recreated"), 1U);
 }
 
 TEST_F(ClientReading, APartitionThatTheNewTopicLacksIsAnError) {
@@ -254,7 +254,7 @@ TEST_F(ClientReading, APartitionThatTheNewTopicLacksIsAnError) {
     cluster->create_topic(2);
     ASSERT_TRUE(finish(3s));
     ASSERT_FALSE(*finished);
-    EXPECT_THAT(finished->error().message, HasSubstr("topic 't' has the partitions 0 to 1, not 3"));
+    EXPECT_THAT(finished->error().message, HasSubstr("topic 't' has partitions 0 to 1, not 3"));
 }
 
 TEST_F(ClientReading, AnOffsetBeyondTheEndIsNamed) {
@@ -269,7 +269,7 @@ TEST_F(ClientReading, AnOffsetBeyondTheEndIsNamed) {
     EXPECT_EQ(env.said("t/0 ends at offset 10, before 12: there is nothing to read"), 1U);
     follow({StartAt::Kind::kOffset, 12});
     env.run_for(1s);
-    EXPECT_EQ(env.said("t/0 ends at offset 10, before 12: nothing is read until it has grown so far"), 1U);
+    EXPECT_EQ(env.said("t/0 ends at offset 10, before 12: nothing is read until it has grown that far"), 1U);
     fill(10, 13);
     ASSERT_TRUE(has_read(2, 2s));
     EXPECT_EQ(values, numbers(12, 13));

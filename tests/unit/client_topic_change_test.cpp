@@ -87,7 +87,7 @@ TEST_F(ClientTopicChange, ADeletedTopicIsNotMadeAgainByWhoWroteToIt) {
     EXPECT_FALSE(cluster->topic_exists);
     EXPECT_FALSE(cluster->asked_for_topics.empty());
     for (const auto& [broker, makes] : cluster->asked_for_topics) EXPECT_FALSE(makes);
-    EXPECT_EQ(env.said("topic 't' was deleted: its producer does not make it again"), 1U);
+    EXPECT_EQ(env.said("topic 't' was deleted: its producer does not recreate it"), 1U);
     EXPECT_EQ(env.said("waiting: topic 't' was deleted"), 1U);
     EXPECT_TRUE(failures.empty());
     cluster->create_topic(1);
@@ -146,7 +146,7 @@ TEST_F(ClientTopicChange, ARecordThatNamesAPartitionThatIsGoneFails) {
     cluster->create_topic(1);
     ASSERT_TRUE(finish(3s));
     ASSERT_EQ(failures.size(), 1U);
-    EXPECT_THAT(failures.front().message, HasSubstr("has no partition 2 now"));
+    EXPECT_THAT(failures.front().message, HasSubstr("no longer has partition 2"));
     EXPECT_EQ(cluster->values(), std::vector<std::string>{"c"});
     EXPECT_EQ(producer->send({.key = {}, .value = "d", .partition = 2}).error().code, ErrorCode::kInvalid);
 }

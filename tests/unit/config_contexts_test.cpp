@@ -61,7 +61,7 @@ TEST_F(ContextsTest, AFileThatIsWrongIsRefused) {
     EXPECT_THAT(refusal_of("contexts: {a: {broker: n1}}"), HasSubstr("got 'broker'"));
     EXPECT_THAT(refusal_of("contexts: {a: 10.0.0.1:8001}"), HasSubstr("context 'a': expected brokers and cluster"));
     EXPECT_THAT(refusal_of("curent: a"), HasSubstr("got 'curent'"));
-    EXPECT_THAT(refusal_of("contexts: 5"), HasSubstr("as contexts"));
+    EXPECT_THAT(refusal_of("contexts: 5"), HasSubstr("contexts to map"));
     EXPECT_THAT(refusal_of("5"), HasSubstr("expected current and contexts"));
     EXPECT_EQ(refusal_of(""), "");
 }
@@ -76,7 +76,7 @@ TEST_F(ContextsTest, LieInTheUsersFolder) {
 
 TEST_F(ContextsTest, OneThatIsNotThereIsAnsweredWithThoseThatAre) {
     Contexts contexts;
-    EXPECT_THAT(find_context(contexts, "prod").error().message, HasSubstr("context add makes one"));
+    EXPECT_THAT(find_context(contexts, "prod").error().message, HasSubstr("context add creates one"));
     contexts.all["prod"];
     EXPECT_TRUE(find_context(contexts, "prod"));
     EXPECT_THAT(find_context(contexts, "prdo").error().message, HasSubstr("known: prod; did you mean 'prod'?"));

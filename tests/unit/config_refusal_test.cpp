@@ -63,32 +63,32 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"node:\n  name: [a, b]", "f.yaml:2: node.name: expected one value, got a list or map"},
         Case{"discovery:\n  seeds: [[a]]", "f.yaml:2: discovery.seeds: expected a list of plain values"},
         Case{"node: {name: a}\ncluster: {name: b}\nnode: {name: c}",
-             "f.yaml:3: node.name is given twice; the first is in line 1"},
+             "f.yaml:3: node.name is given twice; first on line 1"},
         Case{"[1, 2]: x", "f.yaml:1: expected a setting's name, got a list or map"},
         // Not a configuration at all.
         Case{"- a\n- b", "f.yaml:1: expected settings like 'storage:' with 'dir: …' under it"},
-        Case{"node: {name: a}\n---\nnode: {name: b}", "f.yaml:2: expected one document, got more"},
-        Case{",", "f.yaml:1: expected one document, got more"},
+        Case{"node: {name: a}\n---\nnode: {name: b}", "f.yaml:2: expected a single YAML document, got more"},
+        Case{",", "f.yaml:1: expected a single YAML document, got more"},
         Case{"node:\n  name: [a", "f.yaml:2: not valid YAML: end of sequence flow not found"},
         // Bad values.
         Case{"node:\n  address: localhost",
-             "f.yaml:2: node.address: expected IP:PORT or PORT, like 10.0.0.1:8001 or 8001 (IPv6: [fd00::1]:8001; in "
-             "place of IP a name of this machine), got 'localhost'"},
+             "f.yaml:2: node.address: expected IP:PORT or PORT, like 10.0.0.1:8001 or 8001 (IPv6: [fd00::1]:8001; or "
+             "a name of this machine instead of IP), got 'localhost'"},
         Case{"node:\n  address: 10.0.0.1:0",
-             "f.yaml:2: node.address: expected IP:PORT or PORT, like 10.0.0.1:8001 or 8001 (IPv6: [fd00::1]:8001; in "
-             "place of IP a name of this machine), got '10.0.0.1:0'"},
+             "f.yaml:2: node.address: expected IP:PORT or PORT, like 10.0.0.1:8001 or 8001 (IPv6: [fd00::1]:8001; or "
+             "a name of this machine instead of IP), got '10.0.0.1:0'"},
         Case{"node:\n  address: 70000",
-             "f.yaml:2: node.address: expected IP:PORT or PORT, like 10.0.0.1:8001 or 8001 (IPv6: [fd00::1]:8001; in "
-             "place of IP a name of this machine), got '70000'"},
+             "f.yaml:2: node.address: expected IP:PORT or PORT, like 10.0.0.1:8001 or 8001 (IPv6: [fd00::1]:8001; or "
+             "a name of this machine instead of IP), got '70000'"},
         Case{"node:\n  address: fd00::1:8001",
              "f.yaml:2: node.address: expected an IPv6 address in brackets, like [fd00::1]:8001, got 'fd00::1:8001'"},
         Case{"node:\n  address: '[::]:8001'",
              "f.yaml:2: node.address: expected an address of this machine that others can connect to, like "
-             "10.0.0.1:8001 (PORT alone takes the first interface that is not loopback), got '[::]:8001'"},
+             "10.0.0.1:8001 (PORT alone selects the first non-loopback interface), got '[::]:8001'"},
         Case{"node:\n  address: 0.0.0.0:8001",
              "f.yaml:2: node.address: expected an address of this machine that others can connect to, like "
              "10.0.0.1:8001 "
-             "(PORT alone takes the first interface that is not loopback), got '0.0.0.0:8001'"},
+             "(PORT alone selects the first non-loopback interface), got '0.0.0.0:8001'"},
         Case{"node:\n  interface: a/b", "f.yaml:2: node.interface: expected an interface like eth0, got 'a/b'"},
         Case{"node:\n  name: ../x",
              "f.yaml:2: node.name: expected a name of 1 to 100 of a-z A-Z 0-9 . _ - (but not \".\" or \"..\"), got "
@@ -113,11 +113,11 @@ INSTANTIATE_TEST_SUITE_P(
         Case{
             "replication:\n  multicast: 10.0.0.1:9999",
             "f.yaml:2: replication.multicast: expected GROUP:PORT with a group from 224.0.0.0 to 239.255.255.255, like "
-            "239.0.0.1:9999, or of IPv6 from ff02:: on, like [ff02::ef00:1]:9999, got '10.0.0.1:9999'"},
+            "239.0.0.1:9999, or of IPv6 from ff02:: up, like [ff02::ef00:1]:9999, got '10.0.0.1:9999'"},
         Case{
             "replication:\n  multicast: 240.0.0.1:9999",
             "f.yaml:2: replication.multicast: expected GROUP:PORT with a group from 224.0.0.0 to 239.255.255.255, like "
-            "239.0.0.1:9999, or of IPv6 from ff02:: on, like [ff02::ef00:1]:9999, got '240.0.0.1:9999'"},
+            "239.0.0.1:9999, or of IPv6 from ff02:: up, like [ff02::ef00:1]:9999, got '240.0.0.1:9999'"},
         Case{"replication:\n  transport: udp",
              "f.yaml:2: replication.transport: expected one of auto, multicast, tcp, got 'udp'"},
         Case{
@@ -152,8 +152,8 @@ INSTANTIATE_TEST_SUITE_P(
              "is "
              "8.5"},
         Case{"failure:\n  heartbeat: 1s\n  timeout: 1s",
-             "f.yaml:3: expected the timeout to be longer than the heartbeat (many times, for a network that loses "
-             "some), "
+             "f.yaml:3: expected the timeout to be longer than the heartbeat (many times longer on a "
+             "lossy network), "
              "but failure.heartbeat is 1s and failure.timeout is 1s"},
         Case{"failure:\n  heartbeat: 6s",
              "f.yaml:2: expected slow_member_timeout to be longer than the heartbeat, but failure.heartbeat is 6s and "
@@ -188,11 +188,11 @@ INSTANTIATE_TEST_SUITE_P(
              "is "
              "[fd00::1]:8001"},
         Case{"node:\n  address: 10.0.0.1:8001\ndiscovery:\n  seeds: ['[fd00::2]:8001', n2:8001]",
-             "f.yaml:4: expected seeds of the address's family, all IPv4 or all IPv6, or names that have such "
-             "addresses, "
+             "f.yaml:4: expected seeds of the same family as the address, all IPv4 or all IPv6, or names that "
+             "resolve to such addresses, "
              "but discovery.seeds is [fd00::2]:8001,n2:8001 and node.address is 10.0.0.1:8001"},
         Case{"node:\n  address: 65000",
-             "f.yaml:2: expected a port up to 64535 or an admin.http of its own (without one it is the port + 1000), "
+             "f.yaml:2: expected a port up to 64535 or an explicit admin.http (its default is the port + 1000), "
              "but "
              "node.address is 65000 and admin.http is "}),
     [](const auto& info) { return "Case" + std::to_string(info.index); });
@@ -218,7 +218,7 @@ TEST(RefusedVariable, IsNamed) {
     EXPECT_EQ(stop.exit_code, 1);
     EXPECT_EQ(stop.text,
               "logstream: environment NODE_ADDRESS: expected IP:PORT or PORT, like 10.0.0.1:8001 or 8001 (IPv6: "
-              "[fd00::1]:8001; in place of IP a name of this machine), got 'here'\n");
+              "[fd00::1]:8001; or a name of this machine instead of IP), got 'here'\n");
 }
 
 TEST(RefusedVariable, ThatClashesWithTheFileOrADefaultIsTheOneNamed) {
@@ -230,7 +230,7 @@ TEST(RefusedVariable, ThatClashesWithTheFileOrADefaultIsTheOneNamed) {
 TEST(MisspeltVariable, IsWarnedOfButBelongsToSomebodyElsePerhaps) {
     EXPECT_THAT(misspelt_variables(
                     {{"NODE_ADRESS", "x"}, {"PATH", "y"}, {"NODE_PATH", "z"}, {"SEED", "1"}, {"NODE_NAME", "n"}}),
-                ElementsAre("environment 'NODE_ADRESS' is not read; did you mean NODE_ADDRESS?"));
+                ElementsAre("environment 'NODE_ADRESS' is not used; did you mean NODE_ADDRESS?"));
 }
 
 TEST(RefusedFlag, IsWrongUsage) {

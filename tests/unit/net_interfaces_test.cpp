@@ -82,7 +82,7 @@ TEST(Interfaces, ThoseOfContainersAndVpnsAreTakenOnlyWhenTheyAreNamedOrAlone) {
         const Interface other = made("docker7", 0xac120001);
         EXPECT_EQ(chosen({other, inner, lo}, {8001, "", Family::kAny, name}), "172.17.0.1:8001");
         EXPECT_THAT(choose_address(std::vector{inner, eth9, lo}, {8001, ""})->why,
-                    ::testing::HasSubstr(fmt::format("not taken unasked: 172.17.0.1 ({})", name)));
+                    ::testing::HasSubstr(fmt::format("used only on request: 172.17.0.1 ({})", name)));
     }
     for (const char* name :
          {"eth0", "enp3s0", "br0", "br-ex", "br-lan", "bond0", "wlan0", "wwan0", "ppp0", "ib0", "eth0.17"})

@@ -56,7 +56,7 @@ TEST(NetResolver, AddressesOfAFamilyThatIsNotWantedAreLeftOut) {
     resolver.look_up();
     loop.run_until([&last] { return last.whole; }, 30s);
     EXPECT_EQ(last.endpoints, (std::vector{Endpoint{{0xfd00'0000'0000'0000, 1}, 8001}}));
-    EXPECT_EQ(last.trouble, "'10.0.0.1' is no IPv6 address");
+    EXPECT_EQ(last.trouble, "'10.0.0.1' is not an IPv6 address");
 }
 
 TEST(Resolve, AZoneIsAnInterfaceByNameOrNumber) {

@@ -84,7 +84,7 @@ TEST_F(Tcp, ConnectionsOverTheMostAreClosedAtOnce) {
     ASSERT_TRUE(eventually([&] { return client_side.closed.size() == 5; }));
     EXPECT_EQ(server->counters().connections_refused, 5u);
     EXPECT_EQ(accepted.size(), 2u);
-    EXPECT_THAT(log_text.str(), HasSubstr("2 are open, the most allowed (1 refused"));
+    EXPECT_THAT(log_text.str(), HasSubstr("2 are open, the maximum allowed (1 refused"));
     EXPECT_EQ(std::ranges::count(log_text.str(), '\n'), 1) << "one line a second";
     user->close(first);  // makes room
     ASSERT_TRUE(eventually([&] { return server->open_connections() == 1; }));

@@ -352,8 +352,8 @@ TEST_F(NodeGroups, AGroupWithoutMembersIsReset) {
     leave("a");
     EXPECT_EQ(admin(proto::Groups::RESET, "g", 2).error().message(), "");
     EXPECT_EQ(admin(proto::Groups::DESCRIBE, "g").groups(0).positions(0).committed(), 2);
-    EXPECT_THAT(admin(proto::Groups::RESET, "g", -1).error().message(), HasSubstr("there is no place"));
-    EXPECT_THAT(admin(proto::Groups::RESET, "g", 0, 77).error().message(), HasSubstr("there is no place"));
+    EXPECT_THAT(admin(proto::Groups::RESET, "g", -1).error().message(), HasSubstr("there is no offset"));
+    EXPECT_THAT(admin(proto::Groups::RESET, "g", 0, 77).error().message(), HasSubstr("there is no offset"));
     EXPECT_THAT(admin(proto::Groups::RESET, "h", 0).error().message(), HasSubstr("there is no group 'h'"));
     // Another owner has it, too.
     cluster->owner(kGroupsStream)->crash(FakeDisk::Crash::kProcess);

@@ -201,7 +201,7 @@ TEST(ConsoleLog, DoesNotWaitForAReaderAndSaysWhatIsMissing) {
     EXPECT_GT(whole, 0);
     EXPECT_LT(whole, kLines);
     EXPECT_TRUE(text.ends_with(fmt::format(
-        "\nLOG {} lines are missing here: whoever reads this stream did not take them\nlast\n", kLines - whole)))
+        "\nLOG {} lines are missing here: the reader of this stream did not keep up\nlast\n", kLines - whole)))
         << text.substr(text.size() - 200);
 }
 

@@ -65,7 +65,7 @@ TEST(ViewExchange, UnreachableAfterItsAnswerStillCounts) {
 TEST(ViewExchange, RecordsOfAnUnknownLineageFoundNone) {
     Change founding = change(1, "ABC", {answer('A'), answer('B'), answer('C', {}, {}, {holding(5, {{1, 0}})})});
     EXPECT_FALSE(founding.has_quorum());
-    EXPECT_EQ(founding.what_is_missing(), "no quorum: C holds records and does not know its last view");
+    EXPECT_EQ(founding.what_is_missing(), "no quorum: C holds records but does not know its last view");
     Change without = change(1, "ABC", {answer('A'), answer('B')});
     EXPECT_TRUE(without.has_quorum());
     const View v1 = view_of(1, "A");

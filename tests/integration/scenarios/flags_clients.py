@@ -38,10 +38,10 @@ def check_flag_brokers_cluster_broadcast_port_interface(cluster):
         ["--brokers", f"{nowhere},{broker}", *elsewhere],
     )
     refused = [
-        (r"no broker of the cluster 'logstream' answered .* netdiag", []),
-        (r"no broker of the cluster 'itest' answered", [*name, *elsewhere]),
-        (r"no broker of the cluster 'itest' answered", [*name, {"BROADCAST_PORT": 8887}]),
-        (r"no broker of the cluster 'itest' answered", [*name, "--interface", "lo"]),
+        (r"no broker of cluster 'logstream' answered .* netdiag", []),
+        (r"no broker of cluster 'itest' answered", [*name, *elsewhere]),
+        (r"no broker of cluster 'itest' answered", [*name, {"BROADCAST_PORT": 8887}]),
+        (r"no broker of cluster 'itest' answered", [*name, "--interface", "lo"]),
         (r"no interface 'eth9'.*eth0", [*name, "--interface", "eth9"]),
         (r"no broker answered at 10\.77\.0\.1:8123 .* --brokers", ["--brokers", nowhere]),
         (r"no broker answered at", ["--brokers", broker, "--cluster", "other"]),

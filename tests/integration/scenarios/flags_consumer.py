@@ -33,7 +33,7 @@ def check_flag_from(cluster):
     compare_lines(cluster.read("moments", "--from", "@2100-01-01"), [], "--from @ the future")
     wrong = cluster.consumer("moments", "--from", "@noon")
     check_equal(wrong.wait(10), 2, "exit of --from @noon")
-    check("--from takes behind @ a time like" in wrong.errors(), f"it says {wrong.errors()!r}")
+    check("--from takes after @ a time like" in wrong.errors(), f"it says {wrong.errors()!r}")
 
 
 def check_flag_json(cluster):
@@ -99,8 +99,8 @@ def check_flag_group_with_from(cluster):
     cluster.read("numbers", "--group", "placed", "--count", 30, "--from", 10)
     again = cluster.consumer("numbers", "--group", "placed", "--from", "earliest", "--verbose").succeed(20)
     compare_lines(again.lines(), _lines(cluster)[40:], "a group goes on where it stopped")
-    check("--from is for partitions that it has not read" in again.errors(), f"--from is ignored: {again.errors()!r}")
-    check("gives this member 1 of the partitions of 'numbers': 0 from 40" in again.errors(), "no assignment is told")
+    check("--from applies only to partitions that it has not read" in again.errors(), f"--from is ignored: {again.errors()!r}")
+    check("assigned this member 1 of the partitions of 'numbers': 0 from 40" in again.errors(), "no assignment is told")
 
 
 def check_flag_grep(cluster):
@@ -125,7 +125,7 @@ def check_flag_key(cluster):
 def check_flag_timeout(cluster):
     lines = _lines(cluster)
     consumer = cluster.consumer("numbers", "--follow", "--timeout", 1000)
-    check_refused(consumer, 10, "no record came within 1 s: there is nothing new")
+    check_refused(consumer, 10, "no record arrived within 1 s: there is nothing new")
     compare_lines(consumer.lines(), lines, "--timeout")
     check_refused(cluster.consumer("nowhere", "--follow", "--timeout", 1000), 10, "there is no topic 'nowhere'")
 

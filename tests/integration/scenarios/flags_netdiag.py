@@ -67,8 +67,8 @@ def check_flag_json_and_text(cluster):
     check_equal(found["address"]["text"], f"{ip}:8001 is free, TCP and UDP", "address")
     process = _start(cluster).succeed(20)
     for line in (
-        rf"ok   choice: a broker would take eth0 and listen on {ip}:8001",
-        r"ok   broadcast: sent to 10\.77\.0\.255:8888 and heard here; .*",
+        rf"ok   choice: a broker would use eth0 and listen on {ip}:8001",
+        r"ok   broadcast: sent to 10\.77\.0\.255:8888 and received here; .*",
         r"ok   multicast: \d+ bytes sent to 239\.0\.0\.1:9999 by eth0 and received, and heard from other machines: .*",
     ):
         check(re.search(f"(?m)^{line}$", process.output().decode()), f"no line {line!r} in {process.output().decode()}")
@@ -93,7 +93,7 @@ def check_flag_address(cluster):
     with place.listen() as taken:
         at = "%s:%d" % taken.getsockname()
         elsewhere, in_use = _diagnose_all(cluster, ["--address", "10.1.2.3:8001"], ["--address", at], code=1)
-    _check_says(elsewhere["choice"], "FAIL", "10.1.2.3 is not here", rf"{place.ip} \(eth0\)")
+    _check_says(elsewhere["choice"], "FAIL", "10.1.2.3 does not exist here", rf"{place.ip} \(eth0\)")
     _check_says(in_use["address"], "FAIL", f"{at} .* in use by another program", "--address")
 
 
@@ -146,10 +146,10 @@ def check_flag_multicast(cluster):
 def check_flag_broadcast_port(cluster):
     with _firewall(cluster, "udp dport 8888 drop"):
         blocked, *others = _diagnose_all(cluster, [], ["--broadcast-port", 8887], {"BROADCAST_PORT": "8887"})
-    said = r"sent to 10\.77\.0\.255:8888, but not heard here; .*: allow UDP port 8888 in the firewall"
-    _check_says(blocked["broadcast"], "warn", said, "brokers then find each other only by --seeds")
+    said = r"sent to 10\.77\.0\.255:8888, but not received here; .*: allow UDP port 8888 in the firewall"
+    _check_says(blocked["broadcast"], "warn", said, "brokers then find each other only through --seeds")
     for found in others:
-        _check_says(found["broadcast"], "ok", r"sent to 10\.77\.0\.255:8887 and heard here")
+        _check_says(found["broadcast"], "ok", r"sent to 10\.77\.0\.255:8887 and received here")
 
 
 def check_flag_cluster(cluster):

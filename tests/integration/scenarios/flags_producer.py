@@ -216,7 +216,7 @@ def check_flag_name_and_resume(cluster):
     producer = cluster.producer("resume", *flags, "--resume").succeed(20)
     compare_lines(cluster.read("resume"), lines, "a file sent in two runs")
     check(
-        "120 lines were there already" in producer.summary()["rest"],
+        "120 lines were already there" in producer.summary()["rest"],
         f"the summary of --resume: {producer.last_words()}",
     )
 
@@ -228,7 +228,7 @@ def check_flag_resume_with_a_line_that_is_too_long(cluster):
     flags = ["--file", cluster.run.write("too-long.in", too_long), "--name", "too-long"]
     for again in ([], ["--resume"]):
         refused = cluster.producer("too-long", *flags, *again)
-        check_refused(refused, 20, "line 13: .*; the lines behind it are not sent")
+        check_refused(refused, 20, "line 13: .*; the lines after it were not sent")
         compare_lines(cluster.read("too-long"), lines[:12], "the lines before one that is too long")
     cluster.run.write("too-long.in", lines)
     cluster.producer("too-long", *flags, "--resume").succeed(20)
@@ -295,7 +295,7 @@ def check_flag_file_on_a_terminal(cluster):
 def check_flag_topic_typed(cluster):
     typed = cluster.run.write("typed.in", [b"one", b"two", b"\x04"])
     shown = _on_a_terminal(cluster, "producer", "--topic", "typed", stdin=typed).succeed(20).output()
-    check(b"producer: reading lines from the terminal; Ctrl-D ends" in shown, f"it does not say that it reads: {shown!r}")
+    check(b"producer: reading lines from the terminal; end with Ctrl-D" in shown, f"it does not say that it reads: {shown!r}")
     compare_lines(cluster.read("typed"), [b"one", b"two"], "lines that were typed")
 
 
@@ -310,7 +310,7 @@ def check_flag_message_interrupted_on_the_wire(cluster):
     cluster.wait_until(lambda: cluster.ctl(*held, "--json").count("\n") >= 2, 20, "the owner holds what is not acknowledged")
     producer.send_signal(signal.SIGINT)
     cluster.wait_until(
-        lambda: "2 records are not acknowledged yet: waiting; Ctrl-C again gives up\n" in producer.errors(),
+        lambda: "2 records are not acknowledged yet: waiting; press Ctrl-C again to give up\n" in producer.errors(),
         10,
         "the producer says what it waits for",
     )

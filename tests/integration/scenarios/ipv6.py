@@ -145,9 +145,9 @@ def ipv6_not_ready(run):
         broker.address = broker.place.address
         network.inside(broker.number, "ip", "address", "add", f"{ip}/64", "dev", "eth0")
         broker.start()
-    first.process.wait_for_words(r"NET this broker waits for its address: the network of eth0 is being asked", 10)
+    first.process.wait_for_words(r"NET this broker waits for its address: checking the network of eth0", 10)
     check_equal(second.end_by_itself(20), 1, "exit code of the broker whose address another machine has")
-    check("another machine on the network of eth0 has the address fd77::1, too" in second.log(), second.log()[-300:])
+    check("another machine on the network of eth0 also has the address fd77::1" in second.log(), second.log()[-300:])
     cluster.wait_for_view([first])
     check_equal(len(first.log_matches("waits for its address")), 1, "times that it said so")
     # One that is not given up on is left when it is told to.
@@ -168,8 +168,8 @@ def ipv6_mixed(run):
     seven = "239.0.0.7:9999"
     for flags, code, said in (
         (["--multicast", seven], 2, "expected both IPv4 or both IPv6, but replication.multicast is 239.0.0.7:9999"),
-        (["--seeds", "10.77.0.1:8001"], 2, "expected seeds of the address's family"),
-        (["--multicast", seven, "--seeds", "[fd77::2]:8001", "--address", "8001"], 2, "seeds and group of one family"),
+        (["--seeds", "10.77.0.1:8001"], 2, "expected seeds of the same family as the address"),
+        (["--multicast", seven, "--seeds", "[fd77::2]:8001", "--address", "8001"], 2, "seeds and group of the same family"),
         (["--address", "fd77::1:8001"], 2, r"--address: expected an IPv6 address in brackets, like \[fd00::1\]:8001"),
         (["--address", "[fd77::99]:8001"], 1, "fd77::99 is not an address of this machine; .*fd77::1"),
         (["--address", "[fe80::1%eth9]:8001"], 1, "there is no interface 'eth9' on this machine"),

@@ -10,7 +10,7 @@ from checks import check, check_equal, wait_until
 from client import check_refused, compare_lines, wait_for_lines
 from scenario import Need, scenario
 
-APART = "same name and records of its own; they stay apart: `logstreamctl merge --from"
+APART = "same name and its own records; the two stay separate: `logstreamctl merge --from"
 FRAMES = "udp dport 9999 @th,104,8 4"  # of replication
 SLOW = "limit rate over 400 kbytes/second burst 40 kbytes"  # of the way from the source to the one who merges
 
@@ -288,7 +288,7 @@ def merge_uncommitted(run):
 
     cluster.wait_until(taken, 20, "the owner holds a record that is not committed")
     process = sides.merge()
-    process.wait_for_words("waits for the other cluster to commit 1 records of app/0", 20)
+    process.wait_for_words("waiting for the other cluster to commit 1 records of app/0", 20)
     check("merged" in owner.status()["reason"], f"the owner is not sealed: {owner.status()}")
     check(process.running, f"the merge ended: {process.last_words()}")
     cluster.network.heal()

@@ -51,12 +51,12 @@ def own_name(run):
     network.set_names(2, {"else.lan": ["10.77.0.99"]})
     first.start("--address", "me.lan:8001")
     first.process.wait_for_words(
-        r"NET address 10\.77\.0\.1:8001 of eth0: 'me\.lan' stands for .*fd77::1.*IPv4 goes first", 10
+        r"NET address 10\.77\.0\.1:8001 of eth0: 'me\.lan' resolves to .*fd77::1.*IPv4 is preferred", 10
     )
     second.start("--address", "me.lan:8001")
     second.process.wait_for_words("NET this broker waits for its address: 'me.lan' has no address", 10)
     network.set_names(2, {"me.lan": ["10.77.0.99"]})
-    second.process.wait_for_words("'me.lan' stands for 10.77.0.99, and this machine has .*10.77.0.2", 10)
+    second.process.wait_for_words("'me.lan' resolves to 10.77.0.99, and this machine has .*10.77.0.2", 10)
     network.set_names(2, {"me.lan": [second.place.ip]})
     cluster.wait_for_view()
     # What else is given tells which family is meant.
@@ -106,14 +106,14 @@ def interface_choice(run):
         return run.start(network.place(1), words)
 
     told_nothing = start()
-    passed_over = r"not taken unasked: 10\.77\.0\.1 \(docker0\), 10\.9\.0\.1 \(wg0\)"
+    passed_over = r"used only on request: 10\.77\.0\.1 \(docker0\), 10\.9\.0\.1 \(wg0\)"
     told_nothing.wait_for_words(rf"NET address 10\.78\.0\.1:8001 of lan0: .*{passed_over}", 10)
     by_address = start("--address", "10.77.0.1:8001")
-    by_address.wait_for_words(r"NET address 10\.77\.0\.1:8001 of docker0: it is given", 10)
+    by_address.wait_for_words(r"NET address 10\.77\.0\.1:8001 of docker0: it was given", 10)
     told_nothing.kill()
     inside(1, "ip", "link", "delete", "lan0")
     start("--interface", "wg0", "--name", "n3").wait_for_words(r"NET address 10\.9\.0\.1:8001 of wg0", 10)
     netdiag = run.start(network.place(1), [run.program("netdiag")])
     netdiag.wait(20)
-    check(b"a broker would take docker0 and listen on 10.77.0.1:8001" in netdiag.output(), netdiag.output().decode())
+    check(b"a broker would use docker0 and listen on 10.77.0.1:8001" in netdiag.output(), netdiag.output().decode())
     return "lan0 before docker0 and wg0; these by their name or address"

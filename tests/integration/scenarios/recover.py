@@ -38,7 +38,7 @@ def recover(run):
     # One of the lost comes back after all: it has records of the old lineage, so it stays apart and says so.
     back = lost[0]
     back.start()
-    back.process.wait_for_words("apart|another lineage", 20)
+    back.process.wait_for_words("stay separate|another lineage", 20)
     compare_lines(cluster.read(topic, brokers=left), [*lines, b"after"], "the new lineage beside one of the old")
     check(not back.status()["quorum"], f"{back} serves: {back.status()}")
     return f"two of five went on as a new lineage with all {len(lines)} records; a third that came back stays apart"

@@ -76,7 +76,7 @@ def upgrade(run):
     first.program = "logstream"
     first.start()
     check_equal(first.end_by_itself(20), 1, "exit code of an older program on a newer folder")
-    check("data folder is of version 2" in first.log(), f"what it says: {first.process.last_words()}")
+    check("data folder has version 2" in first.log(), f"what it says: {first.process.last_words()}")
     first.program = "logstream-next"
     first.start()
     cluster.wait_for_view(cluster.brokers)

@@ -154,13 +154,13 @@ def _hangup_of_a_broker(run, cluster, broker):
     os.rename(log, log + b".moved")
     run.write("broker.yaml", [b"log:", b"  level: debug", b"topics:", b"  partitions: 7"])
     broker.process.send_signal(signal.SIGHUP)
-    broker.process.wait_for_words("CONFIG is read again: log.level=debug", 10)
-    broker.process.wait_for_words("CONFIG topics.partitions was changed: .* started again", 10)
+    broker.process.wait_for_words("CONFIG reloaded: log.level=debug", 10)
+    broker.process.wait_for_words("CONFIG topics.partitions was changed: .* restarted", 10)
     with open(log, encoding="utf-8", errors="replace") as file:
-        check("CONFIG is read again" in file.read(), "the log file was not opened again")
+        check("CONFIG reloaded" in file.read(), "the log file was not opened again")
     run.write("broker.yaml", [b"log:", b"  level: loud"])
     broker.process.send_signal(signal.SIGHUP)
-    broker.process.wait_for_words("CONFIG stays as it was: .*broker.yaml:2.*loud", 10)
+    broker.process.wait_for_words("CONFIG is unchanged: .*broker.yaml:2.*loud", 10)
     cluster.wait_for_view()
 
 
@@ -173,7 +173,7 @@ def _endless_line(run, cluster, broker):
         file.write(b"\nafter\n")
     words = [run.program("producer"), "--topic", "endless", "--file", path, "--brokers", broker.address]
     process = run.start(cluster.client_place, ["prlimit", f"--data={200 << 20}", *words])
-    check_refused(process, 60, "line 2: .* over the cluster's limit", "1 NOT ACKNOWLEDGED")
+    check_refused(process, 60, "line 2: .* exceeds the cluster's limit", "1 NOT ACKNOWLEDGED")
     compare_lines(cluster.read("endless"), [b"before", b"after"], "the lines around an endless one")
     os.remove(path)
 
