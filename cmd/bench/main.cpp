@@ -2,8 +2,10 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "cmd/bench/comparison.h"
 #include "cmd/bench/interruption.h"
 #include "cmd/bench/limits.h"
+#include "cmd/bench/progress.h"
 #include "cmd/bench/worker.h"
 #include "cmd/runtime/values.h"
 #include "internal/client/owner_call.h"
@@ -125,7 +127,10 @@ Outcome run_all(const bench::Options& options, bench::Schedule& schedule) {
     const auto begin = steady() + options.warm_up;
     schedule.end_ns = (begin + options.duration).time_since_epoch().count();
     schedule.begin_ns = begin.time_since_epoch().count();
-    threads.clear();  // joins
+    {
+        const bench::Progress progress(options, schedule);
+        threads.clear();  // joins
+    }
     outcome.begin = std::chrono::time_point_cast<protocol::Duration>(begin);
     outcome.started = !schedule.failed;
     return outcome;
@@ -212,10 +217,25 @@ void print_text(const json& r) {
                                           .c_str());
 }
 
+int show_comparison(const bench::Options& options, const json& comparison) {
+    if (options.json)
+        std::printf("%s\n", text::dump(comparison).c_str());
+    else
+        bench::print_comparison(comparison);
+    return runtime::kDone;
+}
+
 int run(int argc, char** argv) {
     auto options = bench::parse_options(argc, argv);
     if (!options) return options.error();
     if (options->limits) return bench::show_limits(*options);
+    std::vector<json> earlier;
+    for (const std::string& path : options->compare) {
+        auto result = bench::read_result(path);
+        if (!result) return runtime::complain("logstream-bench", result.error());
+        earlier.push_back(*std::move(result));
+    }
+    if (earlier.size() == 2) return show_comparison(*options, bench::compare(earlier[0], earlier[1]));
     bench::Schedule schedule;
     bench::Interruption interruption;
     interruption.watch([&schedule] { schedule.fail(); });
@@ -236,12 +256,14 @@ int run(int argc, char** argv) {
         return runtime::complain(
             "logstream-bench",
             error.value_or(protocol::Error{protocol::ErrorCode::kTimeout, "the workers were not ready in time"}));
-    const json result = report(*options, *setting, outcome);
-    if (options->json) {
-        std::printf("%s\n", text::dump(result).c_str());
-    } else {
-        print_text(result);
+    json result = report(*options, *setting, outcome);
+    if (!options->json) print_text(result);
+    if (!earlier.empty()) {
+        json comparison = bench::compare(earlier[0], result);
+        if (!options->json) bench::print_comparison(comparison);
+        result["comparison"] = std::move(comparison);
     }
+    if (options->json) std::printf("%s\n", text::dump(result).c_str());
     if (error) return runtime::complain("logstream-bench", *error);
     return runtime::kDone;
 }

@@ -87,6 +87,12 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
         ->type_name("S")
         ->default_str("2");
     app.add_flag("--json", options.json, "Print one JSON object");
+    app.add_option(
+           "--compare", options.compare,
+           "Compare with an earlier result, a file that --json wrote; with two files, compare these without a run")
+        ->type_name("FILE")
+        ->expected(1, 2)
+        ->check(CLI::ExistingFile);
     auto* limits = app.add_flag("--limits", options.limits, "Measure this machine instead of a cluster");
     app.add_option("--network", options.network,
                    "Measure between the hosts NAME-1 to NAME-3 of deploy/netns; without it, on loopback")

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <expected>
 #include <string>
+#include <vector>
 
 #include "cmd/runtime/client_flags.h"
 #include "internal/client/partition_sender.h"
@@ -28,6 +29,8 @@ struct Options {
     protocol::Duration warm_up = std::chrono::seconds(2);
     protocol::Duration duration = std::chrono::seconds(10);
     bool json{};
+    std::vector<std::string>
+        compare;          // files with results: an earlier one, and one to compare it with in place of a run
     bool limits{};        // what the machine could do, in place of what the brokers do
     std::string network;  // of deploy/netns, for the limits; empty: loopback
     std::string dir = ".";

@@ -145,6 +145,7 @@ private:
             return;
         }
         tally_.acknowledged += report.records;
+        schedule_.acknowledged.fetch_add(report.records, std::memory_order_relaxed);
         const protocol::TimePoint now = session_.loop().now();
         const protocol::TimePoint before = std::exchange(tally_.last, now);
         if (before != protocol::TimePoint{} && schedule_.begun(now))
@@ -203,6 +204,7 @@ public:
 private:
     bool on_record(const client::ConsumedRecord& consumed) {
         const protocol::TimePoint now = session_.loop().now();
+        schedule_.delivered.fetch_add(1, std::memory_order_relaxed);
         if (!schedule_.counts(now)) return true;
         const std::string_view value = consumed.record.value.value_or("");
         ++tally_.records;
@@ -238,6 +240,8 @@ Tally run_worker(const Options& options, Schedule& schedule, std::uint32_t index
         schedule.fail();
         return tally;
     }
+    // The main thread says it once, not each client of each topic.
+    (*session)->log().set_level(spdlog::level::err);
     {
         Worker worker(options, schedule, **session, index);
         tally = worker.run();

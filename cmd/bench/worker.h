@@ -21,7 +21,9 @@ namespace logstream::bench {
 struct Schedule {
     std::atomic<std::int64_t> begin_ns{};  // of the steady clock; 0: not yet
     std::atomic<std::int64_t> end_ns{};
-    std::atomic<bool> failed{};  // somebody can't go on
+    std::atomic<bool> failed{};                 // somebody can't go on
+    std::atomic<std::uint64_t> acknowledged{};  // records so far, of all producers
+    std::atomic<std::uint64_t> delivered{};     // to all consumers
 
     void one_is_ready() {
         const std::lock_guard lock(mutex_);

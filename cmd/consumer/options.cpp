@@ -8,6 +8,7 @@
 #include "cmd/runtime/start_at.h"
 #include "cmd/runtime/values.h"
 #include "internal/client/topic_name.h"
+#include "internal/manual/program.h"
 #include "internal/text/utf8.h"
 
 namespace logstream::consumer {
@@ -48,13 +49,16 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
     Options options;
     CLI::App app{"Writes the records of topics to standard output.", "consumer"};
     app.footer(kExamples);
-    app.add_option("-t,--topic", options.topics,
-                   "Topic to read, or a pattern for several ('app.*', with * ? [a-z] as in a shell); may be repeated, "
-                   "or a list with commas")
-        ->type_name("T")
-        ->required()
-        ->delimiter(',')
-        ->allow_extra_args(false);
+    auto* topics =
+        app.add_option(
+               "-t,--topic", options.topics,
+               "Topic to read, or a pattern for several ('app.*', with * ? [a-z] as in a shell); may be repeated, "
+               "or a list with commas")
+            ->type_name("T")
+            ->required()
+            ->delimiter(',')
+            ->allow_extra_args(false);
+    manual::set_source(topics, "topics");
     options.client.add_to(app);
     std::string from = "earliest";
     auto* places =
@@ -81,12 +85,14 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
     auto* keyed = app.add_option("--key", key, "Only records with this key")->type_name("K");
     auto* fixed = runtime::add_value(app, "--partition", options.consumer.partition, "Read only this partition",
                                      runtime::count_from<std::uint32_t>(0));
-    app.add_option("--group", options.consumer.group,
-                   "Share the partitions with the other consumers of group G; resume at its committed offsets and "
-                   "commit to them")
-        ->type_name("G")
-        ->excludes(fixed)
-        ->excludes(ends);
+    auto* group =
+        app.add_option("--group", options.consumer.group,
+                       "Share the partitions with the other consumers of group G; resume at its committed offsets and "
+                       "commit to them")
+            ->type_name("G")
+            ->excludes(fixed)
+            ->excludes(ends);
+    manual::set_source(group, "groups");
     options.consumer.session_timeout = 6 * kSecond;
     runtime::add_value(app, "--session-timeout", options.consumer.session_timeout,
                        "With --group: a consumer silent for S seconds is removed from the group, 1 to 300",

@@ -181,6 +181,10 @@ struct TailOptions {
 };
 int tail(const Common& common, const TailOptions& options);
 
+// Names for a shell to complete a command line with, one a line; nothing, and no word of why, when none can be had
+// soon.
+int complete(const Common& common, const std::string& source);
+
 int elect(const Common& common);
 int remove(const Common& common, const std::string& who);
 int drain(const Common& common, const std::string& who);

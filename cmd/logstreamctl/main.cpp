@@ -2,6 +2,7 @@
 #include "cmd/logstreamctl/command.h"
 #include "cmd/runtime/start_at.h"
 #include "cmd/runtime/values.h"
+#include "internal/manual/program.h"
 #include "internal/process/standard_streams.h"
 
 namespace {
@@ -94,7 +95,7 @@ int command(int argc, char** argv) {
 
     std::string ring_topic;
     auto* ring = app.add_subcommand("ring", "Show which broker owns which partition");
-    ring->add_option("topic", ring_topic, "Only this topic");
+    manual::set_source(ring->add_option("topic", ring_topic, "Only this topic"), "topics");
     ring->callback([&] { run = [&] { return ctl::ring(common, ring_topic); }; });
 
     auto* topics = app.add_subcommand("topics", "List, create, alter, delete or describe topics");
@@ -124,24 +125,22 @@ int command(int argc, char** argv) {
     ctl::AlterOptions alter_options;
     auto* alter =
         topics->add_subcommand("alter", "Change the settings of a topic; the number of partitions cannot be changed");
-    alter->add_option("name", alter_options.name, "Its name")->required();
-    auto* alterations = alter->add_option_group("settings", "At least one of them");
+    manual::set_source(alter->add_option("name", alter_options.name, "Its name")->required(), "topics");
     runtime::add_value(
-        *alterations, "--retention-ms", alter_options.retention_ms,
+        *alter, "--retention-ms", alter_options.retention_ms,
         "How long to keep records, e.g. 7d, or a number of ms; -1: forever; default: as set by the brokers",
         or_default(retention_time()));
-    runtime::add_value(*alterations, "--retention-bytes", alter_options.retention_bytes,
+    runtime::add_value(*alter, "--retention-bytes", alter_options.retention_bytes,
                        "How much of each partition to keep, e.g. 10GiB; -1: no limit; default: as set by the brokers",
                        or_default(retention_size()));
-    alterations->add_flag("--compact", alter_options.compact,
-                          "Keep only the last record of each key from now on; this cannot be undone");
-    alterations->require_option(1, 0);
+    alter->add_flag("--compact", alter_options.compact,
+                    "Keep only the last record of each key from now on; this cannot be undone");
     alter->callback([&] { run = [&] { return ctl::topics_alter(common, alter_options); }; });
     auto* erase = topics->add_subcommand("delete", "Delete a topic and its records");
-    erase->add_option("name", topic.name, "Its name")->required();
+    manual::set_source(erase->add_option("name", topic.name, "Its name")->required(), "topics");
     erase->callback([&] { run = [&] { return ctl::topics_delete(common, topic.name); }; });
     auto* describe = topics->add_subcommand("describe", "Settings, owners and offsets of a topic");
-    describe->add_option("name", topic.name, "Its name")->required();
+    manual::set_source(describe->add_option("name", topic.name, "Its name")->required(), "topics");
     describe->callback([&] { run = [&] { return ctl::topics_describe(common, topic.name); }; });
 
     auto* groups = app.add_subcommand("groups", "List, describe, reset or delete consumer groups");
@@ -152,12 +151,12 @@ int command(int argc, char** argv) {
     });
     groups->add_subcommand("list", "All groups")->callback([&] { run = [&] { return ctl::groups_list(common); }; });
     auto* describe_group = groups->add_subcommand("describe", "Members of a group, its committed offsets and lag");
-    describe_group->add_option("name", group, "Its name")->required();
+    manual::set_source(describe_group->add_option("name", group, "Its name")->required(), "groups");
     describe_group->callback([&] { run = [&] { return ctl::groups_describe(common, group); }; });
     ctl::ResetOptions reset;
     auto* reset_group = groups->add_subcommand(
         "reset", "Reset the offsets of a group without members; shows what would change, --yes applies it");
-    reset_group->add_option("name", reset.group, "Its name")->required();
+    manual::set_source(reset_group->add_option("name", reset.group, "Its name")->required(), "groups");
     runtime::add_value<client::StartAt, client::StartAt>(
         *reset_group, "--to", reset.to,
         "earliest, latest, an offset, -N: N offsets before the end of each partition, or @TIME, as for consumer --from",
@@ -172,7 +171,7 @@ int command(int argc, char** argv) {
     reset_group->add_flag("--yes", reset.yes, "Apply the change");
     reset_group->callback([&] { run = [&] { return ctl::groups_reset(common, reset); }; });
     auto* delete_group = groups->add_subcommand("delete", "Delete a group without members, and its offsets");
-    delete_group->add_option("name", group, "Its name")->required();
+    manual::set_source(delete_group->add_option("name", group, "Its name")->required(), "groups");
     delete_group->callback([&] { run = [&] { return ctl::groups_delete(common, group); }; });
 
     auto* context = app.add_subcommand("context", "Manage named clusters for --context and LOGSTREAM_CONTEXT");
@@ -189,16 +188,16 @@ int command(int argc, char** argv) {
     add->add_option("name", context_name, "Its name")->required();
     add->callback([&] { run = [&] { return ctl::context_add(common, context_name); }; });
     auto* use = context->add_subcommand("use", "Make a context the current one, which is used when none is named");
-    use->add_option("name", context_name, "Its name")->required();
+    manual::set_source(use->add_option("name", context_name, "Its name")->required(), "contexts");
     use->callback([&] { run = [&] { return ctl::context_use(context_name); }; });
     auto* drop = context->add_subcommand("remove", "Remove a context");
-    drop->add_option("name", context_name, "Its name")->required();
+    manual::set_source(drop->add_option("name", context_name, "Its name")->required(), "contexts");
     drop->callback([&] { run = [&] { return ctl::context_remove(context_name); }; });
 
     ctl::AppendOptions append_options;
     std::string key;
     auto* append = app.add_subcommand("append", "Append one record");
-    append->add_option("-t,--topic", append_options.topic, "Topic")->required();
+    manual::set_source(append->add_option("-t,--topic", append_options.topic, "Topic")->required(), "topics");
     auto* content = append->add_option("-c,--content", append_options.content, "The record's value")->required();
     auto* append_key = append->add_option("--key", key, "Its key");
     runtime::add_value(*append, "--partition", append_options.partition,
@@ -215,7 +214,7 @@ int command(int argc, char** argv) {
 
     ctl::QueryOptions query_options;
     auto* query = app.add_subcommand("query", "Print records with offset, view and commit state");
-    query->add_option("-t,--topic", query_options.topic, "Topic")->required();
+    manual::set_source(query->add_option("-t,--topic", query_options.topic, "Topic")->required(), "topics");
     runtime::add_value(*query, "--partition", query_options.partition, "Only this partition",
                        runtime::count_from<std::uint32_t>(0));
     runtime::add_value(*query, "--from", query_options.from, "First offset",
@@ -228,7 +227,7 @@ int command(int argc, char** argv) {
 
     ctl::TailOptions tail_options;
     auto* tail = app.add_subcommand("tail", "Print the last records of a topic with time, partition/offset and key");
-    tail->add_option("topic", tail_options.topic, "Topic")->required();
+    manual::set_source(tail->add_option("topic", tail_options.topic, "Topic")->required(), "topics");
     runtime::add_value(*tail, "-n,--count", tail_options.count, "Number of records per partition",
                        runtime::count_from<std::uint64_t>(0, kMostOffset))
         ->default_str("10");
@@ -238,10 +237,10 @@ int command(int argc, char** argv) {
     app.add_subcommand("elect", "Run an election now")->callback([&] { run = [&] { return ctl::elect(common); }; });
     std::string who;
     auto* remove = app.add_subcommand("remove", "Remove a member from the view");
-    remove->add_option("node", who, "Its id, name or address")->required();
+    manual::set_source(remove->add_option("node", who, "Its id, name or address")->required(), "members");
     remove->callback([&] { run = [&] { return ctl::remove(common, who); }; });
     auto* drain = app.add_subcommand("drain", "Make a broker hand over its partitions and leave the view");
-    drain->add_option("node", who, "Its id, name or address")->required();
+    manual::set_source(drain->add_option("node", who, "Its id, name or address")->required(), "members");
     drain->callback([&] { run = [&] { return ctl::drain(common, who); }; });
 
     ctl::MergeOptions merge_options;
@@ -258,6 +257,11 @@ int command(int argc, char** argv) {
         ->expected(-1);
     recover->add_flag("--yes", recover_options.yes, "Do not ask");
     recover->callback([&] { run = [&] { return ctl::recover(common, recover_options); }; });
+
+    std::string source;
+    auto* complete = app.add_subcommand("complete", "For shells: names that a command line may go on with")->group("");
+    complete->add_option("source", source, "topics, groups, members, brokers or contexts")->required();
+    complete->callback([&] { run = [&] { return ctl::complete(common, source); }; });
 
     if (const auto code = runtime::parse(app, argc, argv, {content, append_key})) return *code;
     return run();

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "cmd/logstreamctl/command.h"
+#include "internal/config/value.h"
 
 namespace logstream::ctl {
 
@@ -103,6 +104,19 @@ Table member_table(const json& status) {
     return rows;
 }
 
+std::vector<std::string> gone_lines(const json& status) {
+    std::vector<std::string> out;
+    if (!status.contains("gone") || !status["gone"].is_array()) return out;
+    for (const json& gone : status["gone"]) {
+        if (!gone.is_object()) continue;
+        out.push_back(fmt::format(
+            "GONE  {} ({}) left the view at {} UTC: start its broker again, and it rejoins by itself",
+            text::string_at(gone, "name", "?"), text::string_at(gone, "address", "?"),
+            config::format_time(static_cast<std::int64_t>(text::count_at(gone, "since_ms"))).substr(0, 19)));
+    }
+    return out;
+}
+
 std::string leader_name(const json& status) {
     const std::string leader = text::string_at(status, "leader");
     for (const json& member : status["members"])
@@ -115,6 +129,11 @@ Result<Told> tell_status(runtime::Session& session) {
     if (!told) return told;
     if (!told->status.contains("members") || !told->status["members"].is_array())
         told->status["members"] = json::array();
+    std::vector<json> members = told->status["members"];
+    std::ranges::stable_sort(members, {}, [](const json& member) {
+        return member.is_object() ? text::string_at(member, "name") : std::string();
+    });
+    told->status["members"] = std::move(members);
     add_disks(session, told->status, told->by);
     return told;
 }
@@ -136,6 +155,7 @@ void print_status(const json& status, Endpoint by) {
             if (warning.is_string()) std::printf("WARNING  %s\n", warning.get<std::string>().c_str());
     std::printf("told by  %s\n\n", env::to_string(by).c_str());
     print_table(member_table(status));
+    for (const std::string& line : gone_lines(status)) std::printf("%s\n", line.c_str());
 }
 
 }  // namespace

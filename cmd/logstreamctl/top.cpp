@@ -1,10 +1,10 @@
 // logstreamctl top: members, topics and groups on a live screen.
 #include <curses.h>
 #include <unistd.h>
-#include <uv.h>
 
 #include <algorithm>
 #include <clocale>
+#include <csignal>
 #include <cstdlib>
 
 #include "cmd/logstreamctl/command.h"
@@ -12,6 +12,7 @@
 #include "cmd/logstreamctl/status.h"
 #include "cmd/runtime/start_at.h"
 #include "internal/config/value.h"
+#include "internal/net/polled_fd.h"
 
 namespace logstream::ctl {
 
@@ -19,6 +20,7 @@ namespace {
 
 constexpr std::size_t kMostGroups = 20;  // each is asked for
 constexpr Duration kGroupLimit = std::chrono::seconds(1);
+constexpr int kMostEmptyReads = 100;
 
 // The terminal as curses has it, until the end of the scope.
 class Screen {
@@ -168,6 +170,7 @@ std::vector<Screen::Line> lines_of(const Picture& picture, std::size_t height, D
             if (warning.is_string()) out.push_back({"WARNING " + warning.get<std::string>(), A_BOLD});
     out.push_back({});
     add_table(out, member_table(status), status["members"].size());
+    for (const std::string& line : gone_lines(status)) out.push_back({line, A_BOLD});
     // What is left is shared; a table that needs less leaves the rest to the other.
     const std::size_t left = height > out.size() + 6 ? height - out.size() - 6 : 2;
     const std::size_t groups = std::min(picture.groups.size(), std::max<std::size_t>(left / 3, 1));
@@ -188,31 +191,31 @@ int top(const Common& common, Duration interval) {
     Picture picture;
     const auto draw = [&] { (*screen)->show(lines_of(picture, static_cast<std::size_t>(LINES), interval)); };
     // Whatever is being waited for: nothing is under way that would have to be ended in order.
-    const std::function<void()> on_key = [&] {
-        for (int key = getch(); key != ERR; key = getch()) {
-            if (key == 'q' || key == 'Q') {
-                screen->reset();
-                std::fflush(stdout);
-                _exit(runtime::kDone);
-            }
-            if (key == KEY_RESIZE) draw();
-        }
+    const auto quit = [&] {
+        screen->reset();
+        std::fflush(stdout);
+        _exit(runtime::kDone);
     };
-    for (const int signal : {SIGINT, SIGTERM, SIGHUP})
-        (*session)->loop().on_signal(signal, [&](int) {
-            screen->reset();
-            _exit(runtime::kDone);
-        });
+    int empty_reads = 0;
+    const auto keys = net::PolledFd::open((*session)->loop(), net::Fd(dup(STDIN_FILENO)),
+                                          [&] {
+                                              // A terminal that is gone reads as nothing for ever.
+                                              int key = getch();
+                                              if (key == ERR && ++empty_reads > kMostEmptyReads) quit();
+                                              for (; key != ERR; key = getch()) {
+                                                  empty_reads = 0;
+                                                  if (key == 'q' || key == 'Q') quit();
+                                                  if (key == KEY_RESIZE) draw();
+                                              }
+                                          },
+                                          nullptr);
+    if (!keys) return complain(keys.error());
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) (*session)->loop().on_signal(signal, [&](int) { quit(); });
     (*session)->loop().on_signal(SIGWINCH, [&](int) {
         endwin();
         refresh();
         draw();
     });
-    uv_poll_t keys;
-    keys.data = const_cast<std::function<void()>*>(&on_key);
-    uv_poll_init((*session)->loop().handle(), &keys, STDIN_FILENO);
-    uv_poll_start(&keys, UV_READABLE | UV_DISCONNECT,
-                  [](uv_poll_t* handle, int, int) { (*static_cast<const std::function<void()>*>(handle->data))(); });
     draw();
     while (true) {
         picture = look(**session);

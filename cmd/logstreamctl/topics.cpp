@@ -119,6 +119,9 @@ int topics_create(const Common& common, const TopicOptions& options) {
 }
 
 int topics_alter(const Common& common, const AlterOptions& options) {
+    if (!options.retention_ms && !options.retention_bytes && !options.compact)
+        return runtime::wrong_usage("logstreamctl",
+                                    "topics alter takes --retention-ms, --retention-bytes or --compact");
     auto session = connect_for(common, options.name);
     if (!session) return complain(session.error());
     const auto topic = find_topic((*session)->router().view(), options.name);

@@ -45,6 +45,7 @@ Result<std::vector<Member>> ask_members(runtime::Session& session, const client:
             member.digests[{digest.summary().topic(), digest.summary().partition()}] = digest;
         members.push_back(std::move(member));
     }
+    std::ranges::stable_sort(members, {}, [](const Member& member) { return member.broker.name; });
     return members;
 }
 

@@ -37,7 +37,8 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
     Options options;
     CLI::App app{"Appends lines to a topic, one record per line, and waits until each is acknowledged.", "producer"};
     app.footer(kExamples);
-    app.add_option("-t,--topic", options.producer.topic, "Topic to append to")->required();
+    manual::set_source(app.add_option("-t,--topic", options.producer.topic, "Topic to append to")->required(),
+                       "topics");
     options.client.add_to(app);
     auto* file =
         app.add_option("--file", options.file, "Read lines from PATH instead of standard input")->type_name("PATH");

@@ -8,6 +8,7 @@
 #include "internal/config/contexts.h"
 #include "internal/config/nearest.h"
 #include "internal/manual/forms.h"
+#include "internal/manual/program.h"
 #include "internal/net/resolve.h"
 
 namespace logstream::runtime {
@@ -20,12 +21,12 @@ void ClientFlags::add_to(CLI::App& app) {
     app.add_option(
         "--cluster", cluster,
         "Name of the cluster (default: from the context, else CLUSTER_NAME, else logstream; any with --brokers)");
-    app.add_option(
-           "--context", context,
-           "Take brokers and cluster from this context (see logstreamctl context; default: LOGSTREAM_CONTEXT, else "
-           "the current one)")
-        ->type_name("NAME")
-        ->excludes(addresses);
+    manual::set_source(addresses, "brokers");
+    auto* named = app.add_option(
+        "--context", context,
+        "Take brokers and cluster from this context (see logstreamctl context; default: LOGSTREAM_CONTEXT, else "
+        "the current one)");
+    manual::set_source(named->type_name("NAME")->excludes(addresses), "contexts");
     add_value(app, "--broadcast-port", broadcast_port, "UDP port for discovery", port())
         ->envname("BROADCAST_PORT")
         ->type_name("PORT")

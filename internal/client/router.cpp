@@ -308,7 +308,7 @@ void Router::give_up_bootstrap() {
         fail({ErrorCode::kNoQuorum, fmt::format("no broker is in a view within {:g} s; {}", seconds, unready_)});
     } else if (by_broadcast() && !others.empty()) {
         fail({ErrorCode::kNetwork,
-              fmt::format("no broker of the cluster '{}' answered on this network within {:g} s, but these clusters "
+              fmt::format("no broker of cluster '{}' answered on this network within {:g} s, but these clusters "
                           "did: {}. Choose one with --cluster NAME",
                           bootstrap_.cluster, seconds, others)});
     } else if (by_broadcast()) {

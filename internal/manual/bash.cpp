@@ -14,7 +14,7 @@ namespace {
 // found left of it, past the values of flags.
 constexpr std::string_view kComplete = R"bash(
 {function}() {{
-    local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD - 1]}} command='' words commands word i
+    local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD - 1]}} command='' words commands asks word i
     local -A takes=()
     {function}_at ''
     for ((i = 1; i < COMP_CWORD; i++)); do
@@ -33,7 +33,14 @@ constexpr std::string_view kComplete = R"bash(
         prev=${{COMP_WORDS[COMP_CWORD - 2]}}
     fi
     case ${{prev:+${{takes[$prev]-}}}} in
-        '') mapfile -t COMPREPLY < <(compgen -W "$words $commands" -- "$cur") ;;
+        '')
+            [[ ! $asks || $cur == -* ]] || commands+=" $(logstreamctl complete "$asks" 2>/dev/null)"
+            mapfile -t COMPREPLY < <(compgen -W "$words $commands" -- "$cur")
+            ;;
+        :ask*)
+            word=${{takes[$prev]#:ask }}
+            mapfile -t COMPREPLY < <(compgen -W "$(logstreamctl complete "$word" 2>/dev/null)" -- "$cur")
+            ;;
         :file) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
         :folder) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -d -- "$cur") ;;
         :text) COMPREPLY=() ;;
@@ -58,6 +65,8 @@ std::string value_of(const Flag& flag) {
             return ":file";
         case ValueKind::kFolder:
             return ":folder";
+        case ValueKind::kAsked:
+            return ":ask " + flag.source;
     }
     std::unreachable();
 }
@@ -73,8 +82,10 @@ void write_branch(std::string& out, const Program& program, const std::string& p
             if (flag.kind != ValueKind::kNone) takes += fmt::format(" [{}]='{}'", name, value_of(flag));
         }
     for (const Program& command : program.commands) commands.push_back(command.name);
-    out += fmt::format("        '{}')\n            words{}='{}{}' commands='{}'\n", path, path.empty() ? "" : "+",
-                       path.empty() ? "" : " ", fmt::join(words, " "), fmt::join(commands, " "));
+    const std::string asks = program.arguments.empty() ? "" : program.arguments.front().source;
+    out += fmt::format("        '{}')\n            words{}='{}{}' commands='{}' asks='{}'\n", path,
+                       path.empty() ? "" : "+", path.empty() ? "" : " ", fmt::join(words, " "),
+                       fmt::join(commands, " "), asks);
     if (!takes.empty()) out += fmt::format("            takes+=({})\n", takes.substr(1));
     out += "            ;;\n";
     for (const Program& command : program.commands)

@@ -31,6 +31,8 @@ std::string value_option(const Flag& flag) {
             return " -r -F";
         case ValueKind::kFolder:
             return " -x -a '(__fish_complete_directories)'";
+        case ValueKind::kAsked:
+            return fmt::format(" -x -a '(logstreamctl complete {} 2>/dev/null)'", flag.source);
     }
     std::unreachable();
 }
@@ -45,6 +47,9 @@ void write_completions(std::string& out, const Program& program, const std::stri
             out += name.starts_with("--") ? " -l " + name.substr(2) : " -s " + name.substr(1);
         out += fmt::format("{} -d {}\n", value_option(flag), quote(flag.help));
     }
+    if (!program.arguments.empty() && !program.arguments.front().source.empty())
+        out += fmt::format("{}{} -a '(logstreamctl complete {} 2>/dev/null)'\n", begin, when(condition),
+                           program.arguments.front().source);
     std::vector<std::string> names;
     for (const Program& command : program.commands) names.push_back(command.name);
     const std::string both = condition.empty() ? "" : condition + "; and ";

@@ -11,21 +11,29 @@ namespace {
 
 // CLI11 keeps nothing with an option that --help does not show, but the names of its checks.
 constexpr std::string_view kWordsMark = "words:";
+constexpr std::string_view kSourceMark = "source:";
 
-std::vector<std::string> words_of(CLI::Option& option) {
-    std::vector<std::string> words;
+// What stands behind the mark; empty when nothing is marked so.
+std::string marked(CLI::Option& option, std::string_view mark) {
+    std::string found;
     try {  // CLI11's way to say that there are no more; nothing of ours throws
         for (int i = 0;; ++i)
-            if (const std::string name = option.get_validator(i)->get_name(); name.starts_with(kWordsMark))
-                words = CLI::detail::split(name.substr(kWordsMark.size()), ' ');
+            if (const std::string name = option.get_validator(i)->get_name(); name.starts_with(mark))
+                found = name.substr(mark.size());
     } catch (const CLI::OptionNotFound&) {
     }
-    return words;
+    return found;
+}
+
+CLI::Option* set_mark(CLI::Option* option, std::string_view mark, std::string_view text) {
+    const auto allow_all = [](const std::string&) { return std::string(); };
+    return option->check(CLI::Validator(allow_all, "", fmt::format("{}{}", mark, text)));
 }
 
 ValueKind kind_of(const Flag& flag) {
     if (flag.value.empty()) return ValueKind::kNone;
     if (!flag.words.empty()) return ValueKind::kWord;
+    if (!flag.source.empty()) return ValueKind::kAsked;
     if (flag.value == "PATH" || flag.value == "FILE") return ValueKind::kFile;
     return flag.value == "DIR" || flag.value.ends_with(":DIR") ? ValueKind::kFolder : ValueKind::kText;
 }
@@ -36,7 +44,9 @@ Flag describe_option(CLI::Option& option) {
     for (const std::string& name : option.get_lnames()) flag.names.push_back("--" + name);
     if (option.get_positional()) flag.argument = option.get_name(true, false);
     if (option.get_items_expected_max() > 0) flag.value = option.get_type_name();
-    flag.words = words_of(option);
+    if (const std::string words = marked(option, kWordsMark); !words.empty())
+        flag.words = CLI::detail::split(words, ' ');
+    flag.source = marked(option, kSourceMark);
     flag.kind = kind_of(flag);
     if (flag.kind == ValueKind::kFolder) flag.value = "DIR";
     flag.help = option.get_description();
@@ -57,13 +67,17 @@ Program describe(CLI::App& app) {
         if (!flag.argument.empty()) program.arguments.push_back(flag);
         if (!flag.names.empty()) program.flags.push_back(std::move(flag));
     }
-    for (CLI::App* command : app.get_subcommands({})) program.commands.push_back(describe(*command));
+    for (CLI::App* command : app.get_subcommands({}))
+        if (!command->get_group().empty()) program.commands.push_back(describe(*command));
     return program;
 }
 
 CLI::Option* set_words(CLI::Option* option, const std::vector<std::string>& words) {
-    const auto allow_all = [](const std::string&) { return std::string(); };
-    return option->check(CLI::Validator(allow_all, "", fmt::format("{}{}", kWordsMark, fmt::join(words, " "))));
+    return set_mark(option, kWordsMark, fmt::format("{}", fmt::join(words, " ")));
+}
+
+CLI::Option* set_source(CLI::Option* option, const std::string& source) {
+    return set_mark(option, kSourceMark, source);
 }
 
 }  // namespace logstream::manual

@@ -9,7 +9,7 @@
 namespace logstream::manual {
 
 // What a flag's value stands for, as far as a shell can complete it.
-enum class ValueKind : std::uint8_t { kNone, kText, kWord, kFile, kFolder };
+enum class ValueKind : std::uint8_t { kNone, kText, kWord, kFile, kFolder, kAsked };
 
 // A flag, or an argument where `names` is empty.
 struct Flag {
@@ -18,6 +18,7 @@ struct Flag {
     std::string value;               // what --help shows for its value, "PATH"; empty: it takes none
     ValueKind kind{};
     std::vector<std::string> words;  // of kWord: what the value may be
+    std::string source;              // of kAsked: `logstreamctl complete SOURCE` tells what the value may be
     std::string help;
     std::string default_text;  // empty: none is shown
     std::string environment;   // empty: none
@@ -39,5 +40,8 @@ Program describe(CLI::App& app);
 
 // Tells shells which words the option's value is chosen from. It checks nothing: that is the option's own business.
 CLI::Option* set_words(CLI::Option* option, const std::vector<std::string>& words);
+// Tells shells that the cluster, or the user's file, knows what the value may be: topics, groups, members, brokers or
+// contexts.
+CLI::Option* set_source(CLI::Option* option, const std::string& source);
 
 }  // namespace logstream::manual

@@ -10,6 +10,13 @@ namespace logstream::manual {
 
 namespace {
 
+// What the cluster knows, or the user's file; in the file of each program, since each is read alone.
+constexpr std::string_view kAsk = R"zsh(_logstream_ask() {
+    local -a names=(${(f)"$(logstreamctl complete $1 2>/dev/null)"})
+    compadd -a names
+}
+)zsh";
+
 // For a text between single quotes in which zsh's _arguments reads brackets and colons.
 std::string escape_spec(std::string_view text) {
     std::string out;
@@ -35,6 +42,8 @@ std::string action_of(const Flag& flag) {
             return "_files";
         case ValueKind::kFolder:
             return "_files -/";
+        case ValueKind::kAsked:
+            return "_logstream_ask " + flag.source;
     }
     std::unreachable();
 }
@@ -60,8 +69,8 @@ void write_command(std::string& out, const Program& program, const std::string& 
     out += fmt::format("{}() {{\n", function);
     if (program.commands.empty()) {
         for (const Flag& argument : program.arguments)
-            flags +=
-                fmt::format(" \\\n        '{}:{}:'", argument.repeatable ? "*" : "", escape_spec(argument.argument));
+            flags += fmt::format(" \\\n        '{}:{}:{}'", argument.repeatable ? "*" : "",
+                                 escape_spec(argument.argument), action_of(argument));
         out += fmt::format("    _arguments -s{}\n}}\n", flags);
         return;
     }
@@ -82,8 +91,8 @@ void write_command(std::string& out, const Program& program, const std::string& 
 
 std::string zsh_completion(const Program& program, std::string_view installed_name) {
     const bool renamed = installed_name != program.name;
-    std::string out = fmt::format("#compdef {}{}{}\n# Made from what its --help says.\n", installed_name,
-                                  renamed ? " " : "", renamed ? program.name : "");
+    std::string out = fmt::format("#compdef {}{}{}\n# Made from what its --help says.\n{}", installed_name,
+                                  renamed ? " " : "", renamed ? program.name : "", kAsk);
     const std::string function = fmt::format("_{}", installed_name);
     write_command(out, program, function, {});
     return out + fmt::format("{} \"$@\"\n", function);

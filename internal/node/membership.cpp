@@ -271,6 +271,7 @@ void Node::on_chosen(const view::View& view) {
     const bool told = serving_ && !serving_->multicast && serving_->members.size() > 1;
     const bool shrank = serving_ && serving_->members.size() > 1;
     note_view(view);
+    note_gone(view);
     serving_ = view;
     core_.store.raise_format(view.version);
     ring_ = ring::HashRing(view.ids());
@@ -331,6 +332,13 @@ void Node::note_view(const view::View& view) {
     if (since && serving_) change.frozen = core_.env.now() - *since;
     if (const auto& steps = coordinator_.last_steps(); steps && steps->number == view.number) change.steps = steps;
     views_.add(std::move(change));
+}
+
+void Node::note_gone(const view::View& next) {
+    if (serving_)
+        for (const view::Member& member : serving_->members)
+            if (!next.has(member.id)) gone_[member.id] = {member, core_.env.wall_clock_ms(), core_.env.now()};
+    std::erase_if(gone_, [&](const auto& entry) { return next.has(entry.first); });
 }
 
 // Committed records that are not in the base log: their topic was deleted while this broker was away, or the others

@@ -208,6 +208,9 @@ private:
     std::string_view role_of(NodeId member) const;
     bool outside() const;
     nlohmann::json members_json() const;
+    nlohmann::json gone_json() const;
+    // Who is not in the view that takes the place of the current one.
+    void note_gone(const view::View& next);
 
     Settings settings_;
     PeerLinks links_;
@@ -248,6 +251,13 @@ private:
         protocol::TimePoint not_before;  // back-off before it is taken in again
     };
     std::map<NodeId, Removal> removals_;
+    // Members of earlier views that are in none since, for status.
+    struct Gone {
+        view::Member member;
+        std::int64_t since_ms{};  // by the wall clock
+        protocol::TimePoint since;
+    };
+    std::map<NodeId, Gone> gone_;
     std::set<NodeId> excluded_;               // of the current view: failed, slow, or removed by an operator
     std::set<protocol::Incarnation> banned_;  // removed by an operator: this run of it stays out
     std::set<NodeId> leaving_;

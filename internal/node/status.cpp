@@ -10,6 +10,10 @@ namespace logstream::node {
 using nlohmann::json;
 using protocol::hex;
 
+namespace {
+constexpr Duration kGoneMemory = std::chrono::hours(1);
+}
+
 std::string_view Node::role_of(NodeId member) const {
     if (serving_ && serving_->has(member)) return serving_->coordinator == member ? "leader" : "follower";
     return "learner";
@@ -56,6 +60,18 @@ json Node::members_json() const {
     return out;
 }
 
+json Node::gone_json() const {
+    json out = json::array();
+    for (const auto& [id, gone] : gone_) {
+        if (core_.env.now() - gone.since > kGoneMemory) continue;
+        out.push_back({{"id", hex(id.value)},
+                       {"name", gone.member.name},
+                       {"address", env::to_string(address_of(gone.member))},
+                       {"since_ms", gone.since_ms}});
+    }
+    return out;
+}
+
 std::string Node::status_json() const {
     const auto refused = refusal();
     json out;
@@ -87,6 +103,7 @@ std::string Node::status_json() const {
     out["transport"] = serving_ && serving_->multicast ? "multicast" : "tcp";
     out["fsync"] = settings_.fsync;
     out["members"] = members_json();
+    out["gone"] = gone_json();
     out["disk"] = {{"bytes", core_.store.size_bytes()}, {"full", core_.store.disk_full()}};
     text::put(out["disk"], "dir", settings_.data_dir);
     out["streams"] = streams_.all().size();

@@ -122,23 +122,25 @@ TEST_F(ClientRequests, CancelledRequestIsNeverAnswered) {
     EXPECT_TRUE(answers.empty());
 }
 
-// Anybody may answer: what names no broker that one can connect to must not end the search.
-TEST(ClientDiscovery, AnAnswerWithoutABrokerIsNone) {
-    FakeEnv env;
-    proto::Join asked;
-    env.on_broadcast = [&asked](const env::OutFrame& frame) {
-        const auto payload = frame.head.from(protocol::decode_frame(frame.head.span())->payload_begin);
-        ASSERT_TRUE(asked.ParseFromString(std::string(payload.view())));
-    };
-    std::vector<std::set<Endpoint>> found;
-    Discovery discovery(env, "c", [&found](const auto& brokers) { found.push_back(brokers.value()); });
-    discovery.start();
-    env.run_for(10ms);
-    const auto answer = [&](std::uint32_t port) {
+class ClientDiscovery : public ::testing::Test {
+protected:
+    ClientDiscovery() {
+        env.on_broadcast = [this](const env::OutFrame& frame) {
+            const auto decoded = protocol::decode_frame(frame.head.span());
+            proto::Join join;
+            ASSERT_TRUE(join.ParseFromString(std::string(frame.head.from(decoded->payload_begin).view())));
+            EXPECT_EQ(decoded->header.cluster, protocol::cluster_tag(join.cluster()));
+            nonce = join.nonce();
+            asked.insert(join.cluster());
+        };
+        discovery.start();
+        env.run_for(10ms);
+    }
+    void answer(const std::string& cluster, std::uint64_t lineage, std::uint32_t port) {
         proto::JoinResponse response;
-        response.set_cluster("c");
-        response.set_cluster_id(1);
-        response.set_nonce(asked.nonce());
+        response.set_cluster(cluster);
+        response.set_cluster_id(lineage);
+        response.set_nonce(nonce);
         response.mutable_responder()->set_ip(0x0a000001);
         response.mutable_responder()->set_port(port);
         const Bytes payload = Bytes::copy_of(response.SerializeAsString());
@@ -146,12 +148,40 @@ TEST(ClientDiscovery, AnAnswerWithoutABrokerIsNone) {
         header.type = MessageType::kJoinResponse;
         discovery.on_frame({env::Channel::kUnicast, {}, header, payload});
         env.run_for(100ms);
-    };
-    answer(0);
-    answer(0x10000);
+    }
+
+    FakeEnv env;
+    std::uint64_t nonce{};
+    std::set<std::string> asked;
+    std::vector<std::set<Endpoint>> found;
+    std::set<Endpoint> unready;
+    Discovery discovery{env, "c", [this](const auto& brokers) { found.push_back(brokers.value()); },
+                        [this](Endpoint broker) { unready.insert(broker); }};
+};
+
+// Anybody may answer: what names no broker that one can connect to must not end the search.
+TEST_F(ClientDiscovery, AnAnswerWithoutABrokerIsNone) {
+    answer("c", 1, 0);
+    answer("c", 1, 0x10000);
     EXPECT_TRUE(found.empty());
-    answer(8001);
+    answer("c", 1, 8001);
     EXPECT_EQ(found, std::vector({std::set{Endpoint{0x0a000001, 8001}}}));
+}
+
+TEST_F(ClientDiscovery, OtherClustersAreAskedForAfterAWhileAndRemembered) {
+    EXPECT_EQ(asked, std::set<std::string>{"c"});
+    env.run_for(2s);
+    EXPECT_EQ(asked, (std::set<std::string>{"", "c"}));
+    answer("d", 7, 8002);
+    answer("d", 7, 8003);
+    EXPECT_TRUE(found.empty());
+    EXPECT_EQ(discovery.others(), (std::map<std::string, Endpoint>{{"d", Endpoint{0x0a000001, 8002}}}));
+}
+
+TEST_F(ClientDiscovery, ABrokerOfTheClusterThatIsInNoViewIsTold) {
+    answer("c", 0, 8001);
+    EXPECT_TRUE(found.empty());
+    EXPECT_EQ(unready, std::set{Endpoint(0x0a000001, 8001)});
 }
 
 TEST(CodecChoice, TakesWhatPays) {

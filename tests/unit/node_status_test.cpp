@@ -71,6 +71,20 @@ TEST_F(Status, OfARemovedBrokerIsThatOfOneOutside) {
     EXPECT_NE(status["leader"], id_of(removed));
 }
 
+TEST_F(Status, NamesWhoLeftTheViewUntilItIsBack) {
+    Machine& lost = a_follower();
+    const std::string id = id_of(lost);
+    lost.crash(FakeDisk::Crash::kProcess);
+    ASSERT_TRUE(cluster_.wait_for_one_view());
+    json gone = status_of(*cluster_.leader())["gone"];
+    ASSERT_EQ(gone.size(), 1U);
+    EXPECT_EQ(gone[0]["id"], id);
+    EXPECT_EQ(gone[0]["name"], lost.name());
+    lost.start();
+    ASSERT_TRUE(cluster_.wait_for_one_view());
+    EXPECT_EQ(status_of(*cluster_.leader())["gone"].size(), 0U);
+}
+
 TEST_F(Status, OfAViewThatShrankToOneMemberWarnsOfOneCopy) {
     for (int left = 2; left > 0; --left) {
         a_follower().crash(FakeDisk::Crash::kProcess);

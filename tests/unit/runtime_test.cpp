@@ -181,7 +181,7 @@ TEST(JsonRecord, ThatIsNestedWithoutEndIsRefused) {
                                     R"({"value":"","headers":[)" + deep + std::string(deep.size(), ']') + "]}"}) {
         const auto read = parse_json_record(line);
         ASSERT_FALSE(read);
-        EXPECT_THAT(read.error(), ::testing::HasSubstr("at most 100 arrays and objects"));
+        EXPECT_THAT(read.error(), ::testing::HasSubstr("at most 100 levels of nested arrays and objects"));
     }
     EXPECT_TRUE(parse_json_record(R"({"value":")" + deep + "\"}"));
 }

@@ -6,6 +6,7 @@ from . import producer_consumer
 from . import topics
 from . import groups
 from . import ctl
+from . import readme
 from . import recover
 from . import merge
 from . import flags

@@ -8,6 +8,7 @@ from collections import defaultdict
 import wire
 from capture import Capture
 from checks import Stopwatch, check, check_equal
+from client import check_refused
 from scenarios.flags_producer import CODECS
 
 SHORT = ["--duration", 0.4, "--warmup", 0.1]
@@ -69,6 +70,21 @@ def check_flag_json(cluster):
         r"consumed  \d+ records/s, [\d.]+ MB/s; delivered after p50 .*",
     ):
         check(re.search(f"(?m)^{line}$", text), f"no line {line!r} in {text!r}")
+
+
+def check_flag_compare(cluster):
+    report = _run(cluster, *SHORT)
+    old = cluster.run.write("old.json", [json.dumps({**report, "records_per_s": report["records_per_s"] * 2}).encode()])
+    new = cluster.run.write("new.json", [json.dumps(report).encode()])
+    told = json.loads(_start(cluster, "--compare", old, new, "--json", brokers=None).succeed(10).output())
+    figures = {each["name"]: each for each in told["figures"]}
+    check_equal((figures["records/s"]["ratio"], figures["MB/s"]["ratio"]), (0.5, 1.0), "ratios")
+    check_equal(told["settings"], {}, "settings of two runs of one kind")
+    again = _start(cluster, *SHORT, "--compare", old, "--record-bytes", 200).succeed(30)
+    check(re.search(rb"records/s +[\d.]+ +[\d.]+ +[\d.]+\n", again.output()), f"it prints {again.output()!r}")
+    check("differ in record_bytes: 100 before, 200 after" in again.errors(), f"it says {again.errors()!r}")
+    nothing = cluster.run.write("nothing.json", [b"{}"])
+    check_refused(_start(cluster, "--compare", nothing, new, brokers=None), 10, "is not a result of logstream-bench")
 
 
 def check_flag_topic_partitions_record_bytes_rate(cluster):
@@ -161,7 +177,7 @@ def check_flag_limits_network_dir_of_netns(cluster):
 def check_flag_help_and_wrong_usage(cluster):
     said = _start(cluster, "--help", brokers=None).succeed(10).output().decode()
     flags = "topic partitions producers consumers record-bytes acks in-flight window batch-bytes linger compression"
-    flags += " rate duration warmup json brokers cluster topics active limits network dir"
+    flags += " rate duration warmup json compare brokers cluster topics active limits network dir"
     for flag in flags.split():
         check(f"--{flag} " in said, f"logstream-bench --help does not tell of --{flag}")
     for flags in (

@@ -38,8 +38,8 @@ def check_flag_brokers_cluster_broadcast_port_interface(cluster):
         ["--brokers", f"{nowhere},{broker}", *elsewhere],
     )
     refused = [
-        (r"no broker of cluster 'logstream' answered .* netdiag", []),
-        (r"no broker of cluster 'itest' answered", [*name, *elsewhere]),
+        (r"no broker of cluster 'logstream' answered .*, but these clusters did: 'itest' \(at 10\.", []),
+        (r"no broker of cluster 'itest' answered .* netdiag", [*name, *elsewhere]),
         (r"no broker of cluster 'itest' answered", [*name, {"BROADCAST_PORT": 8887}]),
         (r"no broker of cluster 'itest' answered", [*name, "--interface", "lo"]),
         (r"no interface 'eth9'.*eth0", [*name, "--interface", "eth9"]),

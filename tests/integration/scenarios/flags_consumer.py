@@ -163,6 +163,25 @@ def check_flag_partition(cluster):
     check_equal(len(cluster.read("parts")), 3, "records of all partitions")
 
 
+def check_flag_topic_several(cluster):
+    for name in ("many.a", "many.b", "other"):
+        cluster.producer(name, "--message", name).succeed(20)
+    shown = ["--format", "%t %v"]
+    compare_lines(sorted(cluster.read("many.*", *shown)), [b"many.a many.a", b"many.b many.b"], "--topic 'many.*'")
+    found = cluster.read("many.a", "--topic", "other", *shown)
+    compare_lines(sorted(found), [b"many.a many.a", b"other other"], "two times --topic")
+    compare_lines(sorted(cluster.read("many.[b-z],other", *shown)), [b"many.b many.b", b"other other"], "a list")
+    check_refused(cluster.consumer("none.*"), 20, r"no topic matches 'none\.\*'")
+    following = cluster.consumer("many.?", "--follow", "--from", "latest", "--timeout", 4000, *shown)
+    check_equal(len(cluster.read("many.*", "--group", "many")), 2, "what a group reads")
+    check_equal(len(cluster.read("many.*", "--group", "many")), 0, "what a group reads again")
+    cluster.producer("many.c", "--message", "new").succeed(20)
+    compare_lines(wait_for_lines(following, 1, 20), [b"many.c new"], "a topic that was created while it followed")
+    check_refused(following, 20, "no record came within 4 s")
+    analytics = cluster.read("many.*", "--analytics", "--interval", 100)[-1]
+    check(b"many.a/0:1 many.b/0:1" in analytics, f"--analytics of several topics prints {analytics!r}")
+
+
 def check_flag_analytics(cluster):
     _lines(cluster)
     consumer = cluster.consumer("numbers", "--analytics", "--window", 3, "--interval", 100, "--follow")

@@ -38,56 +38,6 @@ def _wrong(cluster, *words, pattern):
     check(re.search(pattern, said), f"{' '.join(words)}: expected {pattern!r}, found {said!r}")
 
 
-def check_flag_topics_create(cluster):
-    flags = ["--partitions", 3, "--retention-ms", 5_000, "--retention-bytes", -1]
-    made = _json(cluster, "topics", "create", "full", *flags)
-    check_equal(made, {"created": "full"}, "topics create --json")
-    check_equal(cluster.ctl("topics", "create", "plain"), "created plain\n", "topics create")
-    cluster.ctl("topics", "create", "latest", "--compact")
-    found = {each["name"]: each for each in _json(cluster, "topics", "list")["topics"]}
-    fields = ("partitions", "retention_ms", "retention_bytes", "compact")
-    check_equal([found["full"][field] for field in fields], [3, 5000, -1, False], "a topic made with flags")
-    check_equal([found["plain"][field] for field in fields], [1, 0, 0, False], "a topic made without")
-    check_equal([found["latest"][field] for field in fields], [1, 0, 0, True], "a topic made with --compact")
-    cluster.ctl("topics", "create", "units", "--retention-ms", "7d", "--retention-bytes", "512MiB")
-    rows = _rows(cluster.ctl("topics", "list"))
-    check(["units", "1", "7d", "512MiB", "no"] in rows, f"topics list shows {rows}")
-    check_refused(cluster.start_ctl("topics", "describe", "plian"), 10, "there is no topic 'plian'; did you mean 'plain'")
-    _wrong(cluster, "topics", "create", "x", "--retention-ms", "soon", pattern="a time like 7d")
-    check_refused(cluster.start_ctl("topics", "create", "plain"), 10, "plain")
-    check_refused(cluster.start_ctl("topics", "create", "a/b"), 10, "a/b")
-    _wrong(cluster, "topics", "create", "x", "--partitions", "0", pattern="--partitions")
-    _wrong(cluster, "topics", "create", pattern="name")
-
-
-def check_flag_topics_list_and_delete(cluster):
-    for name in ("one", "two"):
-        cluster.create_topic(name)
-    for words in (("topics",), ("topics", "list")):
-        check({("one", "1"), ("two", "1")} <= {tuple(row[:2]) for row in _rows(cluster.ctl(*words))}, f"{words}")
-    check_equal(cluster.ctl("topics", "delete", "one"), "deleted one\n", "topics delete")
-    check_equal(_json(cluster, "topics", "delete", "two"), {"deleted": "two"}, "topics delete --json")
-    left = [each["name"] for each in _json(cluster, "topics")["topics"]]
-    check("one" not in left and "two" not in left, f"topics after they were deleted: {left}")
-    check_refused(cluster.start_ctl("topics", "delete", "one"), 10, "no topic 'one'")
-
-
-def check_flag_topics_describe(cluster):
-    topic = cluster.create_topic("described", partitions=2)
-    cluster.producer(topic, "--message", "x", "--count", 5, "--partition", 1).succeed(20)
-    told = _json(cluster, "topics", "describe", topic)
-    check_equal(
-        [(each["partition"], each["log_start"], each["high_watermark"]) for each in told["streams"]],
-        [(0, 0, 0), (1, 0, 5)],
-        "partition, log start and high watermark",
-    )
-    owners = [cluster.owner(topic, number) for number in (0, 1)]
-    check_equal([each["owner"] for each in told["streams"]], [owner.id for owner in owners], "owners")
-    rows = _rows(cluster.ctl("topics", "describe", topic))
-    check_equal(rows[-2:], [["0", owners[0].name, "0", "0"], ["1", owners[1].name, "0", "5"]], "topics describe")
-    check_refused(cluster.start_ctl("topics", "describe", "nothing"), 10, "nothing")
-
-
 def check_flag_ring(cluster):
     names = {broker.id: broker.name for broker in cluster.brokers if broker.status()}
     topic = cluster.create_topic("ringed", partitions=2)
