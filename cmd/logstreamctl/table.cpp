@@ -31,6 +31,7 @@ std::vector<std::string> lines_of(const Table& table) {
             line += row[i];
             if (i + 1 < row.size()) line.append(widths[i] - width_of(row[i]) + 2, ' ');
         }
+        line.resize(line.find_last_not_of(' ') + 1);
     }
     return lines;
 }

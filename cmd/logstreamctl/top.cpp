@@ -187,6 +187,7 @@ int top(const Common& common, Duration interval) {
     auto screen = Screen::open();
     if (!screen) return complain(screen.error());
     (*session)->log().set_level(spdlog::level::off);  // the screen says it
+    (*session)->router().want_all_topics();
 
     Picture picture;
     const auto draw = [&] { (*screen)->show(lines_of(picture, static_cast<std::size_t>(LINES), interval)); };

@@ -42,7 +42,9 @@ protocol::Result<Stream*> Streams::open(StreamId id) {
     if (Stream* stream = find(id)) return stream;
     auto log = store_.create(id);
     if (!log) return std::unexpected(log.error());
-    return &add(id, **log);
+    Stream& made = add(id, **log);
+    made.rate.begin(made.high_watermark.value, sampled_);
+    return &made;
 }
 
 Stream& Streams::add(StreamId id, storage::StreamLog& log) {

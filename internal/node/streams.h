@@ -17,7 +17,9 @@ using protocol::StreamId;
 // How fast a number grows: a moving average that forgets with a time constant of ten seconds.
 class Rate {
 public:
-    // Once a second or so. The first sample only sets where it begins.
+    // Where it begins, unless that is the first sample.
+    void begin(std::int64_t total, protocol::TimePoint now) { total_ = total, at_ = now; }
+    // Once a second or so.
     void sample(std::int64_t total, protocol::TimePoint now);
     double per_second() const { return per_second_; }
 
