@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "cmd/logstreamctl/command.h"
+#include "internal/client/topic_name.h"
 
 namespace logstream::ctl {
 
@@ -34,12 +35,12 @@ Result<std::vector<Move>> find_partitions(runtime::Session& session, const Reset
     if (!options.topic.empty()) {
         const auto topic = session.router().view().topic(options.topic);
         if (!topic) return std::unexpected(topic.error());
+        if (options.partition)
+            if (auto valid = client::check_partition(topic->name, topic->partitions, *options.partition); !valid)
+                return std::unexpected(valid.error());
         for (std::uint32_t partition = 0; partition < topic->partitions; ++partition)
             if (wanted(topic->name, partition))
                 moves.try_emplace({topic->id, partition}, Move{topic->name, {topic->id, partition}, -1, 0});
-        if (moves.empty())
-            return protocol::fail(ErrorCode::kInvalid, "topic '{}' has partitions 0 to {}, not {}", topic->name,
-                                  topic->partitions - 1, *options.partition);
     }
     std::vector<Move> out;
     for (const auto& [stream, move] : moves) out.push_back(move);

@@ -181,9 +181,9 @@ int query(const Common& common, const QueryOptions& options) {
     const client::ClusterView view = (*session)->router().view();
     const auto topic = view.topic(options.topic);
     if (!topic) return complain(topic.error());
-    if (options.partition && *options.partition >= topic->partitions)
-        return complain({ErrorCode::kInvalid,
-                         fmt::format("topic '{}' has partitions 0 to {}", options.topic, topic->partitions - 1)});
+    if (options.partition)
+        if (auto valid = client::check_partition(options.topic, topic->partitions, *options.partition); !valid)
+            return complain(valid.error());
     std::uint64_t left = options.count.value_or(std::numeric_limits<std::uint64_t>::max());
     for (std::uint32_t partition = 0; partition < topic->partitions; ++partition) {
         if (options.partition.value_or(partition) != partition) continue;

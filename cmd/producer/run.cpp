@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "cmd/runtime/status_line.h"
+#include "internal/client/topic_name.h"
 #include "internal/process/standard_streams.h"
 
 namespace logstream::producer {
@@ -95,10 +96,8 @@ void Run::end_with(protocol::Error error) {
 
 void Run::on_ready(const protocol::Result<void>& ready) {
     if (!ready) return end_with(ready.error());
-    if (options_.partition && *options_.partition >= producer_.partitions())
-        return end_with({protocol::ErrorCode::kInvalid,
-                         fmt::format("topic '{}' has partitions 0 to {}, not {}", options_.producer.topic,
-                                     producer_.partitions() - 1, *options_.partition)});
+    if (options_.partition)
+        if (auto valid = check_partition(*options_.partition); !valid) return end_with(valid.error());
     if (session_.router().view().was_created(options_.producer.topic) && !std::exchange(told_created_, true))
         session_.say(fmt::format("created topic '{}'", options_.producer.topic));
     if (signals_ > 0) return end_of_input();
@@ -243,11 +242,14 @@ std::uint64_t Run::allowance() {
     return 0;
 }
 
+protocol::Result<void> Run::check_partition(std::uint32_t partition) const {
+    return client::check_partition(options_.producer.topic, producer_.partitions(), partition);
+}
+
 protocol::Result<client::Producer::Record> Run::record_of(std::string_view line) {
     auto record = maker_.make(line, lines_, producer_.partitions());
-    if (record && record->partition && *record->partition >= producer_.partitions())
-        return protocol::fail(protocol::ErrorCode::kInvalid, "topic '{}' has partitions 0 to {}, not {}",
-                              options_.producer.topic, producer_.partitions() - 1, *record->partition);
+    if (record && record->partition)
+        if (auto valid = check_partition(*record->partition); !valid) return std::unexpected(valid.error());
     return record;
 }
 

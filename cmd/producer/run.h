@@ -41,6 +41,7 @@ private:
     void end_comparing();
     void feed();
     // Of the line taken last.
+    protocol::Result<void> check_partition(std::uint32_t partition) const;
     protocol::Result<client::Producer::Record> record_of(std::string_view line);
     bool send_line(std::string_view line);
     void refuse_line(std::string_view line, const protocol::Error& error);

@@ -74,9 +74,9 @@ void Consumer::on_topic(const Topic& topic) {
             return schedule_check();
         }
     }
-    if (options_.partition && *options_.partition >= topic.partitions)
-        return finish(protocol::fail(ErrorCode::kInvalid, "topic '{}' has partitions 0 to {}, not {}", options_.topic,
-                                     topic.partitions - 1, *options_.partition));
+    if (options_.partition)
+        if (auto valid = check_partition(options_.topic, topic.partitions, *options_.partition); !valid)
+            return finish(std::move(valid));
     if (member_ || (!first && !options_.follow)) return;
     for (std::uint32_t partition = read; partition < topic.partitions; ++partition)
         if (options_.partition.value_or(partition) == partition)

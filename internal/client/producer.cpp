@@ -248,9 +248,7 @@ Result<void> Producer::send(const Record& record) {
     std::uint32_t partition = 0;
     if (record.partition) {
         partition = *record.partition;
-        if (partition >= senders_.size())
-            return protocol::fail(ErrorCode::kInvalid, "topic '{}' has partitions 0 to {}, not {}", options_.topic,
-                                  senders_.size() - 1, partition);
+        if (auto valid = check_partition(options_.topic, senders_.size(), partition); !valid) return valid;
         chosen_[partition] = true;
     } else if (record.key) {
         partition = partition_of_key(*record.key, partitions());

@@ -1,7 +1,9 @@
-// What a topic may be called. Brokers check the same rule; clients check first, so that the user hears it at once.
+// What a topic may be called, and which partitions it has. Brokers check the same rule; clients check first, so that
+// the user hears it at once.
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <string_view>
 
 #include "internal/protocol/error.h"
@@ -25,6 +27,16 @@ inline protocol::Result<void> check_topic_name(std::string_view name) {
                               shown, shown.size() < name.size() ? "…" : "", name.size(), kMaxTopicNameBytes);
     }
     return {};
+}
+
+// kInvalid with those that there are, when a topic of so many partitions does not have this one.
+inline protocol::Result<void> check_partition(std::string_view topic, std::size_t partitions, std::uint32_t partition) {
+    if (partition < partitions) return {};
+    if (partitions == 1)
+        return protocol::fail(protocol::ErrorCode::kInvalid, "topic '{}' has partition 0 only, not {}", topic,
+                              partition);
+    return protocol::fail(protocol::ErrorCode::kInvalid, "topic '{}' has partitions 0 to {}, not {}", topic,
+                          partitions - 1, partition);
 }
 
 }  // namespace logstream::client

@@ -202,6 +202,10 @@ std::vector<std::pair<MessageType, std::string>> sample_messages() {
     topics.set_name("other");
     topics.mutable_settings()->set_partitions(2);
     add(MessageType::kTopics, topics);
+    topics.set_action(proto::Topics::ALTER);
+    topics.mutable_alteration()->set_retention_ms(1000);
+    topics.mutable_alteration()->set_compact(true);
+    add(MessageType::kTopics, topics);
     proto::ProducerState producer;
     producer.set_cluster_id(1);
     producer.set_topic(1);
