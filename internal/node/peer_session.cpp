@@ -42,7 +42,6 @@ void PeerSession::end() {
 void PeerSession::on_frame(const protocol::FrameHeader& header, const protocol::Bytes& payload, Endpoint from) {
     if (from.port != 0) source_ = from;
     delivered_.clear();
-    loss_.on_frame(window_, header.sequence, core_.env.now());
     const auto session = lifetime_.observe();
     auto inserted = window_.insert(header.sequence, header.flags, payload, delivered_);
     for (const replication::DeliveredMessage& message : delivered_)

@@ -10,12 +10,6 @@ LossDetector::LossDetector(const Options& options) : options_(options) {
     LS_ASSERT(options.max_ranges >= 1);
 }
 
-void LossDetector::on_frame(const ReceiveWindow& window, Sequence sequence, TimePoint now) {
-    if (!window.is_missing(sequence)) return timing_.repeated(sequence, now);
-    const auto gap = std::ranges::lower_bound(gaps_, sequence, {}, [](const Gap& each) { return each.range.last; });
-    if (gap != gaps_.end() && gap->range.first <= sequence) timing_.filled(sequence, gap->missing, now);
-}
-
 std::vector<SequenceRange> LossDetector::poll(const ReceiveWindow& window, TimePoint now, std::uint64_t random) {
     if (!window.has_gap()) {
         gaps_.clear();
@@ -28,12 +22,11 @@ std::vector<SequenceRange> LossDetector::poll(const ReceiveWindow& window, TimeP
     const bool any_due = std::ranges::any_of(gaps_, [&](const Gap& gap) { return gap.due <= now; });
     if (any_due) drop_filled(window);
     const auto spread = static_cast<std::uint64_t>((options_.max_delay - options_.min_delay).count()) + 1;
-    find_new_gaps(window, now, now + options_.min_delay + timing_.reorder(now) + Duration(random % spread));
+    find_new_gaps(window, now + options_.min_delay + Duration(random % spread));
     if (!any_due) return {};
 
     std::vector<SequenceRange> ranges;
     const Duration jitter(random % static_cast<std::uint64_t>(options_.max_delay.count()));
-    const Duration answer = timing_.answer(now) + timing_.answer(now) / 4;
     for (Gap& gap : gaps_) {
         if (gap.due > now) continue;
         if (!ranges.empty() && ranges.back().last + 1 == gap.range.first) {
@@ -41,8 +34,6 @@ std::vector<SequenceRange> LossDetector::poll(const ReceiveWindow& window, TimeP
         } else {
             ranges.push_back(gap.range);
         }
-        if (gap.missing.asks++ == 0) gap.missing.first_asked = now;
-        gap.linger = std::max(gap.linger, answer);
         gap.due = now + gap.linger + jitter;
         gap.linger = std::min(2 * gap.linger, options_.max_linger);
     }
@@ -57,7 +48,7 @@ TimePoint LossDetector::next_deadline() const {
 }
 
 // Looks at what lies between scanned_ and the highest sequence seen; stops where no further gap can be followed.
-void LossDetector::find_new_gaps(const ReceiveWindow& window, TimePoint now, TimePoint due) {
+void LossDetector::find_new_gaps(const ReceiveWindow& window, TimePoint due) {
     bool extend = false;
     while (scanned_ < window.highest_seen()) {
         const Sequence s = scanned_ + 1;
@@ -67,7 +58,7 @@ void LossDetector::find_new_gaps(const ReceiveWindow& window, TimePoint now, Tim
             gaps_.back().range.last = s;
         } else {
             if (gaps_.size() == options_.max_ranges) return;
-            gaps_.push_back(Gap{{s, s}, {.seen = now}, due, options_.linger});
+            gaps_.push_back(Gap{{s, s}, due, options_.linger});
             ++counters_.gaps;
             extend = true;
         }
@@ -92,7 +83,7 @@ void LossDetector::drop_filled(const ReceiveWindow& window) {
                     gaps_.swap(scratch_);
                     return;
                 }
-                scratch_.push_back(Gap{{s, s}, gap.missing, gap.due, gap.linger});
+                scratch_.push_back(Gap{{s, s}, gap.due, gap.linger});
                 extend = true;
             }
         }

@@ -27,7 +27,6 @@ struct Faults {
     double damage{};  // one bit flips
     Duration min_delay = 50us;
     Duration max_delay = 50us;  // beyond min_delay: reordering
-    double early{};             // frames that overtake all others: without any delay
 };
 
 struct Plan {
@@ -127,7 +126,6 @@ public:
         const auto frame = protocol::decode_frame(datagram.span());
         if (!frame) return void(++damaged);
         delivered_.clear();
-        loss_.on_frame(window, frame->header.sequence, world_.now);
         const auto result =
             window.insert(frame->header.sequence, frame->header.flags, datagram.from(frame->payload_begin), delivered_);
         ASSERT_TRUE(result) << result.error().message;
@@ -385,9 +383,7 @@ private:
             if (world.random.chance(f.damage)) {
                 arrived.mutable_data()[world.random.below(arrived.size())] ^= std::byte(1u << world.random.below(8));
             }
-            const bool early = world.random.chance(f.early);
-            world.after(early ? Duration{0} : world.delay(f.min_delay, f.max_delay),
-                        [deliver, arrived] { deliver(arrived); });
+            world.after(world.delay(f.min_delay, f.max_delay), [deliver, arrived] { deliver(arrived); });
         }
     }
 

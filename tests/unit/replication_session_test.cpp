@@ -63,37 +63,6 @@ TEST(SessionUnderLoss, ResendsAreFewMoreThanLosses) {
     EXPECT_LT(resent, 3 * 0.02 * 2 * frames) << "two receivers";
 }
 
-// On links with a delay, and where frames overtake others: once that was learned, what is under way is not sent again.
-TEST(SessionOverALongLink, ResendsAreFewMoreThanLosses) {
-    struct Link {
-        const char* name;
-        Faults faults;
-        double resent_at_most;  // of all frames
-    };
-    const std::initializer_list<Link> links{
-        {"late", {.min_delay = 20ms, .max_delay = 20ms}, 0},
-        {"late and lossy", {.loss = 0.02, .min_delay = 20ms, .max_delay = 20ms}, 0.06},
-        {"frames overtake", {.min_delay = 20ms, .max_delay = 20ms, .early = 0.02}, 0.01},
-        {"frames overtake by little", {.min_delay = 1ms, .max_delay = 6ms}, 0.01},
-        {"both", {.loss = 0.02, .min_delay = 20ms, .max_delay = 20ms, .early = 0.02}, 0.06},
-    };
-    for (const Link& link : links) {
-        SCOPED_TRACE(link.name);
-        Cluster cluster({.messages = 20000, .window = {8u << 20, 8192}, .faults = link.faults});
-        const auto counts = [&] {
-            return std::pair(static_cast<double>(cluster.sender.ring.last_sent().value),
-                             static_cast<double>(cluster.sender.retransmit.counters().resent_frames));
-        };
-        cluster.run_for(500ms);
-        const auto [frames, resent] = counts();
-        ASSERT_TRUE(cluster.run_until_done());
-        cluster.check_logs();
-        const auto [all_frames, all_resent] = counts();
-        ASSERT_GT(all_frames, frames + 1000);
-        EXPECT_LE((all_resent - resent) / (all_frames - frames), link.resent_at_most);
-    }
-}
-
 TEST(SessionThatFallsSilent, LostTailIsFoundByHeartbeat) {
     Cluster cluster({.messages = 100});
     bool tail = false;
