@@ -228,11 +228,12 @@ Result<std::optional<SegmentDamage>> Recovery::still_damaged(const Snapshot::Dam
     const auto segment = std::ranges::find(result_.segments, remembered.segment_base, &Segment::base);
     if (segment == result_.segments.end()) return std::nullopt;
     const SegmentDamage& range = remembered.range;
+    // What is repaired is closed, and has a file of a new generation since.
+    if (segment + 1 == result_.segments.end() || segment->generation == 0) return range;
     const auto data = context_.disk.read_now(segment->log_path(), 0, segment->size);
     if (!data && is_missing(data.error())) return range;
     if (!data) return std::unexpected(data.error());
-    EntryBounds bounds;
-    if (segment + 1 != result_.segments.end()) bounds.limit = (segment + 1)->base;
+    EntryBounds bounds{.limit = (segment + 1)->base};
     if (const auto tables = read_tables(segment->base)) bounds.least_view = tables->tables.epochs.last_view();
     const SegmentScan found = scan_segment(*data, 0, segment->base, seed_, bounds);
     if (range.from == segment->base && range.from_position == 0 && range.to >= found.end)
@@ -240,6 +241,8 @@ Result<std::optional<SegmentDamage>> Recovery::still_damaged(const Snapshot::Dam
     for (const ScanGap& gap : found.gaps)
         if (gap.from < range.to && (!gap.to || *gap.to > range.from))
             return SegmentDamage{gap.from, gap.to.value_or(range.to), gap.position, gap.to_position};
+    // The file ends well, and too early.
+    if (found.end < range.to) return SegmentDamage{found.end, range.to, found.end_position, found.end_position};
     return std::nullopt;
 }
 
