@@ -92,7 +92,7 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
            "Compare with an earlier result, a file that --json wrote; with two files, compare these without a run")
         ->type_name("FILE")
         ->expected(1, 2)
-        ->check(CLI::ExistingFile);
+        ->check(CLI::Validator(CLI::ExistingFile).description(""));
     auto* limits = app.add_flag("--limits", options.limits, "Measure this machine instead of a cluster");
     app.add_option("--network", options.network,
                    "Measure between the hosts NAME-1 to NAME-3 of deploy/netns; without it, on loopback")
@@ -100,7 +100,8 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
         ->type_name("NAME");
     app.add_option("--dir", options.dir, "Measure the disk that holds this folder")
         ->needs(limits)
-        ->check(CLI::ExistingDirectory)
+        ->type_name("DIR")
+        ->check(CLI::Validator(CLI::ExistingDirectory).description(""))
         ->capture_default_str();
     if (const auto code = runtime::parse(app, argc, argv)) return std::unexpected(*code);
 

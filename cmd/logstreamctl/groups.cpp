@@ -84,8 +84,9 @@ int groups_describe(const Common& common, const std::string& name) {
         print(group);
         return runtime::kDone;
     }
-    std::printf("group %s, generation %llu, %zu members\n\n", name.c_str(),
-                static_cast<unsigned long long>(response->groups(0).generation()), group["members"].size());
+    std::printf("group %s, generation %llu, %s\n\n", name.c_str(),
+                static_cast<unsigned long long>(response->groups(0).generation()),
+                runtime::count_of(group["members"].size(), "member", "members").c_str());
     Table rows{{"TOPIC", "PARTITION", "COMMITTED", "HIGH WATERMARK", "LAG", "MEMBER"}};
     for (const json& each : group["partitions"])
         rows.push_back({each["topic"].get<std::string>(), text::dump(each["partition"]), text_of(each["committed"]),

@@ -35,6 +35,9 @@ Result<Told> find_status(runtime::Session& session) {
         if (told) return told;
         last = told.error();
     }
+    // A broker closes the connection of who names another cluster.
+    if (const auto& cluster = session.flags().cluster; cluster && last.code == ErrorCode::kNetwork)
+        last.message += fmt::format("; is its cluster called '{}'?", *cluster);
     if (!brokers.empty()) return std::unexpected(last);
     if (!session.router().view().known())
         if (auto connected = session.connect(); !connected) return std::unexpected(connected.error());
@@ -146,8 +149,11 @@ void print_status(const json& status, Endpoint by) {
     std::printf("view     %llu\n", static_cast<unsigned long long>(text::count_at(status, "view")));
     std::printf("leader   %s\n", leader_name(status).c_str());
     const bool quorum = text::bool_at(status, "quorum");
-    std::printf("quorum   %s%s\n", quorum ? "yes" : "NO",
-                quorum ? "" : (": " + text::string_at(status, "reason", "reason unknown")).c_str());
+    // Which begins with these words where there is none.
+    constexpr std::string_view kNoQuorum = "no quorum: ";
+    std::string reason = text::string_at(status, "reason", "reason unknown");
+    if (reason.starts_with(kNoQuorum)) reason.erase(0, kNoQuorum.size());
+    std::printf("quorum   %s%s\n", quorum ? "yes" : "NO", quorum ? "" : (": " + reason).c_str());
     if (status.contains("transport")) std::printf("transport %s\n", text::string_at(status, "transport", "?").c_str());
     if (status.contains("apart")) std::printf("APART    %s\n", text::dump(status["apart"]).c_str());
     if (status.contains("warnings"))
@@ -155,6 +161,15 @@ void print_status(const json& status, Endpoint by) {
             if (warning.is_string()) std::printf("WARNING  %s\n", warning.get<std::string>().c_str());
     std::printf("told by  %s\n\n", env::to_string(by).c_str());
     print_table(member_table(status));
+    std::string lost;
+    for (const json& member : status["members"])
+        if (member.is_object() && !text::bool_at(member, "reachable", true))
+            lost += (lost.empty() ? "" : ", ") + text::string_at(member, "name", "?");
+    if (!quorum && !lost.empty())
+        std::printf(
+            "UNREACHABLE  %s: start these brokers, or restore their network; writes continue by themselves once "
+            "a majority of the view is back\n",
+            lost.c_str());
     for (const std::string& line : gone_lines(status)) std::printf("%s\n", line.c_str());
 }
 

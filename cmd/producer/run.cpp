@@ -26,11 +26,12 @@ Run::Run(Options options, runtime::Session& session)
       session_(session),
       producer_(session.router(), options_.producer, [this](const client::BatchReport& report) { on_report(report); }) {
     producer_.on_progress([this] { phase_ == Phase::kFeeding ? feed() : check_done(); });
-    for (const int signal : {SIGINT, SIGTERM}) session_.loop().on_signal(signal, [this](int) { on_signal(); });
+    for (const int signal : {SIGINT, SIGTERM})
+        session_.loop().on_signal(signal, [this](int number) { on_signal(number); });
     // A terminal that closes may send it twice, by itself and by its shell: it never counts as the second Ctrl-C.
     if (!process::ignores(SIGHUP))
-        session_.loop().on_signal(SIGHUP, [this](int) {
-            if (signals_ == 0) on_signal();
+        session_.loop().on_signal(SIGHUP, [this](int number) {
+            if (signals_ == 0) on_signal(number);
         });
 }
 
@@ -370,7 +371,7 @@ void Run::fail_piece(const LineSource::Next& piece) {
 }
 
 // The first one ends the input and waits for what is under way; the second one does not wait.
-void Run::on_signal() {
+void Run::on_signal(int signal) {
     ++signals_;
     const bool starting = phase_ == Phase::kStarting || phase_ == Phase::kComparing;
     if (starting || signals_ > 1) {
@@ -382,8 +383,9 @@ void Run::on_signal() {
         return;
     }
     if (const std::uint64_t open = sent_ - acknowledged_ - failed_sent_; open > 0)
-        session_.say(fmt::format("{} not acknowledged yet: waiting; press Ctrl-C again to give up",
-                                 open == 1 ? "1 record is" : fmt::format("{} records are", open)));
+        session_.say(fmt::format("{} not acknowledged yet: waiting; {} again to give up",
+                                 open == 1 ? "1 record is" : fmt::format("{} records are", open),
+                                 signal == SIGINT ? "press Ctrl-C" : "send the signal"));
     if (phase_ != Phase::kFeeding) return;
     if (options_.rate || options_.message) return end_of_input();
     source_->stop();

@@ -60,7 +60,7 @@ private:
     protocol::Error about_line(const protocol::Error& error) const;
     // --resume takes the cluster's count of records for one of lines: none may be missing in between.
     bool stops_at_failure() const { return !options_.producer.name.empty() && !options_.file.empty(); }
-    void on_signal();
+    void on_signal(int signal);
     void finish_failed_file();
     void schedule_feed(protocol::Duration after);
     void show_progress();

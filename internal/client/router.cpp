@@ -319,9 +319,12 @@ void Router::give_up_bootstrap() {
                   bootstrap_.cluster, seconds, why)});
     } else {
         fail({ErrorCode::kNetwork,
-              fmt::format("no broker answered at {} within {:g} s{}: check the addresses given with "
-                          "--brokers, or run netdiag --peer HOST:PORT",
-                          bootstrap_.named.empty() ? list(bootstrap_.brokers) : bootstrap_.named, seconds, why)});
+              fmt::format("no broker answered at {} within {:g} s{}: check the addresses given with --brokers{}, or "
+                          "run netdiag --peer HOST:PORT",
+                          bootstrap_.named.empty() ? list(bootstrap_.brokers) : bootstrap_.named, seconds, why,
+                          bootstrap_.cluster.empty()
+                              ? ""
+                              : fmt::format(" and whether their cluster is called '{}'", bootstrap_.cluster))});
     }
     notify();
 }

@@ -244,6 +244,26 @@ def check_flag_groups_reset(cluster):
     _wrong(cluster, "groups", "reset", "again", "--to", "noon", pattern="earliest, latest, an offset")
 
 
+def check_flag_status_of_lost_members(cluster):
+    """Who left the view, and who is missing for a quorum, is named with what to do."""
+    small = cluster.run.cluster(3, name="lost").start()
+    leader = small.leader()
+    first, last = (broker for broker in small.brokers if broker is not leader)
+    first.kill()
+    small.wait_for_view()
+    said = small.ctl("status")
+    check(re.search(rf"^GONE  {first.name} \({first.address}\) left the view at .*: start its broker", said, re.M), said)
+    check("UNREACHABLE" not in said, f"somebody lacks for a quorum: {said}")
+    leader.kill()
+    small.wait_until(lambda: not (last.status() or {"quorum": True})["quorum"], 20, "no quorum")
+    said = small.ctl("status", brokers=[last])
+    check(re.search(r"^quorum   NO: view \d+ has 1 of 2 members in reach$", said, re.M), said)
+    check(re.search(rf"^UNREACHABLE  {leader.name}: start these brokers", said, re.M), said)
+    wrong = small.start_ctl("status", "--cluster", "other", brokers=[last])
+    check_refused(wrong, 20, "is its cluster called 'other'")
+    last.kill()
+
+
 def check_flag_status_watch(cluster):
     process = cluster.start_ctl("status", "--watch", "--interval", "100", "--json")
     cluster.wait_until(lambda: process.output().count(b"\n") >= 3, 20, "three lines of status --watch --json")
