@@ -197,14 +197,16 @@ void print_text(const json& r) {
                            us["p50"].get<double>() / 1000, us["p99"].get<double>() / 1000,
                            us["p999"].get<double>() / 1000, us["max"].get<double>() / 1000);
     };
-    std::printf(
-        "%s\n",
-        fmt::format(
-            "{} producers, {} consumers, {} partitions, {} replicas, records of {} bytes, acks {}, fsync {}, {:g} s",
-            r["producers"].get<int>(), r["consumers"].get<int>(), r["partitions"].get<int>(), r["replicas"].get<int>(),
-            r["record_bytes"].get<int>(), r["acks"].get<std::string>(), r["fsync"].get<std::string>(),
-            r["duration_s"].get<double>())
-            .c_str());
+    const auto count = [&r](const char* field, std::string_view one, std::string_view many) {
+        return runtime::count_of(r[field].get<std::uint64_t>(), one, many);
+    };
+    std::printf("%s\n",
+                fmt::format("{}, {}, {}, {}, records of {}, acks {}, fsync {}, {:g} s",
+                            count("producers", "producer", "producers"), count("consumers", "consumer", "consumers"),
+                            count("partitions", "partition", "partitions"), count("replicas", "replica", "replicas"),
+                            count("record_bytes", "byte", "bytes"), r["acks"].get<std::string>(),
+                            r["fsync"].get<std::string>(), r["duration_s"].get<double>())
+                    .c_str());
     if (r["producers"].get<int>() > 0)
         std::printf("produced  %s\n",
                     fmt::format("{:.0f} records/s, {:.2f} MB/s; acknowledged after {}",

@@ -30,6 +30,7 @@ constexpr const char* kExamples = R"(Examples:
   consumer --topic app --from @-1h --grep 'ERROR|WARN' --format '%d %v'
   consumer --topic app --from latest --follow --analytics --window 10
 TIME: 2026-11-29, 2026-11-29T10:00 or 2026-11-29T10:00:30, in UTC; -15m (15 minutes ago); or milliseconds since 1970.
+It is compared with the timestamps of records: the time at which they were sent, unless their producer gave another.
 Format: %t topic, %p partition, %o offset, %T timestamp (ms since 1970), %d timestamp as UTC date and time, %k key,
 %v value, %h headers, %% a percent sign; \n \t \\ as usual. A newline is added to each record.)";
 
@@ -63,8 +64,8 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
     std::string from = "earliest";
     auto* places =
         app.add_option("--from", from,
-                       "earliest, latest, an offset, -N: the last N of each partition, or @TIME: records from then on, "
-                       "see below")
+                       "earliest, latest, an offset, -N: the last N of each partition, or @TIME: all from the first "
+                       "record with that timestamp or a later one, see below")
             ->type_name("WHERE")
             ->capture_default_str();
     auto* follows = app.add_flag("-f,--follow", options.consumer.follow,

@@ -8,6 +8,7 @@
 
 #include "cmd/runtime/record_json.h"
 #include "cmd/runtime/status_line.h"
+#include "cmd/runtime/topic_hint.h"
 #include "internal/process/standard_streams.h"
 
 namespace logstream::consumer {
@@ -50,8 +51,15 @@ int Run::execute() {
     if (runtime::has_status_line() && isatty(STDOUT_FILENO) != 1) show_progress();
     session_.loop().run();
     runtime::clear_status();
-    if (error_) return runtime::complain("consumer", *error_);
+    if (error_) return runtime::complain("consumer", with_hint(*error_));
     return runtime::kDone;
+}
+
+protocol::Error Run::with_hint(const protocol::Error& error) const {
+    for (const std::string& topic : options_.topics)
+        if (!is_pattern(topic) && session_.router().view().find_topic(topic) == nullptr)
+            return runtime::with_topic_hint(error, session_, topic);
+    return error;
 }
 
 bool Run::on_record(Source& source, const client::ConsumedRecord& record) {

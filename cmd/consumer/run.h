@@ -39,6 +39,7 @@ private:
     void print_analytics();
     void show_progress();
     void tell_end();
+    protocol::Error with_hint(const protocol::Error& error) const;
     // Everything read is written out first, then the group hears of it.
     void begin_end();
     void check_end();

@@ -25,13 +25,15 @@ int change(const std::function<Result<std::string>(config::Contexts&)>& edit) {
 }  // namespace
 
 int context_add(const Common& common, const std::string& name) {
+    const auto refuse = [](std::string_view why) {
+        return runtime::wrong_usage("logstreamctl", why, "logstreamctl context add");
+    };
+    if (!text::is_utf8(name)) return refuse("a context needs a name in UTF-8");
+    if (common.client.cluster && !text::is_utf8(*common.client.cluster))
+        return refuse("--cluster takes a name in UTF-8");
+    if (common.client.brokers.empty() && !common.client.cluster)
+        return refuse("a context needs --brokers, --cluster or both");
     return change([&](config::Contexts& contexts) -> Result<std::string> {
-        if (name.empty() || !text::is_utf8(name))
-            return protocol::fail(ErrorCode::kConfig, "a context needs a name in UTF-8");
-        if (common.client.cluster && !text::is_utf8(*common.client.cluster))
-            return protocol::fail(ErrorCode::kConfig, "--cluster takes a name in UTF-8");
-        if (common.client.brokers.empty() && !common.client.cluster)
-            return protocol::fail(ErrorCode::kConfig, "a context needs --brokers, --cluster or both");
         const bool known = contexts.all.contains(name);
         contexts.all[name] = {common.client.brokers, common.client.cluster};
         if (contexts.current.empty()) contexts.current = name;

@@ -1,5 +1,6 @@
 // logstreamctl: asks and steers a running cluster.
 #include "cmd/logstreamctl/command.h"
+#include "cmd/logstreamctl/examples.h"
 #include "cmd/runtime/start_at.h"
 #include "cmd/runtime/values.h"
 #include "internal/manual/program.h"
@@ -9,22 +10,6 @@ namespace {
 
 using namespace logstream;
 using protocol::Duration;
-
-constexpr const char* kExamples = R"(Examples:
-  logstreamctl status --watch
-  logstreamctl top
-  logstreamctl tail app -n 5 -f
-  logstreamctl topics create app --partitions 4
-  logstreamctl groups describe index         who reads what, and how far
-  logstreamctl groups reset index --to @-1h  what would change if it reread the last hour; --yes applies it
-  logstreamctl ring app --json
-  logstreamctl append -t app -c "hello"
-  logstreamctl query -t app --from 100 --count 10
-  logstreamctl verify                        do all replicas hold the same records? exit 1 if not
-  logstreamctl context add prod --brokers 10.0.0.1:8001,10.0.0.2:8001
-  logstreamctl drain n2                      hand over what n2 owns, before stopping it
-  logstreamctl merge --from 10.0.0.9:8001 --brokers 10.0.0.1:8001
-)";
 
 constexpr std::uint64_t kMostOffset = std::numeric_limits<std::int64_t>::max();
 
@@ -60,7 +45,6 @@ runtime::Parse<std::int64_t> or_default(runtime::Parse<std::int64_t> parse) {
 
 int command(int argc, char** argv) {
     CLI::App app{"Inspects and manages a LogStream cluster.", "logstreamctl"};
-    app.footer(kExamples);
     app.require_subcommand(1);
     app.fallthrough();
     ctl::Common common;
@@ -104,9 +88,8 @@ int command(int argc, char** argv) {
     topics->callback([&] {
         if (!run) run = [&] { return ctl::topics_list(common); };
     });
-    topics->add_subcommand("list", "List all topics with records, size and rate")->callback([&] {
-        run = [&] { return ctl::topics_list(common); };
-    });
+    topics->add_subcommand("list", "List all topics with records, size and rate (the average of the last 10 s)")
+        ->callback([&] { run = [&] { return ctl::topics_list(common); }; });
     auto* create = topics->add_subcommand("create", "Create a topic");
     create->add_option("name", topic.name, "Its name")->required();
     runtime::add_value(*create, "--partitions", topic.partitions, "Number of partitions (default: set by the brokers)",
@@ -226,7 +209,8 @@ int command(int argc, char** argv) {
     query->callback([&] { run = [&] { return ctl::query(common, query_options); }; });
 
     ctl::TailOptions tail_options;
-    auto* tail = app.add_subcommand("tail", "Print the last records of a topic with time, partition/offset and key");
+    auto* tail = app.add_subcommand(
+        "tail", "Print the last records of a topic: time, partition/offset, key (- without one), value");
     manual::set_source(tail->add_option("topic", tail_options.topic, "Topic")->required(), "topics");
     runtime::add_value(*tail, "-n,--count", tail_options.count, "Number of records per partition",
                        runtime::count_from<std::uint64_t>(0, kMostOffset))
@@ -263,6 +247,7 @@ int command(int argc, char** argv) {
     complete->add_option("source", source, "topics, groups, members, brokers or contexts")->required();
     complete->callback([&] { run = [&] { return ctl::complete(common, source); }; });
 
+    ctl::add_examples(app);
     if (const auto code = runtime::parse(app, argc, argv, {content, append_key})) return *code;
     return run();
 }

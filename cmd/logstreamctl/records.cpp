@@ -1,5 +1,6 @@
 // logstreamctl append and query: one record in, records out with what the log knows of them.
 #include "cmd/logstreamctl/command.h"
+#include "cmd/runtime/topic_hint.h"
 #include "internal/client/producer.h"
 #include "internal/client/topic_name.h"
 #include "internal/text/utf8.h"
@@ -180,7 +181,7 @@ int query(const Common& common, const QueryOptions& options) {
     if (!session) return complain(session.error());
     const client::ClusterView view = (*session)->router().view();
     const auto topic = view.topic(options.topic);
-    if (!topic) return complain(topic.error());
+    if (!topic) return complain(runtime::with_topic_hint(topic.error(), **session, options.topic));
     if (options.partition)
         if (auto valid = client::check_partition(options.topic, topic->partitions, *options.partition); !valid)
             return complain(valid.error());

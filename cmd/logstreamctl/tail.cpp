@@ -1,6 +1,7 @@
 // logstreamctl tail: the last records of a topic, as people read them.
 #include "cmd/logstreamctl/command.h"
 #include "cmd/runtime/record_json.h"
+#include "cmd/runtime/topic_hint.h"
 #include "internal/client/consumer.h"
 #include "internal/config/value.h"
 
@@ -12,7 +13,7 @@ std::string line_of(const client::ConsumedRecord& consumed) {
     const protocol::Record& record = consumed.record;
     std::string out =
         fmt::format("{} {}/{} ", config::format_time(record.timestamp_ms), consumed.partition, consumed.offset);
-    if (record.key) out.append(*record.key).append(" ");
+    out.append(record.key.value_or("-")).append(" ");
     return out.append(record.value.value_or("(no value)")).append("\n");
 }
 
@@ -46,7 +47,8 @@ int tail(const Common& common, const TailOptions& options) {
     // Until all is read, or nobody reads what is written; the end of standard output is checked at exit.
     while (!(*session)->loop().run_until([&] { return outcome || written; }, Duration::max()) || !outcome)
         if (std::exchange(written, false) && std::fflush(stdout) != 0) return runtime::kDone;
-    return *outcome ? runtime::kDone : complain(outcome->error());
+    if (*outcome) return runtime::kDone;
+    return complain(runtime::with_topic_hint(outcome->error(), **session, options.topic));
 }
 
 }  // namespace logstream::ctl

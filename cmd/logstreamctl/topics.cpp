@@ -120,8 +120,8 @@ int topics_create(const Common& common, const TopicOptions& options) {
 
 int topics_alter(const Common& common, const AlterOptions& options) {
     if (!options.retention_ms && !options.retention_bytes && !options.compact)
-        return runtime::wrong_usage("logstreamctl",
-                                    "topics alter takes --retention-ms, --retention-bytes or --compact");
+        return runtime::wrong_usage("logstreamctl", "topics alter takes --retention-ms, --retention-bytes or --compact",
+                                    "logstreamctl topics alter");
     auto session = connect_for(common, options.name);
     if (!session) return complain(session.error());
     const auto topic = find_topic((*session)->router().view(), options.name);
@@ -205,7 +205,8 @@ int topics_describe(const Common& common, const std::string& name) {
     const FiguresText text(figures);
     std::printf("records %s, %s, %s, last write %s\n", text.records.c_str(), text.size.c_str(), text.rate.c_str(),
                 text.last_write.c_str());
-    std::printf("retention %s, %s\ncompacted %s\n\n", retention_time_text(topic->settings.retention_ms()).c_str(),
+    std::printf("retention %s, size limit %s per partition\ncompacted %s\n\n",
+                retention_time_text(topic->settings.retention_ms()).c_str(),
                 retention_size_text(topic->settings.retention_bytes()).c_str(),
                 topic->settings.compact() ? "yes" : "no");
     print_table(rows);

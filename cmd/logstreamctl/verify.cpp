@@ -243,15 +243,17 @@ int verify(const Common& common) {
         print_report(report);
     }
     if (differing > 0)
-        return complain({ErrorCode::kCorrupt,
-                         fmt::format("{} of {} streams differ between the members", differing, ranges.size())});
+        return complain({ErrorCode::kCorrupt, fmt::format("{} of {} streams {} between the members", differing,
+                                                          ranges.size(), differing == 1 ? "differs" : "differ")});
     if (common.json) return runtime::kDone;
-    std::printf("\n%zu streams on %zu members agree\n", ranges.size(), members.size());
+    std::printf("\n%s on %s %s\n", runtime::count_of(ranges.size(), "stream", "streams").c_str(),
+                runtime::count_of(members.size(), "member", "members").c_str(),
+                ranges.size() == 1 ? "agrees" : "agree");
     if (other_starts > 0)
         std::printf(
-            "in %zu streams the logs begin at different offsets: only what all members hold was compared. Each broker "
+            "in %s the logs begin at different offsets: only what all members hold was compared. Each broker "
             "applies retention by itself; if the difference persists, compare their clocks (logstreamctl status)\n",
-            other_starts);
+            runtime::count_of(other_starts, "stream", "streams").c_str());
     return runtime::kDone;
 }
 

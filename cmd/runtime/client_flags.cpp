@@ -103,6 +103,13 @@ std::string unknown_word(const CLI::App& app) {
                        config::did_you_mean(word, names));
 }
 
+// The program with the subcommands that were given, whose help may be asked for.
+std::string name_of_help(const CLI::App& app) {
+    std::string name = app.get_name();
+    for (const CLI::App* command : app.get_subcommands()) name += " " + name_of_help(*command);
+    return name;
+}
+
 void refuse_empty_values(CLI::App& app, std::initializer_list<const CLI::Option*> may_be_empty) {
     const auto check = [](const std::string& text) { return text.empty() ? "expected a value, got ''" : ""; };
     for (CLI::Option* option : app.get_options())
@@ -131,13 +138,14 @@ std::optional<int> parse(CLI::App& app, int argc, char** argv, std::initializer_
         }
         std::string what = error.what();
         if (const std::string unknown = unknown_word(app); !unknown.empty()) what = unknown;
-        return wrong_usage(app.get_name(), what);
+        return wrong_usage(app.get_name(), what, name_of_help(app));
     }
     return std::nullopt;
 }
 
-int wrong_usage(std::string_view program, std::string_view message) {
-    std::fprintf(stderr, "%s\n", fmt::format("{0}: {1}\nTry {0} --help.", program, message).c_str());
+int wrong_usage(std::string_view program, std::string_view message, std::string_view help_of) {
+    const std::string_view helpful = help_of.empty() ? program : help_of;
+    std::fprintf(stderr, "%s\n", fmt::format("{}: {}\nTry {} --help.", program, message, helpful).c_str());
     return kUsage;
 }
 

@@ -39,8 +39,9 @@ struct ClientFlags {
 std::optional<int> parse(CLI::App& app, int argc, char** argv,
                          std::initializer_list<const CLI::Option*> may_be_empty = {});
 
-// "name: message, Try name --help." on stderr; returns kUsage.
-int wrong_usage(std::string_view program, std::string_view message);
+// "name: message, Try name --help." on stderr; returns kUsage. `help_of`: a subcommand with the program's name before
+// it, whose help says more.
+int wrong_usage(std::string_view program, std::string_view message, std::string_view help_of = {});
 
 // HOST:PORT in two. A link-local address needs a zone: a client is on all networks of its machine.
 protocol::Result<net::HostPort> split_address(const std::string& host_and_port);

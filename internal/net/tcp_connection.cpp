@@ -85,8 +85,8 @@ void TcpConnection::start_failed(env::ConnectionHandler& handler, Error reason) 
 void TcpConnection::connected(int status) {
     if (phase_ != Phase::kConnecting) return;
     if (status == UV_ECONNREFUSED)
-        return fail(
-            {ErrorCode::kNetwork, fmt::format("nobody listens at {}; is the broker running?", env::to_string(peer_))});
+        return fail({ErrorCode::kNetwork,
+                     fmt::format("nothing is listening on {}; is the broker running?", env::to_string(peer_))});
     if (status < 0) return fail(lost("cannot reach", status));
     phase_ = Phase::kOpen;
     uv_tcp_nodelay(&socket_->tcp, 1);

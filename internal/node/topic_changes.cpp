@@ -35,6 +35,10 @@ void Node::ask_leader_for_topic(const proto::Topics& request, std::function<void
 void Node::create_topic(const std::string& name, const proto::TopicSettings& settings,
                         std::function<void(Result<void>)> done) {
     if (auto valid = check_topic_name(name); !valid) return done(valid);
+    if (settings.partitions() == 0 || settings.partitions() > settings_.max_streams)
+        return done(protocol::fail(ErrorCode::kInvalid,
+                                   "cannot create {} partitions: a topic has at least one, and limits.streams is {}",
+                                   settings.partitions(), settings_.max_streams));
     if (const auto error = refusal()) return done(std::unexpected(*error));
     if (!is_leader()) {
         proto::Topics request;
@@ -53,9 +57,10 @@ void Node::create_topic(const std::string& name, const proto::TopicSettings& set
         // Asked for by several at once: all wait for the one record.
         if (const auto creating = creating_.find(name); creating != creating_.end())
             return creating->second.push_back(done);
-        if (settings.partitions() == 0 || topics_.stream_count() + settings.partitions() > settings_.max_streams)
+        if (topics_.stream_count() + settings.partitions() > settings_.max_streams)
             return done(protocol::fail(ErrorCode::kRefused,
-                                       "cannot create {} partitions: there are {} streams and limits.streams is {}",
+                                       "cannot create {} partitions: there are {} streams and limits.streams is {}; "
+                                       "delete topics or raise it on all brokers",
                                        settings.partitions(), topics_.stream_count(), settings_.max_streams));
         proto::TopicRecord record;
         record.set_name(name);

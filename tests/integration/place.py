@@ -53,7 +53,8 @@ class Place:
 
     def start(self, argv, name, folder, stdin=None, environment=None):
         """Starts a program; a Process."""
-        return Process(self.prefix + argv, name, folder, stdin, ENVIRONMENT | (environment or {}))
+        contexts = {"XDG_CONFIG_HOME": folder}  # those of the caller are not the tests'
+        return Process(self.prefix + argv, name, folder, stdin, ENVIRONMENT | contexts | (environment or {}))
 
     def start_broker(self, argv, name, folder, environment=None):
         """Starts a broker; a Process whose pid is the broker's."""

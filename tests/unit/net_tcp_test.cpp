@@ -73,7 +73,7 @@ TEST_F(Tcp, NobodyListensIsToldOnce) {
     ASSERT_EQ(client_side.closed.size(), 1u);
     EXPECT_EQ(client_side.closed[0].first, c);
     EXPECT_EQ(client_side.closed[0].second.code, ErrorCode::kNetwork);
-    EXPECT_THAT(client_side.closed[0].second.message, HasSubstr("nobody listens at 127.0.0.1:"));
+    EXPECT_THAT(client_side.closed[0].second.message, HasSubstr("nothing is listening on 127.0.0.1:"));
     EXPECT_EQ(user->send(c, text_message("late")), SendStatus::kClosed);
     EXPECT_EQ(user->open_connections(), 0u);
 }

@@ -65,7 +65,7 @@ def check_flag_json(cluster):
     check_equal({field: report[field] for field in expected}, expected, "what the report says")
     text = _start(cluster, *SHORT, "--consumers", 1).succeed(30).output().decode()
     for line in (
-        "1 producers, 1 consumers, 1 partitions, 3 replicas, records of 100 bytes, acks quorum, fsync group, 0.4 s",
+        "1 producer, 1 consumer, 1 partition, 3 replicas, records of 100 bytes, acks quorum, fsync group, 0.4 s",
         r"produced  \d+ records/s, [\d.]+ MB/s; acknowledged after p50 .*",
         r"consumed  \d+ records/s, [\d.]+ MB/s; delivered after p50 .*",
     ):

@@ -95,7 +95,9 @@ def check_flag_context(cluster):
     context("remove", "near").succeed(10)
     check_refused(context("use", "near"), 10, "there is no context 'near'")
     check_refused(context("add", "x", "--brokers", broker, env={"XDG_CONFIG_HOME": "", "HOME": ""}), 10, "HOME")
-    check_refused(context("add", "x"), 10, "--brokers, --cluster or both")
+    empty = context("add", "x")
+    check_equal((empty.wait(10), empty.output()), (2, b""), "exit and output of a context with nothing in it")
+    check("--brokers, --cluster or both\nTry logstreamctl context add --help" in empty.errors(), empty.errors())
 
 
 def check_flag_verbose_and_version(cluster):

@@ -321,6 +321,17 @@ def check_flag_help_and_wrong_usage(cluster):
         said = cluster.ctl(*words, "--help")
         for flag in flags:
             check(flag in said, f"logstreamctl {' '.join(words)} --help does not tell of {flag}")
+    for words, own, foreign in (
+        (["topics"], "logstreamctl topics alter app", "logstreamctl status"),
+        (["topics", "create"], "logstreamctl topics create app --partitions 4", "logstreamctl topics alter"),
+        (["groups", "reset"], "logstreamctl groups reset index --to", "logstreamctl topics"),
+        (["recover"], "logstreamctl recover 10", "logstreamctl merge"),
+    ):
+        said = cluster.ctl(*words, "--help")
+        check(own in said and foreign not in said, f"examples of logstreamctl {' '.join(words)} --help: {said}")
+        check("--brokers" in said, f"logstreamctl {' '.join(words)} --help does not tell of the flags of all")
+    _wrong(cluster, pattern="Try logstreamctl --help")
+    _wrong(cluster, "topics", "create", pattern="Try logstreamctl topics create --help")
     _wrong(cluster, pattern="subcommand")
     _wrong(cluster, "statsu", pattern="there is no subcommand 'statsu'; did you mean 'status'")
     _wrong(cluster, "topics", "create", "--partitoins", "3", pattern="did you mean '--partitions'")

@@ -275,7 +275,8 @@ def check_flag_timeout_and_failed(cluster):
 def _on_a_terminal(cluster, program, *words, stdin=None):
     """A program on a terminal of its own; what that shows is the output."""
     brokers = ",".join(broker.address for broker in cluster.brokers)
-    command = " ".join(map(str, ["TERM=xterm", cluster.run.program(program), "--brokers", brokers, *words]))
+    # Tall enough for all topics of this run.
+    command = " ".join(map(str, ["stty rows 200 cols 160; TERM=xterm", cluster.run.program(program), "--brokers", brokers, *words]))
     return cluster.run.start(cluster.client_place, ["script", "-qefc", command, "/dev/null"], stdin=stdin)
 
 

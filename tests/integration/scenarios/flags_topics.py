@@ -29,6 +29,8 @@ def check_flag_topics_create(cluster):
     check_refused(cluster.start_ctl("topics", "create", "plain"), 10, "plain")
     check_refused(cluster.start_ctl("topics", "create", "a/b"), 10, "a/b")
     _wrong(cluster, "topics", "create", "x", "--partitions", "0", pattern="--partitions")
+    many = cluster.start_ctl("topics", "create", "x", "--partitions", 4_000_000)
+    check_refused(many, 5, "cannot create 4000000 partitions")  # at once: it would be so at any time
     _wrong(cluster, "topics", "create", pattern="name")
 
 
@@ -104,7 +106,25 @@ def check_flag_tail(cluster):
     cluster.producer(topic, "--message", "line 5").succeed(20)
     cluster.wait_until(lambda: b"line 5" in following.output(), 20, "a new record in tail -f")
     following.kill()
+    cluster.producer(topic, "--message", "no key").succeed(20)
+    line = cluster.ctl("tail", topic, "-n", 1)
+    check_equal(line.split(" ", 1)[1], "0/6 - no key\n", "a record without a key in tail")
     check_refused(cluster.start_ctl("tail", "nothing"), 20, "there is no topic 'nothing'")
+
+
+def check_flag_misspelt_topics(cluster):
+    """Whoever names a topic that does not exist hears of one with a similar name."""
+    topic = cluster.create_topic("spelling")
+    misspelt = "there is no topic 'speling'.*; did you mean 'spelling'"
+    check_refused(cluster.consumer("speling"), 20, misspelt)
+    check_refused(cluster.start_ctl("tail", "speling"), 20, misspelt)
+    check_refused(cluster.start_ctl("query", "-t", "speling"), 20, "speling.*; did you mean 'spelling'")
+    check_refused(cluster.start_ctl("topics", "describe", "speling"), 20, misspelt)
+    check_refused(cluster.start_ctl("ring", "speling"), 20, misspelt)
+    strange = cluster.consumer("nothing-like-it")
+    check_refused(strange, 20, "there is no topic 'nothing-like-it'")
+    check("did you mean" not in strange.errors(), f"a far-fetched hint: {strange.errors()!r}")
+    cluster.ctl("topics", "delete", topic)
 
 
 def check_flag_complete(cluster):
