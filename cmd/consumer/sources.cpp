@@ -23,7 +23,8 @@ Sources::Sources(runtime::Session& session, std::vector<std::string> topics, cli
       format_(std::move(format)),
       record_handler_(std::move(on_record)),
       finish_handler_(std::move(on_finish)),
-      several_(topics_.size() > 1 || std::ranges::any_of(topics_, is_pattern)) {
+      several_(topics_.size() > 1 || std::ranges::any_of(topics_, is_pattern)),
+      waiting_(session.env()) {
     if (several_) silence_ = std::exchange(how_.timeout, {});
     listener_ = session_.router().listen([this] {
         // Not within the router's call: whoever is added listens, too.
@@ -42,7 +43,8 @@ void Sources::start() {
     if (std::ranges::any_of(topics_, is_pattern)) session_.router().want_all_topics();
     for (const std::string& topic : topics_)
         if (!is_pattern(topic)) add(topic, how_.start);
-    if (silence_ > protocol::Duration{}) watch_silence();
+    excuse();
+    if (several_) watch_silence();
 }
 
 void Sources::add(const std::string& topic, client::StartAt start) {
@@ -79,8 +81,10 @@ void Sources::look_for_matches() {
         for (const std::string& pattern : topics_)
             if (is_pattern(pattern) && fnmatch(pattern.c_str(), topic.name.c_str(), 0) == 0) add(topic.name, start);
     if (!sources_.empty() || how_.follow) return;
+    const std::string trouble = router.trouble();
     finish(fail(ErrorCode::kUnknownTopic,
-                "no topic matches '{}': see logstreamctl topics list, or wait for one with --follow", topics_.front()));
+                "no topic matches '{}': see logstreamctl topics list, or wait for one with --follow{}{}",
+                topics_.front(), trouble.empty() ? "" : "; other brokers may know one: ", trouble));
 }
 
 void Sources::check_end() {
@@ -88,12 +92,17 @@ void Sources::check_end() {
         if (std::ranges::all_of(sources_, [](const auto& entry) { return entry.second.ended; })) finish({});
 }
 
-// Of one topic its Consumer takes care, and knows more of the reason.
+// Each Consumer says what it waits for. What is left is to see that all of them together are silent, or that there is
+// none yet.
 void Sources::watch_silence() {
     silence_timer_ = session_.env().set_timer(kLookEvery, [this] {
-        if (session_.loop().now() - progress_at_ < silence_) return watch_silence();
+        const auto paused = [](const auto& entry) { return entry.second.consumer->paused(); };
+        if (std::ranges::any_of(sources_, paused)) excuse();
         const std::string trouble = session_.router().trouble();
-        finish(fail(ErrorCode::kTimeout, "no record came within {:g} s: {}",
+        if (sources_.empty())
+            waiting_.look(trouble.empty() ? fmt::format("no topic matches '{}'", topics_.front()) : trouble);
+        if (silence_ <= protocol::Duration{} || session_.loop().now() - progress_at_ < silence_) return watch_silence();
+        finish(fail(ErrorCode::kTimeout, "no record arrived within {:g} s: {}",
                     std::chrono::duration<double>(silence_).count(),
                     trouble.empty() ? "there is nothing new" : trouble));
     });

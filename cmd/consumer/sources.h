@@ -67,6 +67,7 @@ private:
     bool several_{};
     bool matched_{};  // patterns were compared with the topics that there are
     protocol::Duration silence_{};
+    client::Waiting waiting_;
     protocol::TimePoint progress_at_{};
     std::map<std::string, Source> sources_;
     client::Router::ListenerId listener_{};

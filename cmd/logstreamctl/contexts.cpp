@@ -12,13 +12,15 @@ std::string path_of_contexts() { return config::contexts_path(config::process_en
 
 // Changes the file, and says so.
 int change(const std::function<Result<std::string>(config::Contexts&)>& edit) {
-    const std::string path = path_of_contexts();
-    auto contexts = config::read_contexts(path);
-    if (!contexts) return complain(contexts.error());
-    const auto done = edit(*contexts);
-    if (!done) return complain(done.error());
-    if (auto written = config::write_contexts(path, *contexts); !written) return complain(written.error());
-    std::printf("%s\n", done->c_str());
+    std::string done;
+    const auto changed = config::change_contexts(path_of_contexts(), [&](config::Contexts& contexts) -> Result<void> {
+        auto edited = edit(contexts);
+        if (!edited) return std::unexpected(edited.error());
+        done = *std::move(edited);
+        return {};
+    });
+    if (!changed) return complain(changed.error());
+    std::printf("%s\n", done.c_str());
     return runtime::kDone;
 }
 
@@ -28,7 +30,8 @@ int context_add(const Common& common, const std::string& name) {
     const auto refuse = [](std::string_view why) {
         return runtime::wrong_usage("logstreamctl", why, "logstreamctl context add");
     };
-    if (!text::is_utf8(name)) return refuse("a context needs a name in UTF-8");
+    if (!text::is_utf8(name) || name.find_first_of("\n\r\t") != std::string::npos)
+        return refuse("a context needs a name in UTF-8, on one line");
     if (common.client.cluster && !text::is_utf8(*common.client.cluster))
         return refuse("--cluster takes a name in UTF-8");
     if (common.client.brokers.empty() && !common.client.cluster)

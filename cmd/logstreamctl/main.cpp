@@ -5,11 +5,16 @@
 #include "cmd/runtime/values.h"
 #include "internal/manual/program.h"
 #include "internal/process/standard_streams.h"
+#include "internal/text/utf8.h"
 
 namespace {
 
 using namespace logstream;
 using protocol::Duration;
+
+// What messages carry as text.
+const CLI::Validator kGroupName(  // NOLINT: of CLI11
+    [](const std::string& name) { return text::is_utf8(name) ? "" : "expected a group name in UTF-8"; }, "");
 
 constexpr std::uint64_t kMostOffset = std::numeric_limits<std::int64_t>::max();
 
@@ -134,12 +139,13 @@ int command(int argc, char** argv) {
     });
     groups->add_subcommand("list", "All groups")->callback([&] { run = [&] { return ctl::groups_list(common); }; });
     auto* describe_group = groups->add_subcommand("describe", "Members of a group, its committed offsets and lag");
-    manual::set_source(describe_group->add_option("name", group, "Its name")->required(), "groups");
+    manual::set_source(describe_group->add_option("name", group, "Its name")->required()->check(kGroupName), "groups");
     describe_group->callback([&] { run = [&] { return ctl::groups_describe(common, group); }; });
     ctl::ResetOptions reset;
     auto* reset_group = groups->add_subcommand(
         "reset", "Reset the offsets of a group without members; shows what would change, --yes applies it");
-    manual::set_source(reset_group->add_option("name", reset.group, "Its name")->required(), "groups");
+    manual::set_source(reset_group->add_option("name", reset.group, "Its name")->required()->check(kGroupName),
+                       "groups");
     runtime::add_value<client::StartAt, client::StartAt>(
         *reset_group, "--to", reset.to,
         "earliest, latest, an offset, -N: N offsets before the end of each partition, or @TIME, as for consumer --from",
@@ -154,7 +160,7 @@ int command(int argc, char** argv) {
     reset_group->add_flag("--yes", reset.yes, "Apply the change");
     reset_group->callback([&] { run = [&] { return ctl::groups_reset(common, reset); }; });
     auto* delete_group = groups->add_subcommand("delete", "Delete a group without members, and its offsets");
-    manual::set_source(delete_group->add_option("name", group, "Its name")->required(), "groups");
+    manual::set_source(delete_group->add_option("name", group, "Its name")->required()->check(kGroupName), "groups");
     delete_group->callback([&] { run = [&] { return ctl::groups_delete(common, group); }; });
 
     auto* context = app.add_subcommand("context", "Manage named clusters for --context and LOGSTREAM_CONTEXT");

@@ -26,6 +26,7 @@ int tail(const Common& common, const TailOptions& options) {
     how.topic = options.topic;
     how.start = {client::StartAt::Kind::kTail, static_cast<std::int64_t>(options.count)};
     how.follow = options.follow;
+    if (!options.follow) how.timeout = kOwnerLimit;
     std::optional<Result<void>> outcome;
     bool written = false;
     client::Consumer consumer((*session)->router(), how,

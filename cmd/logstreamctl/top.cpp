@@ -1,5 +1,6 @@
 // logstreamctl top: members, topics and groups on a live screen.
 #include <curses.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -40,6 +41,8 @@ public:
     ~Screen() {
         endwin();
         delscreen(screen_);
+        // Whoever waits for keys makes the terminal non-blocking, which the shell shares.
+        fcntl(STDIN_FILENO, F_SETFL, flags_);
     }
     Screen(const Screen&) = delete;
     Screen& operator=(const Screen&) = delete;
@@ -54,7 +57,7 @@ public:
         for (int y = 0; y < LINES && y < static_cast<int>(lines.size()); ++y) {
             const Line& line = lines[static_cast<std::size_t>(y)];
             attrset(static_cast<int>(line.look));
-            mvaddnstr(y, 0, line.text.c_str(), -1);
+            mvaddstr(y, 0, cut(line.text).c_str());
             if ((line.look & A_REVERSE) != 0) hline(' ', COLS);
         }
         attrset(A_NORMAL);
@@ -62,7 +65,14 @@ public:
     }
 
 private:
-    explicit Screen(SCREEN* screen) : screen_(screen) {
+    // To bytes, of which there are no fewer than columns; never within a character.
+    static std::string cut(const std::string& text) {
+        auto width = static_cast<std::size_t>(std::max(COLS, 0));
+        if (text.size() <= width) return text;
+        while (width > 0 && (static_cast<unsigned char>(text[width]) & 0xC0U) == 0x80U) --width;
+        return text.substr(0, width);
+    }
+    explicit Screen(SCREEN* screen) : screen_(screen), flags_(fcntl(STDIN_FILENO, F_GETFL)) {
         noecho();
         cbreak();
         nodelay(stdscr, TRUE);
@@ -71,6 +81,7 @@ private:
         scrollok(stdscr, FALSE);
     }
     SCREEN* screen_;
+    int flags_;  // of the terminal's descriptor
 };
 
 // Everything that one round of questions has told.
@@ -79,6 +90,7 @@ struct Picture {
     Told told;
     Table topics;
     Table groups;
+    std::size_t groups_left_out{};
 };
 
 Table topic_table(runtime::Session& session) {
@@ -101,14 +113,19 @@ Table topic_table(runtime::Session& session) {
     return out;
 }
 
-Table group_table(runtime::Session& session) {
-    Table out{{"GROUP", "MEMBERS", "LAG"}};
+void add_groups(runtime::Session& session, Picture& picture) {
+    Table& out = picture.groups;
+    out = {{"GROUP", "MEMBERS", "LAG"}};
     proto::Groups list;
     list.set_action(proto::Groups::LIST);
     const auto groups = ask_groups_owner(session, list, nullptr, kGroupLimit);
-    if (!groups) return out;
+    if (!groups) return;
+    const protocol::TimePoint begin = session.loop().now();
     for (const proto::GroupInfo& group : groups->groups()) {
-        if (out.size() > kMostGroups) break;
+        if (out.size() > kMostGroups || session.loop().now() - begin > kGroupLimit) {
+            ++picture.groups_left_out;
+            continue;
+        }
         proto::Groups describe;
         describe.set_action(proto::Groups::DESCRIBE);
         describe.set_group(group.group());
@@ -120,7 +137,6 @@ Table group_table(runtime::Session& session) {
                     lag += std::max<std::int64_t>(0, position.high_watermark() - position.committed());
         out.push_back({group.group(), std::to_string(group.members()), details ? std::to_string(lag) : "?"});
     }
-    return out;
 }
 
 Picture look(runtime::Session& session) {
@@ -131,21 +147,19 @@ Picture look(runtime::Session& session) {
         return out;
     }
     out.told = *std::move(told);
-    if (!session.router().view().known())
-        if (const auto connected = session.connect(); !connected) {
-            out.trouble = connected.error().message;
-            return out;
-        }
+    if (!session.router().view().known() && !session.connect()) return out;  // the status says why
     out.topics = topic_table(session);
-    out.groups = group_table(session);
+    add_groups(session, out);
     return out;
 }
 
-void add_table(std::vector<Screen::Line>& out, const Table& table, std::size_t most) {
+// `left_out`: rows that the table lacks.
+void add_table(std::vector<Screen::Line>& out, const Table& table, std::size_t most, std::size_t left_out = 0) {
     const std::vector<std::string> lines = lines_of(table);
     for (std::size_t i = 0; i < lines.size() && i <= most; ++i)
         out.push_back({lines[i], i == 0 ? A_REVERSE : A_NORMAL});
-    if (lines.size() > most + 1) out.push_back({fmt::format("… {} more", lines.size() - most - 1)});
+    if (lines.size() > most + 1) left_out += lines.size() - most - 1;
+    if (left_out > 0) out.push_back({fmt::format("… {} more", left_out)});
     out.push_back({});
 }
 
@@ -175,20 +189,15 @@ std::vector<Screen::Line> lines_of(const Picture& picture, std::size_t height, D
     const std::size_t left = height > out.size() + 6 ? height - out.size() - 6 : 2;
     const std::size_t groups = std::min(picture.groups.size(), std::max<std::size_t>(left / 3, 1));
     add_table(out, picture.topics, std::max<std::size_t>(left - std::min(groups, left - 1), 1));
-    add_table(out, picture.groups, groups);
+    add_table(out, picture.groups, groups, picture.groups_left_out);
     return out;
 }
 
 }  // namespace
 
 int top(const Common& common, Duration interval) {
-    auto session = runtime::Session::open("logstreamctl", common.client);
-    if (!session) return complain(session.error());
     auto screen = Screen::open();
     if (!screen) return complain(screen.error());
-    (*session)->log().set_level(spdlog::level::off);  // the screen says it
-    (*session)->router().want_all_topics();
-
     Picture picture;
     const auto draw = [&] { (*screen)->show(lines_of(picture, static_cast<std::size_t>(LINES), interval)); };
     // Whatever is being waited for: nothing is under way that would have to be ended in order.
@@ -197,31 +206,42 @@ int top(const Common& common, Duration interval) {
         std::fflush(stdout);
         _exit(runtime::kDone);
     };
+    const auto fail = [&](const Error& error) {
+        screen->reset();
+        return complain(error);
+    };
     int empty_reads = 0;
-    const auto keys = net::PolledFd::open((*session)->loop(), net::Fd(dup(STDIN_FILENO)),
-                                          [&] {
-                                              // A terminal that is gone reads as nothing for ever.
-                                              int key = getch();
-                                              if (key == ERR && ++empty_reads > kMostEmptyReads) quit();
-                                              for (; key != ERR; key = getch()) {
-                                                  empty_reads = 0;
-                                                  if (key == 'q' || key == 'Q') quit();
-                                                  if (key == KEY_RESIZE) draw();
-                                              }
-                                          },
-                                          nullptr);
-    if (!keys) return complain(keys.error());
-    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) (*session)->loop().on_signal(signal, [&](int) { quit(); });
-    (*session)->loop().on_signal(SIGWINCH, [&](int) {
-        endwin();
-        refresh();
-        draw();
-    });
-    draw();
+    const auto read_keys = [&] {
+        // A terminal that is gone reads as nothing for ever.
+        int key = getch();
+        if (key == ERR && ++empty_reads > kMostEmptyReads) quit();
+        for (; key != ERR; key = getch()) {
+            empty_reads = 0;
+            if (key == 'q' || key == 'Q') quit();
+            if (key == KEY_RESIZE) draw();
+        }
+    };
+    // A session that found no cluster looks for none any more: then comes the next one.
     while (true) {
-        picture = look(**session);
+        const auto session = runtime::Session::open("logstreamctl", common.client);
+        if (!session) return fail(session.error());
+        net::Loop& loop = (*session)->loop();
+        (*session)->log().set_level(spdlog::level::off);  // the screen says it
+        (*session)->router().want_all_topics();
+        const auto keys = net::PolledFd::open(loop, net::Fd(dup(STDIN_FILENO)), read_keys, nullptr);
+        if (!keys) return fail(keys.error());
+        for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) loop.on_signal(signal, [&](int) { quit(); });
+        loop.on_signal(SIGWINCH, [&](int) {
+            endwin();
+            refresh();
+            draw();
+        });
         draw();
-        (*session)->loop().run_until([] { return false; }, interval);
+        while (!(*session)->router().failure()) {
+            picture = look(**session);
+            draw();
+            loop.run_until([] { return false; }, interval);
+        }
     }
 }
 

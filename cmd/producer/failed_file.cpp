@@ -40,7 +40,12 @@ protocol::Result<std::unique_ptr<FailedFile>> FailedFile::open(const std::string
     struct stat there{};
     const bool exists = stat(path.c_str(), &there) == 0;
     if (exists && !S_ISREG(there.st_mode)) {
-        std::FILE* const file = std::fopen(path.c_str(), "ae");
+        const int fd = ::open(path.c_str(), O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+        if (fd < 0 && errno == ENXIO)
+            return protocol::fail(protocol::ErrorCode::kConfig, "can't write {}: no program reads this pipe", path);
+        if (fd < 0) return cannot_write(path, errno);
+        fcntl(fd, F_SETFL, O_APPEND);  // only opening must not wait
+        std::FILE* const file = fdopen(fd, "a");
         if (file == nullptr) return cannot_write(path, errno);
         return std::unique_ptr<FailedFile>(new FailedFile(path, file, ""));
     }
@@ -70,7 +75,8 @@ FailedFile::~FailedFile() {
 protocol::Result<void> FailedFile::keep_earlier() const {
     struct stat there{};
     if (stat(path_.c_str(), &there) != 0 || there.st_size == 0) return {};
-    const std::string kept = path_ + "~";
+    std::string kept = path_ + "~";
+    for (int number = 2; lstat(kept.c_str(), &there) == 0; ++number) kept = fmt::format("{}~{}", path_, number);
     if (std::rename(path_.c_str(), kept.c_str()) != 0) return cannot_write(kept, errno);
     std::fprintf(stderr, "producer: %s held records of an earlier run; moved to %s\n", path_.c_str(), kept.c_str());
     return {};

@@ -15,7 +15,8 @@ namespace logstream::producer {
 bool is_input(const std::string& path, const std::string& input);
 
 // What is written goes to a file beside `path`, which `finish` puts in its place: until then what stood there stands,
-// and a run that begins nothing leaves it. Records of an earlier run are kept as `path`~. What is no regular file (a
+// and a run that begins nothing leaves it. Records of an earlier run are kept as `path`~, or with a
+// number behind it where that exists. What is no regular file (a
 // terminal, a pipe) is written at once.
 class FailedFile {
 public:

@@ -65,6 +65,11 @@ LineSource::Next InputLines::next() {
     return ended_ ? end_of_input() : Next{State::kWait, {}};
 }
 
+bool InputLines::ended() const {
+    const bool used_up = chunks_.empty() || (chunks_.size() == 1 && at_ == chunks_.front().size());
+    return ended_ && used_up && (partial_.empty() || partial_given_) && !in_pieces_;
+}
+
 LineSource::Next InputLines::end_of_input() {
     // Half a line that an interrupt cut off is not one.
     if (interrupted_) cut_off_bytes_ += std::exchange(partial_, {}).size();

@@ -28,6 +28,8 @@ public:
     };
     virtual ~LineSource() = default;
     virtual Next next() = 0;
+    // Known to be at its end: next() gives no line any more.
+    virtual bool ended() const = 0;
     // Nothing more is read. Whole lines that have been read still come (a pipe would not give them to anybody again).
     virtual void stop() = 0;
     // Why reading failed, if it did.
@@ -42,6 +44,7 @@ class InputLines final : public LineSource {
 public:
     InputLines(net::Loop& loop, int fd, std::size_t max_line_bytes, std::function<void()> on_more);
     Next next() override;
+    bool ended() const override;
     void stop() override;
     std::optional<std::string> failure() const override { return failure_; }
     std::size_t cut_off_bytes() const override { return cut_off_bytes_; }
@@ -70,6 +73,7 @@ class RepeatedMessage final : public LineSource {
 public:
     explicit RepeatedMessage(std::string text) : text_(std::move(text)) {}
     Next next() override { return {stopped_ ? State::kEnd : State::kLine, text_}; }
+    bool ended() const override { return stopped_; }
     void stop() override { stopped_ = true; }
 
 private:

@@ -118,7 +118,7 @@ std::expected<Options, int> parse_options(int argc, char** argv) {
     app.add_flag("--same-file", options.same_file,
                  "With --resume: skip as many lines as the cluster has, even if their content changed");
     app.add_option("--failed", options.failed,
-                   "Write records that were not acknowledged to PATH; its previous content is kept as PATH~")
+                   "Write records that were not acknowledged to PATH; its previous content is kept as PATH~, PATH~2, …")
         ->type_name("PATH");
     if (const auto code = runtime::parse(app, argc, argv, {made, keyed})) return std::unexpected(*code);
 

@@ -203,13 +203,10 @@ void Run::feed() {
     std::uint64_t allowed = allowance();
     for (int turn = 0; allowed > 0 && producer_.has_room(); ++turn) {
         if (turn == kLinesPerTurn) return schedule_feed({});
-        if (options_.count && lines_ >= *options_.count) return end_of_input();
+        if (options_.count && lines_ >= *options_.count) break;
         const LineSource::Next next = source_->next();
         if (next.state == LineSource::State::kWait) return;
-        if (next.state == LineSource::State::kEnd) {
-            check_all_skipped();
-            return end_of_input();
-        }
+        if (next.state == LineSource::State::kEnd) break;
         read_bytes_ += next.line.size() + 1;
         if (next.state != LineSource::State::kLine) {
             fail_piece(next);
@@ -222,6 +219,9 @@ void Run::feed() {
         ++paced_;
         --allowed;
     }
+    // Whatever the pace: behind the last line there is nothing to wait for.
+    if (source_->ended()) check_all_skipped();
+    if (source_->ended() || (options_.count && lines_ >= *options_.count)) return end_of_input();
     // Without room the producer's progress goes on; with a pace its timer does, which is set here.
     if (producer_.has_room() && allowance() > 0) schedule_feed({});
 }

@@ -6,11 +6,13 @@
 
 #include <array>
 #include <cstdio>
+#include <mutex>
 
 namespace logstream::runtime {
 
 namespace {
 
+std::mutex mutex;    // NOLINT: threads of the benchmark write, too
 bool shown = false;  // NOLINT: of the one terminal
 
 // A line that is wrapped could not be taken back.
@@ -25,12 +27,14 @@ bool has_status_line() { return isatty(STDERR_FILENO) == 1; }
 
 void show_status(const std::string& text) {
     if (!has_status_line()) return;
+    const std::scoped_lock lock(mutex);
     std::fprintf(stderr, "\r\033[K%s", text.substr(0, columns()).c_str());
     std::fflush(stderr);
     shown = true;
 }
 
 void clear_status() {
+    const std::scoped_lock lock(mutex);
     if (!shown) return;
     std::fputs("\r\033[K", stderr);
     shown = false;

@@ -93,6 +93,12 @@ bool ClusterView::was_created(std::string_view name) const {
     return found != topics_.end() && found->second.created;
 }
 
+bool ClusterView::is_missing(std::string_view name) const {
+    const auto found = topics_.find(name);
+    return found != topics_.end() && !found->second.deleted &&
+           found->second.error.code == protocol::ErrorCode::kUnknownTopic;
+}
+
 bool ClusterView::was_deleted(std::string_view name) const {
     const auto found = topics_.find(name);
     return found != topics_.end() && found->second.deleted;

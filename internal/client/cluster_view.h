@@ -69,6 +69,8 @@ public:
     bool is_current(std::string_view topic) const;
     // It was made for a question of this client's.
     bool was_created(std::string_view name) const;
+    // A broker said that it does not exist, and never did.
+    bool is_missing(std::string_view name) const;
     // It was there and is not any more.
     bool was_deleted(std::string_view name) const;
     // All topics that are known to exist, by name.

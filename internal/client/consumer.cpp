@@ -10,6 +10,8 @@ namespace logstream::client {
 
 namespace {
 constexpr Duration kCheckEvery = std::chrono::milliseconds(250);
+// What a broker needs to notice that a session is over, and to tell the group.
+constexpr Duration kExpiryTime = std::chrono::milliseconds(1500);
 }  // namespace
 
 Consumer::Consumer(Router& router, ConsumerOptions options, RecordHandler on_record, FinishHandler on_finish)
@@ -57,6 +59,10 @@ void Consumer::on_view() {
     for (const auto& [partition, reader] : readers_) reader->on_view();
     if (opened_ || !router_.view().known()) return;
     if (disposition(topic.error().code) == Disposition::kDefinite) return finish(std::unexpected(topic.error()));
+    // All of a topic that does not exist yet is later than now.
+    if (topic.error().code == ErrorCode::kUnknownTopic && router_.reaches_quorum() &&
+        options_.start.kind == StartAt::Kind::kLatest && router_.view().is_missing(options_.topic))
+        options_.start = {StartAt::Kind::kEarliest};
     router_.refresh();  // somebody may be creating it
 }
 
@@ -108,9 +114,10 @@ void Consumer::on_topic_timeout() {
     if (options_.follow || !router_.view().known()) return;
     const auto topic = router_.view().topic(options_.topic);
     if (topic) return;
+    const std::string trouble = router_.trouble();
     finish(protocol::fail(topic.error().code,
-                          "there is no topic '{}': see logstreamctl topics list, or wait for it with --follow",
-                          options_.topic));
+                          "there is no topic '{}': see logstreamctl topics list, or wait for it with --follow{}{}",
+                          options_.topic, trouble.empty() ? "" : "; other brokers may know it: ", trouble));
 }
 
 void Consumer::open(StreamId stream, StartAt start) {
@@ -163,8 +170,9 @@ void Consumer::check_end() {
         if (all_ended && opened_) finish({});
         return;
     }
-    // A member without partitions waits until those who must give it some have had the time to.
-    const Duration patience = readers_.empty() ? member_->session_timeout() * 2 / 3 : Duration{0};
+    // A member without partitions waits until those who must give it some have had the time to, or have been found to
+    // be dead.
+    const Duration patience = readers_.empty() ? member_->longest_session() + kExpiryTime : Duration{0};
     if (all_ended && member_->stable() && !next_assignment_ && member_->unchanged_for() >= patience) return finish({});
     check_timer_ = router_.env().set_timer(kCheckEvery, [this] { check_end(); });
 }
@@ -181,6 +189,10 @@ std::int64_t Consumer::lag() const {
     return lag;
 }
 
+bool Consumer::paused() const {
+    return std::ranges::any_of(readers_, [](const auto& entry) { return entry.second->paused(); });
+}
+
 void Consumer::look() {
     if (stopped_) return;
     look_timer_ = router_.env().set_timer(Waiting::kLookEvery, [this] { look(); });
@@ -188,8 +200,7 @@ void Consumer::look() {
     waiting_.look(why);
     // Whoever takes the records may stand still for as long as it likes.
     const TimePoint now = router_.env().now();
-    const bool full = std::ranges::any_of(readers_, [](const auto& entry) { return entry.second->paused(); });
-    if (full && (!member_ || member_->lives())) progress_at_ = now;
+    if (paused() && (!member_ || member_->lives())) progress_at_ = now;
     if (options_.timeout <= Duration{0} || now - progress_at_ < options_.timeout) return;
     finish(protocol::fail(ErrorCode::kTimeout, "no record arrived within {:g} s: {}",
                           std::chrono::duration<double>(options_.timeout).count(),
@@ -217,9 +228,9 @@ std::string Consumer::why_waiting() const {
 // while this one was not heard of, reading begins anew.
 void Consumer::on_assignment(const GroupMember::Offsets& assigned) {
     if (stopped_) return;
-    std::erase_if(readers_, [&assigned](const auto& entry) {
+    std::erase_if(readers_, [this, &assigned](const auto& entry) {
         const auto kept = assigned.find(entry.second->stream());
-        return kept == assigned.end() || entry.second->next().value < kept->second;
+        return kept == assigned.end() || entry.second->next().value < kept->second || member_->was_reset(kept->first);
     });
     next_assignment_ = assigned;
     hand_over();

@@ -56,6 +56,8 @@ public:
     std::optional<Offset> position(std::uint32_t partition) const;
     // Records that are there and were not given out yet, in all partitions that are read; as of the last answers.
     std::int64_t lag() const;
+    // Whoever takes the records has no room for more.
+    bool paused() const;
     // Commits what was written and leaves the group; then `done`. No record comes any more.
     void stop(std::move_only_function<void()> done);
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "internal/client/cluster_view.h"
+#include "internal/client/topic_name.h"
 #include "logstream.pb.h"
 
 namespace logstream::client {
@@ -12,6 +13,7 @@ namespace {
 constexpr std::size_t kMaxLineages = 16;
 constexpr std::size_t kMaxBrokers = 256;
 constexpr std::size_t kMaxOthers = 8;
+constexpr std::size_t kMaxUnready = 16;
 constexpr std::uint64_t kAnyClusterEvery = 5;  // of the questions
 }  // namespace
 
@@ -29,6 +31,7 @@ void Discovery::start() {
     running_ = true;
     asked_ = 0;
     others_.clear();
+    unready_brokers_.clear();
     ask();
 }
 
@@ -73,11 +76,18 @@ void Discovery::on_frame(const env::ReceivedFrame& frame) {
     for (const proto::Member& member : response.view().members()) add(member);
     if (brokers.empty()) return;
     if (response.cluster() != cluster_) {
-        if (others_.size() < kMaxOthers) others_.emplace(response.cluster(), *brokers.begin());
+        // Their names are shown: the rule for them is that for topics.
+        if (others_.size() < kMaxOthers && check_topic_name(response.cluster()))
+            others_.emplace(response.cluster(), *brokers.begin());
         return;
     }
     // A broker without a lineage is still looking for its own cluster.
-    if (response.cluster_id() == 0) return unready_(*brokers.begin());
+    if (response.cluster_id() == 0) {
+        const env::Endpoint broker = *brokers.begin();
+        if (unready_brokers_.size() < kMaxUnready) unready_brokers_.insert(broker);
+        if (unready_brokers_.contains(broker)) unready_(broker);
+        return;
+    }
     if (answers_.empty()) judge_timer_ = env_.set_timer(kGather, [this] { judge(); });
     if (answers_.size() >= kMaxLineages) return;
     Lineage& lineage = answers_[protocol::ClusterId{response.cluster_id()}];

@@ -56,6 +56,7 @@ private:
     std::uint64_t asked_{};
     std::map<protocol::ClusterId, Lineage> answers_;
     std::map<std::string, env::Endpoint> others_;
+    std::set<env::Endpoint> unready_brokers_;  // those that are asked
     env::TimerId ask_timer_;
     env::TimerId judge_timer_;
     bool running_{};

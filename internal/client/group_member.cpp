@@ -70,13 +70,29 @@ void GroupMember::on_subscribed(Result<proto::SubscribeResponse> response, TimeP
     const bool other_partitions = !std::ranges::equal(assigned, assigned_, same_partitions);
     const bool changed = other_generation || other_partitions;
     generation_ = response->generation();
+    longest_session_ =
+        std::max(options_.session_timeout, Duration(std::chrono::milliseconds(response->longest_session_ms())));
     if (changed) {
         changed_at_ = router_.env().now();
         assigned_ = std::move(assigned);
+        take_resets();
     }
     schedule_subscribe(unchanged_for() < options_.session_timeout ? kSettlingInterval : options_.session_timeout / 3);
     if (changed) handlers_.assigned(assigned_);
     if (!lived) handlers_.lives_again();
+}
+
+// Commits never move an offset back: an operator has, while this member was not in the group.
+void GroupMember::take_resets() {
+    for (const auto& [stream, position] : assigned_) {
+        const auto committed = committed_.find(stream);
+        if (position < 0 || committed == committed_.end() || position >= committed->second) continue;
+        router_.env().log().warn("group '{}' was reset: partition {} of '{}' continues at offset {} instead of {}",
+                                 options_.group, stream.partition, options_.topic, position, committed->second);
+        committed_.erase(committed);
+        uncommitted_.erase(stream);
+        reset_.insert(stream);
+    }
 }
 
 void GroupMember::on_refused(const Error& error) {
@@ -92,8 +108,9 @@ void GroupMember::confirm(const Offsets& written_offsets) {
     // Another member has come further while this one was not heard of.
     std::erase_if(uncommitted_, [this](const auto& offset) {
         const auto assigned = assigned_.find(offset.first);
-        return assigned != assigned_.end() && assigned->second > offset.second;
+        return reset_.contains(offset.first) || (assigned != assigned_.end() && assigned->second > offset.second);
     });
+    reset_.clear();
     confirm_generation(generation_);
 }
 
@@ -120,6 +137,7 @@ void GroupMember::begins(StreamId stream, Offset at) {
 }
 
 void GroupMember::written(StreamId stream, Offset next) {
+    if (reset_.contains(stream)) return;
     uncommitted_[stream] = next.value;
     if (!commit_scheduled_) schedule_commit(kCommitEvery);
 }
@@ -167,6 +185,7 @@ void GroupMember::commit(CommitHandler then) {
                 return then(std::unexpected(response.error()));
             }
             trouble_.clear();
+            for (const auto& [stream, offset] : sent) committed_[stream] = offset;
             std::erase_if(uncommitted_, [&sent](const auto& offset) {
                 const auto found = sent.find(offset.first);
                 return found != sent.end() && found->second == offset.second;

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -63,7 +64,10 @@ public:
     bool stable() const { return confirmed_generation_ == generation_ && generation_ != 0; }
     // How long the assignment has been as it is.
     Duration unchanged_for() const;
-    Duration session_timeout() const { return options_.session_timeout; }
+    // After so long without a word from it, each member, this one or another, is out of the group.
+    Duration longest_session() const { return longest_session_; }
+    // The group's position in this partition was moved back by an operator; until `confirm`.
+    bool was_reset(StreamId stream) const { return reset_.contains(stream); }
     // Why the group does not answer, for a person; empty: it does.
     const std::string& trouble() const { return trouble_; }
 
@@ -76,6 +80,7 @@ private:
     void on_subscribed(Result<proto::SubscribeResponse> response, TimePoint asked_at);
     void on_refused(const Error& error);
     void schedule_subscribe(Duration after);
+    void take_resets();
     void confirm_generation(std::uint64_t generation);
     void commit_progress();
     void schedule_commit(Duration after);
@@ -91,6 +96,9 @@ private:
     bool leaving_{};
     Offsets assigned_;
     Offsets uncommitted_;
+    Offsets committed_;         // by this member, last
+    std::set<StreamId> reset_;  // what was read before that is not committed any more
+    Duration longest_session_{};
     TimePoint changed_at_{};
     TimePoint heard_at_{};  // when what the group last answered was asked
     std::string trouble_;

@@ -1,13 +1,17 @@
 #include "internal/config/contexts.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <sys/file.h>
+#include <unistd.h>
 #include <yaml-cpp/yaml.h>
 
 #include <cerrno>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 
 #include "internal/config/nearest.h"
 #include "internal/config/value.h"
@@ -86,9 +90,13 @@ Result<Contexts> read_contexts(const std::string& path) {
     return out;
 }
 
-Result<void> write_contexts(const std::string& path, const Contexts& contexts) {
-    if (path.empty())
-        return protocol::fail(ErrorCode::kConfig, "contexts cannot be stored: neither XDG_CONFIG_HOME nor HOME is set");
+namespace {
+
+std::unexpected<protocol::Error> cannot_write(const std::string& path, int errno_value) {
+    return protocol::fail(ErrorCode::kConfig, "cannot write {}: {}", path, std::strerror(errno_value));
+}
+
+std::string to_yaml(const Contexts& contexts) {
     YAML::Emitter out;
     out << YAML::BeginMap;
     if (!contexts.current.empty()) out << YAML::Key << "current" << YAML::Value << contexts.current;
@@ -100,16 +108,42 @@ Result<void> write_contexts(const std::string& path, const Contexts& contexts) {
         out << YAML::EndMap;
     }
     out << YAML::EndMap << YAML::EndMap;
-    std::error_code failed;
-    std::filesystem::create_directories(std::filesystem::path(path).parent_path(), failed);
-    const std::string written = path + ".new";
-    std::ofstream file(written);
-    file << out.c_str() << '\n';
-    file.close();
-    if (!file) return protocol::fail(ErrorCode::kConfig, "cannot write {}: {}", written, std::strerror(errno));
-    std::filesystem::rename(written, path, failed);
-    if (failed) return protocol::fail(ErrorCode::kConfig, "cannot write {}: {}", path, failed.message());
-    return {};
+    return std::string(out.c_str()) + "\n";
+}
+
+Result<void> replace(const std::string& path, const std::string& text) {
+    std::string draft = path + ".XXXXXX";
+    const int fd = mkostemp(draft.data(), O_CLOEXEC);
+    if (fd < 0) return cannot_write(path, errno);
+    std::FILE* const file = fdopen(fd, "w");
+    int failed = 0;
+    if (std::fwrite(text.data(), 1, text.size(), file) != text.size() || std::fflush(file) != 0 || fsync(fd) != 0)
+        failed = errno;
+    if (std::fclose(file) != 0 && failed == 0) failed = errno;
+    if (failed == 0 && std::rename(draft.c_str(), path.c_str()) != 0) failed = errno;
+    if (failed == 0) return {};
+    unlink(draft.c_str());
+    return cannot_write(path, failed);
+}
+
+}  // namespace
+
+Result<void> change_contexts(const std::string& path, const std::function<Result<void>(Contexts&)>& edit) {
+    if (path.empty())
+        return protocol::fail(ErrorCode::kConfig, "contexts cannot be stored: neither XDG_CONFIG_HOME nor HOME is set");
+    std::error_code unresolved;
+    const auto resolved = std::filesystem::weakly_canonical(path, unresolved);
+    const std::string target = unresolved ? path : resolved.string();
+    const std::string folder = std::filesystem::path(target).parent_path();
+    std::filesystem::create_directories(folder, unresolved);
+    const int lock = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (lock < 0) return cannot_write(target, errno);
+    flock(lock, LOCK_EX);  // where that cannot be had, the last one to write counts
+    auto contexts = read_contexts(target);
+    Result<void> changed = contexts ? edit(*contexts) : std::unexpected(contexts.error());
+    if (changed) changed = replace(target, to_yaml(*contexts));
+    close(lock);
+    return changed;
 }
 
 Result<Context> find_context(const Contexts& contexts, const std::string& name) {

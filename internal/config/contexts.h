@@ -1,6 +1,7 @@
 // Clusters that a person has given names to, so that no tool needs to be told addresses: a YAML file of the user's.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -25,8 +26,10 @@ struct Contexts {
 std::string contexts_path(const Environment& environment);
 // A file that is not there holds none. kConfig: it cannot be read, and why.
 protocol::Result<Contexts> read_contexts(const std::string& path);
-// Replaces the file as a whole, and makes its folders.
-protocol::Result<void> write_contexts(const std::string& path, const Contexts& contexts);
+// Reads the file, applies `edit` and replaces the file as a whole; makes its folders. Others who change it meanwhile
+// wait. A link stays one: the file that it leads to is replaced. kConfig, also from `edit`: nothing is changed.
+protocol::Result<void> change_contexts(const std::string& path,
+                                       const std::function<protocol::Result<void>(Contexts&)>& edit);
 // The one of that name; kConfig names those that there are.
 protocol::Result<Context> find_context(const Contexts& contexts, const std::string& name);
 

@@ -12,7 +12,25 @@ namespace {
 
 // COMP_WORDS has `--flag=value` as three words. The word before the cursor decides, or else the subcommand that is
 // found left of it, past the values of flags.
+//
+// The names that a cluster knows come from anybody: they are quoted, and never go through compgen -W, which would
+// expand what looks like a command in them.
 constexpr std::string_view kComplete = R"bash(
+{function}_ask() {{
+    local name place=() i
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case ${{COMP_WORDS[i]}} in
+            --brokers | --cluster | --context | --broadcast-port | --interface)
+                name=${{COMP_WORDS[i]}} i=$((i + 1))
+                [[ ${{COMP_WORDS[i]}} != = ]] || i=$((i + 1))
+                place+=("$name" "${{COMP_WORDS[i]}}")
+                ;;
+        esac
+    done
+    while IFS= read -r name; do
+        [[ $name != "$cur"* ]] || COMPREPLY+=("$(printf %q "$name")")
+    done < <(logstreamctl complete "$1" "${{place[@]}}" 2>/dev/null)
+}}
 {function}() {{
     local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD - 1]}} command='' words commands asks word i
     local -A takes=()
@@ -34,13 +52,10 @@ constexpr std::string_view kComplete = R"bash(
     fi
     case ${{prev:+${{takes[$prev]-}}}} in
         '')
-            [[ ! $asks || $cur == -* ]] || commands+=" $(logstreamctl complete "$asks" 2>/dev/null)"
             mapfile -t COMPREPLY < <(compgen -W "$words $commands" -- "$cur")
+            [[ ! $asks || $cur == -* ]] || {function}_ask "$asks"
             ;;
-        :ask*)
-            word=${{takes[$prev]#:ask }}
-            mapfile -t COMPREPLY < <(compgen -W "$(logstreamctl complete "$word" 2>/dev/null)" -- "$cur")
-            ;;
+        :ask*) {function}_ask "${{takes[$prev]#:ask }}" ;;
         :file) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
         :folder) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -d -- "$cur") ;;
         :text) COMPREPLY=() ;;

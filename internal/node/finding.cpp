@@ -216,6 +216,7 @@ void Node::start_afresh(std::string_view why) {
     learner_.stop();
     leave_view("the broker joins another cluster");
     serving_.reset();
+    gone_.clear();
     topics_.reset();
     groups_.reset();
     for (StreamId id : core_.store.streams()) streams_.remove(id);

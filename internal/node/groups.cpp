@@ -137,6 +137,10 @@ void Groups::answer(const std::string& name, const std::string& id, const Subscr
         return reply(refusal<proto::SubscribeResponse>(ErrorCode::kBusy, "the group is changing; retry"));
     proto::SubscribeResponse out;
     out.set_generation(group->second.generation);
+    Duration longest{};
+    for (const auto& [member, state] : group->second.members) longest = std::max(longest, state.session);
+    out.set_longest_session_ms(
+        static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(longest).count()));
     for (const StreamId stream : group->second.members.at(id).granted) {
         const proto::TopicRecord* topic = topics_.find(stream.topic);
         if (topic == nullptr) continue;  // deleted since

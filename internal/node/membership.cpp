@@ -310,6 +310,7 @@ void Node::on_chosen(const view::View& view) {
     for (const auto& [id, end] : base_ends_)
         if (Stream* stream = core_.streams.find(id)) core_.streams.advance(*stream, end);
     base_ends_.clear();
+    core_.streams.begin_rates(core_.env.now());
     judge_unplanned();
     replicator_.serve();
     groups_.take_over();
@@ -338,7 +339,9 @@ void Node::note_gone(const view::View& next) {
     if (serving_)
         for (const view::Member& member : serving_->members)
             if (!next.has(member.id)) gone_[member.id] = {member, core_.env.wall_clock_ms(), core_.env.now()};
-    std::erase_if(gone_, [&](const auto& entry) { return next.has(entry.first); });
+    std::erase_if(gone_, [&](const auto& entry) {
+        return next.has(entry.first) || core_.env.now() - entry.second.since > kGoneMemory;
+    });
 }
 
 // Committed records that are not in the base log: their topic was deleted while this broker was away, or the others

@@ -38,6 +38,7 @@
 namespace logstream::node {
 
 inline constexpr Duration kOutsiderMemory = std::chrono::seconds(2);  // of a learner that was not heard since
+inline constexpr Duration kGoneMemory = std::chrono::hours(1);        // of a member that left, for status
 inline constexpr std::string_view kOneCopy =
     "1 copy: the view has one member, and what it acknowledges is only on its disk. Start the other brokers; "
     "replication.min_in_sync: 2 refuses writes in such a view";

@@ -10,9 +10,7 @@ namespace logstream::node {
 using nlohmann::json;
 using protocol::hex;
 
-namespace {
-constexpr Duration kGoneMemory = std::chrono::hours(1);
-}
+namespace {}
 
 std::string_view Node::role_of(NodeId member) const {
     if (serving_ && serving_->has(member)) return serving_->coordinator == member ? "leader" : "follower";

@@ -75,6 +75,10 @@ void Streams::advance(Stream& stream, Offset to) {
     for (const AdvancedHandler& handler : advanced_) handler(stream);
 }
 
+void Streams::begin_rates(protocol::TimePoint now) {
+    for (auto& [id, stream] : streams_) stream.rate.begin(stream.high_watermark.value, now);
+}
+
 void Streams::sample_rates(protocol::TimePoint now) {
     if (now - sampled_ < kSampleEvery) return;
     sampled_ = now;

@@ -59,6 +59,8 @@ public:
     // What a restart may begin with: of each stream what is committed and durable here.
     std::map<StreamId, Offset> watermarks() const;
 
+    // What has grown so far was not written now: it was read from disk, or found to be committed.
+    void begin_rates(protocol::TimePoint now);
     // Looks how fast each stream grows, at most once a second.
     void sample_rates(protocol::TimePoint now);
 

@@ -496,7 +496,18 @@ Result<void> PosixDisk::sync_dir(const std::string& path) {
     return {};
 }
 
+Result<void> PosixDisk::check_folder() const {
+    struct stat lock{};
+    if (lock_fd_ < 0 || ::fstat(lock_fd_, &lock) != 0 || lock.st_nlink > 0) return {};
+    return protocol::fail(
+        ErrorCode::kDisk,
+        "the data directory {} was removed while the broker was running: what is written now would be "
+        "in no file",
+        dir_);
+}
+
 Result<void> PosixDisk::run(const SyncOp& op) {
+    if (auto there = check_folder(); !there) return there;
     if (op.files.size() + op.dirs.size() > kMaxSeparateFlushes && syncfs_reports_errors_ && lock_fd_ >= 0) {
         if (::syncfs(lock_fd_) != 0) return disk_error(errno, "flush the file system of", dir_);
         write_handles_.set_all_clean();

@@ -89,6 +89,8 @@ private:
     Result<void> run(const RemoveOp& op);
     Result<void> run(const RenameOp& op);
     Result<void> run(const ReplaceOp& op);
+    // kDisk: the locked directory was removed.
+    Result<void> check_folder() const;
     Result<void> run(const SyncOp& op);
     Result<void> sync_file(const std::string& path);
     Result<void> sync_dir(const std::string& path);

@@ -157,6 +157,7 @@ Result<void> Recovery::read_snapshots() {
         result_.snapshot_serial = std::max(result_.snapshot_serial, slots[slot]->serial);
     }
     const bool first_is_newer = slots[0] && (!slots[1] || slots[0]->serial > slots[1]->serial);
+    result_.oldest_slot = first_is_newer ? 1 : 0;
     std::optional<Snapshot>& newest = slots[first_is_newer ? 0 : 1];
     std::vector<Snapshot::Damage> damage = newest ? newest->damage : std::vector<Snapshot::Damage>{};
     // One alone may be the older of two, and speak of what was repaired since.
@@ -231,8 +232,7 @@ Result<std::optional<SegmentDamage>> Recovery::still_damaged(const Snapshot::Dam
     // What is repaired is closed, and has a file of a new generation since.
     if (segment + 1 == result_.segments.end() || segment->generation == 0) return range;
     const auto data = context_.disk.read_now(segment->log_path(), 0, segment->size);
-    if (!data && is_missing(data.error())) return range;
-    if (!data) return std::unexpected(data.error());
+    if (!data) return range;
     EntryBounds bounds{.limit = (segment + 1)->base};
     if (const auto tables = read_tables(segment->base)) bounds.least_view = tables->tables.epochs.last_view();
     const SegmentScan found = scan_segment(*data, 0, segment->base, seed_, bounds);

@@ -26,6 +26,7 @@ struct RecoveredStream {
     bool tables_incomplete{false};
     std::array<Offset, 2> snapshot_slots{};  // what lies in them; -1: nothing of use
     std::uint64_t snapshot_serial{};         // of the newest one
+    unsigned oldest_slot{};                  // which may be written over
     // The newest snapshot does not cover everything.
     bool snapshot_due{false};
     std::uint64_t cut_bytes{};  // of the torn tail

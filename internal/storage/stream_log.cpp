@@ -59,7 +59,7 @@ void StreamLog::start_recovered(RecoveredStream&& recovered) {
     tables_incomplete_ = recovered.tables_incomplete;
     slots_ = recovered.snapshot_slots;
     snapshot_serial_ = recovered.snapshot_serial;
-    next_slot_ = slots_[0] > slots_[1] ? 1 : 0;
+    next_slot_ = recovered.oldest_slot;
     if (recovered.snapshot_due) save_snapshot();
     // All is repaired, and the process stopped before the tables were.
     if (tables_incomplete_ && !damage()) rebuild_tables([](const Result<void>&) {});

@@ -1,9 +1,11 @@
 // The user's names for clusters.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "internal/config/contexts.h"
 
@@ -38,7 +40,11 @@ TEST_F(ContextsTest, AreReadAsTheyWereWritten) {
     contexts.current = "prod: #1";
     contexts.all["prod: #1"] = {{"10.0.0.1:8001", "[fe80::1%eth0]:8001"}, "orders"};
     contexts.all["by broadcast"] = {{}, "caf\u00e9"};
-    ASSERT_TRUE(write_contexts(path_, contexts));
+    const auto store = [&](Contexts& stored) -> protocol::Result<void> {
+        stored = contexts;
+        return {};
+    };
+    ASSERT_TRUE(change_contexts(path_, store));
     const auto read = read_contexts(path_);
     ASSERT_TRUE(read) << read.error().message;
     EXPECT_EQ(read->current, "prod: #1");
@@ -52,7 +58,35 @@ TEST_F(ContextsTest, NoFileHoldsNone) {
     ASSERT_TRUE(read);
     EXPECT_TRUE(read->all.empty());
     EXPECT_TRUE(read_contexts("")->all.empty());
-    EXPECT_THAT(write_contexts("", *read).error().message, HasSubstr("neither XDG_CONFIG_HOME nor HOME is set"));
+    EXPECT_THAT(change_contexts("", [](Contexts&) { return protocol::Result<void>(); }).error().message,
+                HasSubstr("neither XDG_CONFIG_HOME nor HOME is set"));
+}
+
+TEST_F(ContextsTest, ManyMayAddAtOnce) {
+    std::vector<std::thread> all;
+    for (int i = 0; i < 8; ++i)
+        all.emplace_back([this, i] {
+            for (int k = 0; k < 5; ++k)
+                EXPECT_TRUE(change_contexts(path_, [&](Contexts& contexts) -> protocol::Result<void> {
+                    contexts.all[fmt::format("{}-{}", i, k)] = {{"near:1"}, std::nullopt};
+                    return {};
+                }));
+        });
+    for (std::thread& each : all) each.join();
+    EXPECT_EQ(read_contexts(path_)->all.size(), 40U);
+}
+
+TEST_F(ContextsTest, ALinkStaysOne) {
+    std::filesystem::create_directories(dir_ + "/a/b");
+    const std::string kept = dir_ + "/kept.yaml";
+    std::ofstream(kept) << "contexts: {}";
+    std::filesystem::create_symlink(kept, path_);
+    ASSERT_TRUE(change_contexts(path_, [](Contexts& contexts) -> protocol::Result<void> {
+        contexts.all["x"] = {{"near:1"}, std::nullopt};
+        return {};
+    }));
+    EXPECT_TRUE(std::filesystem::is_symlink(path_));
+    EXPECT_EQ(read_contexts(kept)->all.size(), 1U);
 }
 
 TEST_F(ContextsTest, AFileThatIsWrongIsRefused) {

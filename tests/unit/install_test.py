@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import unittest.mock
 
 BUILD = pathlib.Path(sys.argv.pop(1)).resolve()
 TARGETS = {"logstream": "logstream", "logstreamctl": "logstreamctl", "netdiag": "netdiag",
@@ -151,6 +152,21 @@ class Completion(unittest.TestCase):
                          {"none", "lz4", "zstd", "snappy", "gzip", "auto"})
         self.assertEqual(self.offered("logstream", "--log-level", "w"), {"warn"})
         self.assertEqual(self.offered("logstream", "--set", "storage.fs"), {"storage.fsync=", "storage.fsync_interval="})
+
+    def test_names_from_the_cluster_are_only_names(self):
+        """Anybody may choose them: none of them is a command, and what a shell would read otherwise is quoted."""
+        with tempfile.TemporaryDirectory() as folder:
+            program = pathlib.Path(folder) / "logstreamctl"
+            program.write_text("#!/bin/sh\necho \"$@\" >> " + folder + "/asked\n"
+                               "printf '%s\\n' '$(touch hit)' '`touch hit`' app 'a b'\n")
+            program.chmod(0o755)
+            with unittest.mock.patch.dict(os.environ, {"PATH": folder + ":" + os.environ["PATH"]}):
+                for words in (("logstreamctl", "topics", "delete", ""), ("logstream-consumer", "--group", "")):
+                    self.assertLessEqual({"app", "\\$\\(touch\\"}, self.offered(*words))
+                self.assertEqual(self.offered("logstreamctl", "--context", "prod", "ring", "ap"), {"app"})
+            self.assertFalse((INSTALLED / "hit").exists())
+            asked = (pathlib.Path(folder) / "asked").read_text().splitlines()
+            self.assertEqual(asked, ["complete topics", "complete groups", "complete topics --context prod"])
 
     def test_files_and_folders_and_values_that_are_neither(self):
         self.assertEqual(self.offered("logstream", "--config", "et"), {"etc"})

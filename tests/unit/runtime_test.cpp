@@ -190,11 +190,13 @@ TEST(ClientFlags, GoBeforeTheEnvironmentAndThatBeforeTheCurrentContext) {
     std::string dir = (std::filesystem::temp_directory_path() / "logstream-flags-XXXXXX").string();
     ASSERT_NE(::mkdtemp(dir.data()), nullptr);
     const config::Environment home{{"XDG_CONFIG_HOME", dir}};
-    config::Contexts contexts;
-    contexts.current = "near";
-    contexts.all["near"] = {{"near:1"}, "n"};
-    contexts.all["far"] = {{"far:1"}, std::nullopt};
-    ASSERT_TRUE(config::write_contexts(config::contexts_path(home), contexts));
+    const auto two = [](config::Contexts& contexts) -> protocol::Result<void> {
+        contexts.current = "near";
+        contexts.all["near"] = {{"near:1"}, "n"};
+        contexts.all["far"] = {{"far:1"}, std::nullopt};
+        return {};
+    };
+    ASSERT_TRUE(config::change_contexts(config::contexts_path(home), two));
     const auto found = [&](const ClientFlags& flags, config::Environment more = {}) {
         more.insert(home.begin(), home.end());
         const auto completed = flags.completed(more);

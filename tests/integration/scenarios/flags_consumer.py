@@ -143,6 +143,62 @@ def check_flag_session_timeout(cluster):
     check(watch.seconds < 4, f"a session of 1 s lasts {watch.seconds:.1f} s")
 
 
+def check_flag_group_after_a_crash(cluster):
+    """The next reader waits until the dead one's session is over, and reads what it has not."""
+    topic = cluster.create_topic("crashed", partitions=2)
+    path = cluster.run.write("crashed.in", [b"%d" % number for number in range(10)])
+    cluster.producer(topic, "--file", path, "--partitioner", "turn").succeed(20)
+    first = cluster.consumer(topic, "--group", "crash", "--follow", "--session-timeout", 3)
+    wait_for_lines(first, 10, 20)
+    first.kill()
+    cluster.producer(topic, "--file", path, "--partitioner", "turn").succeed(20)
+    second = cluster.consumer(topic, "--group", "crash", "--session-timeout", 1).succeed(30)
+    # What the first had not committed yet comes again.
+    check(set(second.lines()) == {b"%d" % number for number in range(10)}, f"the next reader prints {second.lines()}")
+
+
+def check_flag_group_reset_while_away(cluster):
+    topic = cluster.create_topic("away")
+    cluster.producer(topic, "--message", "x", "--count", 12).succeed(20)
+    member = cluster.consumer(topic, "--group", "away", "--follow", "--session-timeout", 1, "--format", "%o")
+    wait_for_lines(member, 12, 20)
+    described = ["groups", "describe", "away", "--json"]
+    committed = lambda: json.loads(cluster.ctl(*described))["partitions"][0]["committed"]
+    cluster.wait_until(lambda: committed() == 12, 20, "all is committed")
+    member.send_signal(signal.SIGSTOP)
+    cluster.wait_until(lambda: not json.loads(cluster.ctl(*described))["members"], 20, "the session is over")
+    cluster.ctl("groups", "reset", "away", "--to", "5", "--yes")
+    member.send_signal(signal.SIGCONT)
+    offsets = [int(line) for line in wait_for_lines(member, 12 + 7, 20)]
+    check_equal(offsets, [*range(12), *range(5, 12)], "offsets read before and after the reset")
+    check("group 'away' was reset: partition 0 of 'away' continues at offset 5" in member.errors(), member.errors())
+    cluster.wait_until(lambda: committed() == 12, 20, "all is committed again")
+    member.send_signal(signal.SIGTERM)
+    member.succeed(20)
+
+
+def check_flag_from_latest_of_a_topic_to_come(cluster):
+    """All of a topic that is created later is new."""
+    plain = cluster.consumer("to-come", "--from", "latest", "--follow")
+    grouped = cluster.consumer("to-come", "--from", "latest", "--follow", "--group", "to-come")
+    for consumer in (plain, grouped):
+        cluster.wait_until(lambda: "there is no topic" in consumer.errors(), 20, "the consumer waits for its topic")
+    cluster.producer("to-come", "--message", "x", "--count", 5).succeed(20)
+    for consumer in (plain, grouped):
+        compare_lines(wait_for_lines(consumer, 5, 20), [b"x"] * 5, "--from latest of a topic that came later")
+        consumer.send_signal(signal.SIGTERM)
+        consumer.succeed(20)
+
+
+def check_flag_topic_pattern_waits(cluster):
+    consumer = cluster.consumer("no-such-*", "--follow")
+    cluster.wait_until(
+        lambda: "waiting: no topic matches 'no-such-*'" in consumer.errors(), 20, "it says what it waits for"
+    )
+    consumer.send_signal(signal.SIGTERM)
+    consumer.succeed(20)
+
+
 def check_flag_format(cluster):
     cluster.producer("format", "--message", "v", "--key", "k", "--count", 2).succeed(20)
     found = cluster.read("format", "--format", "%t/%p/%o/%k/%v/%h/%%")
@@ -177,7 +233,7 @@ def check_flag_topic_several(cluster):
     check_equal(len(cluster.read("many.*", "--group", "many")), 0, "what a group reads again")
     cluster.producer("many.c", "--message", "new").succeed(20)
     compare_lines(wait_for_lines(following, 1, 20), [b"many.c new"], "a topic that was created while it followed")
-    check_refused(following, 20, "no record came within 4 s")
+    check_refused(following, 20, "no record arrived within 4 s")
     analytics = cluster.read("many.*", "--analytics", "--interval", 100)[-1]
     check(b"many.a/0:1 many.b/0:1" in analytics, f"--analytics of several topics prints {analytics!r}")
 

@@ -293,6 +293,13 @@ def check_flag_file_on_a_terminal(cluster):
     check("\r" not in quiet, f"progress is shown where there is no terminal: {quiet!r}")
 
 
+def check_flag_pace_ends_with_the_input(cluster):
+    """After the last line there is nothing to wait for."""
+    cluster.producer("paced-end", "--message", "x", "--count", 1, "--interval", 600_000).succeed(20)
+    cluster.producer("paced-end", "--rate", 0.001, stdin=cluster.run.write("paced-end.in", [b"y"])).succeed(20)
+    compare_lines(cluster.read("paced-end"), [b"x", b"y"], "records of a slow pace")
+
+
 def check_flag_topic_typed(cluster):
     typed = cluster.run.write("typed.in", [b"one", b"two", b"\x04"])
     shown = _on_a_terminal(cluster, "producer", "--topic", "typed", stdin=typed).succeed(20).output()

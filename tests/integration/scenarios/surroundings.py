@@ -4,6 +4,7 @@ that are no UTF-8, ports that are taken, lines without an end."""
 import fcntl
 import json
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -34,12 +35,13 @@ def surroundings(run):
         _endless_line,
         _interrupted_benchmark,
         _taken_http_port,
+        _removed_data,
     ):
         test(run, cluster, broker)
     check(broker.running, "the broker has ended")
     return (
         "closed descriptors, full disk, --failed over the input, bytes that are no UTF-8, one copy, SIGHUP, a line "
-        "without end, an interrupted benchmark, a taken HTTP port"
+        "without end, an interrupted benchmark, a taken HTTP port, removed data"
     )
 
 
@@ -106,6 +108,16 @@ def _failed_file(run, cluster, broker):
     check_equal(os.path.getsize(earlier), 0, "bytes of --failed when all was acknowledged")
     with open(earlier + "~", "rb") as file:
         compare_lines(file.read().split(b"\n")[:-1], lines, "what an earlier run had written, set aside")
+    # Nor is anything that was set aside before: it may be the input by now.
+    for number in (2, 3):
+        shutil.copyfile(path, earlier)
+        cluster.producer("retry", "--file", earlier + "~", "--failed", earlier).succeed(20)
+        for name in ("~", f"~{number}"):
+            with open(earlier + name, "rb") as file:
+                compare_lines(file.read().split(b"\n")[:-1], lines, f"what was set aside as PATH{name}")
+    pipe = os.path.join(run.folder, "failed.pipe")
+    os.mkfifo(pipe)
+    check_refused(cluster.producer("retry", "--message", "x", "--failed", pipe), 20, "no program reads this pipe")
 
 
 def _bytes_that_are_no_text(run, cluster, broker):
@@ -190,6 +202,18 @@ def _interrupted_benchmark(run, cluster, broker):
 
 def _topics(cluster):
     return [topic["name"] for topic in json.loads(cluster.ctl("topics", "--json"))["topics"]]
+
+
+def _removed_data(run, cluster, broker):
+    """What would be in no file is not acknowledged."""
+    cluster.producer("removed", "--message", "x").succeed(20)
+    shutil.rmtree(os.fsencode(broker.data))
+    producer = cluster.producer("removed", "--message", "y", "--timeout", 3000)
+    check(producer.wait(20) != 0, "a broker without a data directory acknowledges")
+    wait_until(lambda: not broker.running, 20, "the broker ends")
+    check("was removed while the broker was running" in broker.process.errors(), broker.process.last_words())
+    broker.start()
+    cluster.wait_for_view()
 
 
 def _taken_http_port(run, cluster, broker):
