@@ -15,8 +15,9 @@ public:
     Interruption(const Interruption&) = delete;
     Interruption& operator=(const Interruption&) = delete;
 
-    // `on_signal` runs at once, in a thread of its own, at the first signal; the second one ends the program.
-    void watch(std::function<void()> on_signal);
+    // `on_signal` runs at once, in a thread of its own, at the first signal; `on_second` at the second one, which ends
+    // the program.
+    void watch(std::function<void()> on_signal, std::function<void()> on_second);
     bool happened() const { return happened_; }
 
 private:

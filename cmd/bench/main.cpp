@@ -240,7 +240,12 @@ int run(int argc, char** argv) {
     if (earlier.size() == 2) return show_comparison(*options, bench::compare(earlier[0], earlier[1]));
     bench::Schedule schedule;
     bench::Interruption interruption;
-    interruption.watch([&schedule] { schedule.fail(); });
+    const auto tell_what_stays = [own = options->own_topic, topic = options->producer.topic] {
+        if (own)
+            std::fprintf(stderr, "logstream-bench: gave up cleaning up; logstreamctl topics delete %s\n",
+                         topic.c_str());
+    };
+    interruption.watch([&schedule] { schedule.fail(); }, tell_what_stays);
     const auto setting = prepare(*options, interruption);
     Outcome outcome;
     if (setting && !interruption.happened()) outcome = run_all(*options, schedule);

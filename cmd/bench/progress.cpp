@@ -33,8 +33,10 @@ void watch(const std::stop_token& stop, const Options& options, const Schedule& 
     std::uint64_t before = passed(options, schedule);
     auto moved_at = std::chrono::steady_clock::now();
     bool told = false;
-    // Who only reads may have read everything, and a low rate has pauses.
-    const bool expects_records = options.producers > 0 && (options.rate == 0 || options.rate >= 1);
+    // All producers send at once, each after as many pauses as there are producers.
+    const double pause = options.rate > 0 ? options.producers / options.rate : 0;
+    const protocol::Duration silence =
+        std::max(kSilence, std::chrono::duration_cast<protocol::Duration>(std::chrono::duration<double>(2 * pause)));
     while (true) {
         std::unique_lock lock(mutex);
         changed.wait_for(lock, stop, runtime::kStatusEvery, [] { return false; });
@@ -47,10 +49,12 @@ void watch(const std::stop_token& stop, const Options& options, const Schedule& 
         if (count != before) {
             moved_at = now;
             told = false;
-        } else if (expects_records && now - moved_at >= kSilence && !std::exchange(told, true)) {
+        } else if (options.producers > 0 && now.time_since_epoch().count() < schedule.end_ns &&
+                   now - moved_at >= silence && !std::exchange(told, true)) {
+            // Who only reads may have read everything.
             runtime::clear_status();
             std::fprintf(stderr, "logstream-bench: no record was acknowledged for %.0f s; see logstreamctl status\n",
-                         std::chrono::duration<double>(kSilence).count());
+                         std::chrono::duration<double>(silence).count());
         }
         before = count;
     }

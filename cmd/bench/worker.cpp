@@ -132,9 +132,23 @@ private:
             for (const auto& producer : producers_) producer->flush();
         }
         const bool idle = std::ranges::all_of(producers_, [](const auto& producer) { return producer->idle(); });
+        if (!idle && now - draining_since_ > kPatience) give_up(now);
         if (idle || now - draining_since_ > kPatience) return session_.loop().stop();
         session_.env().cancel_timer(timer_);
         timer_ = session_.env().set_timer(kPace, [this] { feed(); });
+    }
+
+    // What is still open is part of the result.
+    void give_up(protocol::TimePoint now) {
+        const std::uint64_t open = sent_ - reported_;
+        if (open == 0) return;
+        tally_.failed += open;
+        if (tally_.last != protocol::TimePoint{}) tally_.longest_gap = std::max(tally_.longest_gap, now - tally_.last);
+        if (!tally_.error)
+            tally_.error = {protocol::ErrorCode::kTimeout,
+                            fmt::format("{} not acknowledged within {:g} s after the end of the run",
+                                        open == 1 ? "1 record was" : fmt::format("{} records were", open),
+                                        std::chrono::duration<double>(kPatience).count())};
     }
 
     void on_report(const client::BatchReport& report) {

@@ -34,6 +34,7 @@ def surroundings(run):
         _hangup_of_a_broker,
         _endless_line,
         _interrupted_benchmark,
+        _deleted_under_a_benchmark,
         _taken_http_port,
         _removed_data,
     ):
@@ -198,6 +199,29 @@ def _interrupted_benchmark(run, cluster, broker):
     bench.send_signal(signal.SIGTERM)
     check_refused(bench, 20, "interrupted")
     check(own[0] not in _topics(cluster), f"{own[0]} stays behind an interrupted benchmark")
+    # A broker that stands still holds up the clean-up, until the second signal.
+    bench = cluster._client("logstream-bench", ["--duration", 300, "--rate", 100], None, "all")
+    own = wait_until(
+        lambda: [name for name in _topics(cluster) if name.startswith("bench-")], 20, "the benchmark makes its topic"
+    )
+    broker.process.send_signal(signal.SIGSTOP)
+    bench.send_signal(signal.SIGTERM)
+    wait_until(lambda: not bench.running or bench.send_signal(signal.SIGTERM), 20, "the second signal ends it")
+    broker.process.send_signal(signal.SIGCONT)
+    check_refused(bench, 20, f"gave up cleaning up; logstreamctl topics delete {own[0]}")
+    cluster.ctl("topics", "delete", own[0])
+
+
+def _deleted_under_a_benchmark(run, cluster, broker):
+    """What was not acknowledged is in the result, and in the exit code."""
+    cluster.create_topic("doomed")
+    words = ["--topic", "doomed", "--duration", 2, "--warmup", 0, "--rate", 100, "--json"]
+    bench = cluster._client("logstream-bench", words, None, "all")
+    describe = ["topics", "describe", "doomed", "--json"]
+    wait_until(lambda: json.loads(cluster.ctl(*describe))["records"] > 10, 20, "the benchmark sends")
+    cluster.ctl("topics", "delete", "doomed")
+    check_refused(bench, 60, "not acknowledged|deleted")
+    check(json.loads(bench.output())["failed"] > 0, f"the result: {bench.output()!r}")
 
 
 def _topics(cluster):
