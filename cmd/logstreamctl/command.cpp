@@ -1,5 +1,9 @@
 #include "cmd/logstreamctl/command.h"
 
+#include <algorithm>
+
+#include "internal/config/nearest.h"
+
 namespace logstream::ctl {
 
 Result<std::unique_ptr<runtime::Session>> connect(const Common& common,
@@ -23,9 +27,24 @@ Result<proto::ListOffsetsResponse> ask_offsets(runtime::Session& session, protoc
 
 Result<proto::GroupsResponse> ask_groups_owner(runtime::Session& session, proto::Groups request, int* tries,
                                                Duration limit) {
-    request.set_cluster_id(session.router().view().cluster_id.value);
-    return ask_owner<proto::GroupsResponse>(session, protocol::kGroupsStream, MessageType::kGroups, request, limit,
-                                            tries);
+    const auto ask = [&](int* counted) {
+        request.set_cluster_id(session.router().view().cluster_id.value);
+        return ask_owner<proto::GroupsResponse>(session, protocol::kGroupsStream, MessageType::kGroups, request, limit,
+                                                counted);
+    };
+    auto response = ask(tries);
+    if (response || request.action() == proto::Groups::LIST || response.error().code != ErrorCode::kInvalid)
+        return response;
+    // It may be misspelt.
+    const std::string group = request.group();
+    request.Clear();
+    request.set_action(proto::Groups::LIST);
+    const auto known = ask(nullptr);
+    if (!known) return response;
+    std::vector<std::string_view> names;
+    for (const proto::GroupInfo& each : known->groups()) names.push_back(each.group());
+    if (std::ranges::find(names, group) == names.end()) response.error().message += config::did_you_mean(group, names);
+    return response;
 }
 
 std::vector<Endpoint> members_of(const client::ClusterView& view) {

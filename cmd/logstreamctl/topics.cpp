@@ -136,6 +136,10 @@ int topics_alter(const Common& common, const AlterOptions& options) {
     if (options.compact) alteration.set_compact(true);
     const auto response =
         ask_owner<proto::TopicsResponse>(**session, protocol::kMetadataStream, MessageType::kTopics, request);
+    // An earlier version takes it for a request to create the topic.
+    if (!response && response.error().code == ErrorCode::kExists)
+        return complain(
+            {ErrorCode::kRefused, "the leader runs an earlier version that cannot alter topics: upgrade it"});
     if (!response) return complain(response.error());
     if (response->topics_size() != 1)
         return complain({ErrorCode::kUnknown, "the broker does not say how the topic stands now"});

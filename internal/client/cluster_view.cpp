@@ -31,6 +31,14 @@ ClusterView::ClusterView(const proto::MetadataResponse& response, const env::End
     ring_ = ring::HashRing(ids);
 }
 
+namespace {
+
+protocol::Error deleted(const std::string& topic) {
+    return {protocol::ErrorCode::kUnknownTopic, fmt::format("topic '{}' was deleted", topic)};
+}
+
+}  // namespace
+
 void ClusterView::merge_topics(const proto::MetadataResponse& response) {
     topics_as_of_ = std::max<std::int64_t>(topics_as_of_, response.topics_as_of());
     for (const proto::TopicInfo& info : response.topics()) {
@@ -47,10 +55,15 @@ void ClusterView::merge_topics(const proto::MetadataResponse& response) {
         if (existed && answer.error.code != protocol::ErrorCode::kNone) {
             if (answer.error.code != protocol::ErrorCode::kUnknownTopic) continue;
             answer.deleted = true;
-            answer.error.message = fmt::format("topic '{}' was deleted", info.name());
+            answer.error = deleted(info.name());
         }
         answer.created |= known->second.created && known->second.topic.id == answer.topic.id;
         known->second = std::move(answer);
+    }
+    if (!response.all_topics()) return;
+    for (auto& [name, known] : topics_) {
+        if (known.as_of >= response.topics_as_of() || known.error.code != protocol::ErrorCode::kNone) continue;
+        known = {.topic = {}, .error = deleted(name), .as_of = response.topics_as_of(), .deleted = true};
     }
 }
 

@@ -160,7 +160,7 @@ void Node::look_for_twin() {
 // A member that restarted: its old run is dead for certain, once the new one is known to be one and the old one is
 // silent.
 void Node::on_restart_heard(const view::Member& claimed) {
-    if (excluded_.contains(claimed.id) || restarts_asked_.contains(claimed.id)) return;
+    if (tenure_.excluded.contains(claimed.id) || restarts_asked_.contains(claimed.id)) return;
     const auto view = serving_->number;
     const bool asked = identity_check_.ask(claimed, 0, [this, claimed, view](const IdentityCheck::Outcome& outcome) {
         // Who is known to be one of two is not asked about at each of its calls.
@@ -168,7 +168,7 @@ void Node::on_restart_heard(const view::Member& claimed) {
         core_.env.set_timer(outcome.verdict == IdentityCheck::Verdict::kTwin ? kTwinInterval : Duration{0},
                             lifetime_.guard([this, id = claimed.id] { restarts_asked_.erase(id); }));
         if (outcome.verdict != IdentityCheck::Verdict::kTrue || !is_leader() || serving_->number != view) return;
-        if (excluded_.insert(claimed.id).second) want_change("a member restarted");
+        if (tenure_.excluded.insert(claimed.id).second) want_change("a member restarted");
     });
     if (asked) restarts_asked_.insert(claimed.id);
 }

@@ -40,7 +40,7 @@ void Node::on_member_failed(NodeId member) {
     if (!serving_ || !participant_.installed()) return;
     Removal& removal = removals_[member];
     ++removal.count;
-    excluded_.insert(member);
+    tenure_.excluded.insert(member);
     if (serving_->coordinator == core_.self.id) return want_change("a member failed");
     if (leader_failed()) {
         std::vector<Endpoint> known;
@@ -53,19 +53,19 @@ void Node::on_member_failed(NodeId member) {
 
 // A member's heartbeat says whom it does not hear: the leader decides who goes.
 void Node::on_reach_report(NodeId reporter, const proto::Heartbeat& heartbeat) {
-    if (!is_leader() || excluded_.contains(reporter)) return;
+    if (!is_leader() || tenure_.excluded.contains(reporter)) return;
     std::set<NodeId> lost;
     for (std::uint64_t id : heartbeat.lost())
         if (serving_->has(NodeId{id})) lost.insert(NodeId{id});
     std::set<NodeId> multicast_heard;
     for (std::uint64_t id : heartbeat.multicast_heard())
         if (serving_->has(NodeId{id})) multicast_heard.insert(NodeId{id});
-    reach_.report(reporter, lost, std::move(multicast_heard), core_.env.now());
+    tenure_.reach.report(reporter, lost, std::move(multicast_heard), core_.env.now());
     // It does not hear this leader, which hears it. At first it tries to come back as a learner.
-    if (reach_.lost_for(reporter, core_.self.id, core_.env.now()) > kDeafPatience)
+    if (tenure_.reach.lost_for(reporter, core_.self.id, core_.env.now()) > kDeafPatience)
         return remove_member(reporter, "it does not hear the leader");
     for (NodeId accused : lost)
-        if (accused != core_.self.id && !excluded_.contains(accused) && judged_.insert(accused).second)
+        if (accused != core_.self.id && !tenure_.excluded.contains(accused) && tenure_.judged.insert(accused).second)
             judge_link(accused, reporter);
 }
 
@@ -74,7 +74,7 @@ NodeId Node::less_missed_of(NodeId a, NodeId b) const {
     return std::ranges::min({a, b}, {}, [this](NodeId node) {
         const auto owned = std::ranges::count_if(core_.streams.all(),
                                                  [&](const auto& entry) { return owner_of(entry.first)->id == node; });
-        return std::tuple(-static_cast<std::ptrdiff_t>(reach_.links_down(node)), owned, node);
+        return std::tuple(-static_cast<std::ptrdiff_t>(tenure_.reach.links_down(node)), owned, node);
     });
 }
 
@@ -95,8 +95,8 @@ void Node::judge_link(NodeId accused, NodeId reporter) {
                                           NodeId{response.node().id()} == accused;
                        if (!lives) return remove_member(accused, "it does not answer");
                        core_.env.set_timer(settings_.heartbeat, in_this_view([this, accused, reporter] {
-                                               judged_.erase(accused);
-                                               if (!reach_.lost(reporter, accused)) return;
+                                               tenure_.judged.erase(accused);
+                                               if (!tenure_.reach.lost(reporter, accused)) return;
                                                remove_member(less_missed_of(accused, reporter),
                                                              "its link to another member is down");
                                            }));
@@ -109,15 +109,15 @@ void Node::look_for_multicast() {
     const protocol::TimePoint now = core_.env.now();
     const std::vector<NodeId> heard = multicast_heard();
     const std::vector<NodeId> lost = watch_.failed();
-    reach_.report(core_.self.id, {lost.begin(), lost.end()}, {heard.begin(), heard.end()}, now);
+    tenure_.reach.report(core_.self.id, {lost.begin(), lost.end()}, {heard.begin(), heard.end()}, now);
     if (serving_->multicast || settings_.transport != Transport::kAuto || serving_->members.size() < 2 ||
-        !reach_.multicast_reaches_all(serving_->members)) {
-        multicast_back_since_ = now;
+        !tenure_.reach.multicast_reaches_all(serving_->members)) {
+        tenure_.multicast_back_since = now;
         return;
     }
-    if (now - multicast_back_since_ < multicast_patience_) return;
+    if (now - tenure_.multicast_back_since < multicast_patience_) return;
     multicast_patience_ = std::min(2 * multicast_patience_, kMostMulticastPatience);
-    wants_multicast_ = true;
+    tenure_.wants_multicast = true;
     want_change("multicast reaches every member again");
 }
 
@@ -130,7 +130,7 @@ void Node::on_peer_report(const proto::PeerReport& report) {
 }
 
 void Node::remove_member(NodeId member, std::string_view why) {
-    if (member == core_.self.id || !excluded_.insert(member).second) return;
+    if (member == core_.self.id || !tenure_.excluded.insert(member).second) return;
     keep_out(member);
     core_.env.log().warn("VIEW member={} is removed: {}", hex(member.value), why);
     want_change(why);
@@ -157,7 +157,7 @@ std::vector<view::Member> Node::invited_to_change() {
     std::erase_if(ready_learners_, [&](const auto& entry) { return now - entry.second.heard > kOutsiderMemory; });
     std::vector<view::Member> invited;
     for (const view::Member& member : serving_->members)
-        if (!excluded_.contains(member.id) && !watch_.failed(member.id)) invited.push_back(member);
+        if (!tenure_.excluded.contains(member.id) && !watch_.failed(member.id)) invited.push_back(member);
     for (const auto& [id, learner] : ready_learners_) {
         const auto removal = removals_.find(id);
         if (removal != removals_.end() && now < removal->second.not_before) continue;
@@ -179,7 +179,7 @@ void Node::begin_change() {
                                 return serving_->has(m.id, m.incarnation) && !ready_learners_.contains(m.id);
                             }) &&
         invited.size() == serving_->members.size();
-    if (same && leaving_.empty() && !wants_multicast_ && serving()) return;
+    if (same && tenure_.leaving.empty() && !tenure_.wants_multicast && serving()) return;
     view::NodeSet ids;
     for (const view::Member& member : invited) ids.insert(member.id);
     if (!view::is_quorum(serving_->base(), ids)) {
@@ -280,12 +280,7 @@ void Node::on_chosen(const view::View& view) {
     survivors_.clear();
     apart_.clear();
     attempts_ = 0;
-    excluded_.clear();
-    reach_.clear();
-    judged_.clear();
-    wants_multicast_ = false;
-    multicast_back_since_ = core_.env.now();
-    leaving_.clear();
+    tenure_ = Tenure(core_.env.now());
     for (const view::Member& member : view.members) {
         ready_learners_.erase(member.id);
         learners_.erase(member.id);

@@ -24,12 +24,12 @@
 #include "internal/node/learner.h"
 #include "internal/node/orphans.h"
 #include "internal/node/participant.h"
-#include "internal/node/reach.h"
 #include "internal/node/repair.h"
 #include "internal/node/replicator.h"
 #include "internal/node/retention.h"
 #include "internal/node/said.h"
 #include "internal/node/service.h"
+#include "internal/node/tenure.h"
 #include "internal/node/topics.h"
 #include "internal/node/watch.h"
 #include "internal/protocol/lifetime.h"
@@ -236,6 +236,7 @@ private:
 
     // The accepted view once it is known to be chosen; kept while frozen, for those who ask.
     std::optional<view::View> serving_;
+    Tenure tenure_{{}};
     ring::HashRing ring_;
     // Where each stream's base log ended when the accepted view was installed: committed once the view is chosen.
     std::map<StreamId, Offset> base_ends_;
@@ -259,9 +260,7 @@ private:
         protocol::TimePoint since;
     };
     std::map<NodeId, Gone> gone_;
-    std::set<NodeId> excluded_;               // of the current view: failed, slow, or removed by an operator
     std::set<protocol::Incarnation> banned_;  // removed by an operator: this run of it stays out
-    std::set<NodeId> leaving_;
     std::map<std::string, std::vector<std::function<void(Result<void>)>>>
         creating_;                      // topics whose record is on its way
     std::set<TopicId> altering_;        // the same, of a record that changes them
@@ -277,11 +276,7 @@ private:
     std::set<NodeId> survivors_;  // of a recovery that is under way
 
     std::map<NodeId, protocol::TimePoint> multicast_heard_;
-    Reach reach_;                               // of the current view, while this node leads it
-    std::set<NodeId> judged_;                   // members that one of them has lost: a verdict is under way
-    protocol::TimePoint multicast_back_since_;  // it reaches all members of a view that replicates by TCP
     Duration multicast_patience_ = std::chrono::seconds(2);  // how long it has to, before the next view relies on it
-    bool wants_multicast_{};
     ViewHistory views_;
     std::map<NodeId, std::int64_t> log_end_totals_;  // by heartbeat, for lag
     std::string no_quorum_;                          // the last reason why nothing could be chosen

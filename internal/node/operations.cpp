@@ -13,7 +13,7 @@ proto::HandoverResponse Node::on_handover(const proto::Handover& request) {
         *out.mutable_error() = to_proto(Error{ErrorCode::kBusy, "this broker cannot change the view now"});
         return out;
     }
-    leaving_.insert(leaver);
+    tenure_.leaving.insert(leaver);
     if (is_leader()) {
         want_change("a member leaves");
     } else {
@@ -84,7 +84,7 @@ proto::AdminResponse Node::on_admin(const proto::Admin& request) {
                     to_proto(Error{ErrorCode::kInvalid, "ask the leader, and name another member of the view"});
                 break;
             }
-            excluded_.insert(target);
+            tenure_.excluded.insert(target);
             banned_.insert(serving_->find(target)->incarnation);
             want_change("removed by an operator");
             out.set_message("the member is removed from the view until it is restarted");

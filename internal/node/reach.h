@@ -1,4 +1,4 @@
-// Who of a view reaches whom, as the members' heartbeats tell its leader.
+// Who of a view reaches whom, as the members' heartbeats tell its leader. Each view has one of its own.
 #pragma once
 
 #include <map>
@@ -15,8 +15,6 @@ using protocol::NodeId;
 
 class Reach {
 public:
-    // Another view: nothing is known of it yet.
-    void clear() { reports_.clear(); }
     // The newest word of `member`: whom it does not hear any more, and whose multicast it hears.
     void report(NodeId member, const std::set<NodeId>& lost, std::set<NodeId> multicast_heard, protocol::TimePoint now);
 

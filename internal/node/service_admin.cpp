@@ -56,6 +56,7 @@ void Service::on_metadata(const Caller& caller, proto::Metadata question) {
         response.set_max_batch_bytes(static_cast<std::uint32_t>(core_.settings.record_bytes));
         // All topics as of one moment, which the answer names.
         response.set_topics_as_of(node_.topics().reader().applied().value);
+        response.set_all_topics(request.all());
         if (request.all())
             for (const auto& [name, topic] : node_.topics().all()) *response.add_topics() = info_of(topic);
         for (const std::string& name : request.topics()) {

@@ -19,8 +19,11 @@ LogFile::~LogFile() {
 }
 
 protocol::Result<void> LogFile::open_file() {
-    std::FILE* const file = std::fopen(path_.c_str(), "abe");
     struct stat state{};
+    // A pipe that nobody reads would keep the broker waiting for ever.
+    if (stat(path_.c_str(), &state) == 0 && !S_ISREG(state.st_mode))
+        return protocol::fail(protocol::ErrorCode::kDisk, "the log file {} is not a regular file", path_);
+    std::FILE* const file = std::fopen(path_.c_str(), "abe");
     if (file == nullptr || fstat(fileno(file), &state) != 0) {
         const int failed = errno;
         if (file != nullptr) std::fclose(file);

@@ -248,6 +248,17 @@ TEST_F(ClientConsumer, MissingTopicIsAClearError) {
     EXPECT_THAT(finished->error().message, HasSubstr("no topic 't'"));
 }
 
+TEST_F(ClientConsumer, AllOfATopicThatComesLaterIsNew) {
+    open(1);
+    cluster->topic_exists = false;
+    start(from({StartAt::Kind::kLatest}, true));
+    env.run_for(5s);
+    fill(1, 5);
+    cluster->topic_exists = true;
+    ASSERT_TRUE(env.run_until([&] { return values[0].size() == 5; }, 5s));
+    EXPECT_EQ(values[0], numbers(1, 5));
+}
+
 TEST_F(ClientConsumer, AnotherLineageIsNotTakenForThisOne) {
     open(3);
     fill(0, 9);

@@ -278,5 +278,26 @@ TEST_F(ClientGroup, ReadingGoesOnWhereOthersHaveCome) {
     EXPECT_EQ(group->committed[0], 150);
 }
 
+TEST_F(ClientGroup, AResetThatCameWhileAMemberWasAwayHolds) {
+    open(3, 1);
+    const Member member = join();
+    load(50, 1);
+    env.run_for(2s);
+    expect_each_once(50);
+    ASSERT_EQ(group->committed[0], 50);
+    group->silent = true;
+    env.run_for(7s);
+    // Its session ended, and an operator moved the group back.
+    group->committed[0] = 20;
+    group->generation += 2;
+    group->silent = false;
+    env.run_for(3s);
+    const auto times = [this](std::int64_t offset) { return seen[{0, offset}]; };
+    EXPECT_EQ(times(19), 1);
+    EXPECT_EQ(times(20), 2);
+    EXPECT_EQ(times(49), 2);
+    EXPECT_EQ(group->committed[0], 50);
+}
+
 }  // namespace
 }  // namespace logstream::client::test

@@ -213,5 +213,28 @@ TEST_F(ClientTopicChange, SaysWhyNothingIsAcknowledged) {
     EXPECT_EQ(acknowledged, 1U);
 }
 
+TEST(ClusterViewTopics, WhatACompleteAnswerDoesNotNameIsDeleted) {
+    const auto answer = [](std::int64_t as_of, const std::vector<std::string>& names) {
+        proto::MetadataResponse out;
+        out.set_all_topics(true);
+        out.set_topics_as_of(as_of);
+        for (const std::string& name : names) {
+            out.add_topics()->set_name(name);
+            out.mutable_topics()->rbegin()->set_topic(names.size() + 16);
+        }
+        return out;
+    };
+    ClusterView view;
+    view.merge_topics(answer(5, {"a", "b"}));
+    EXPECT_EQ(view.topics().size(), 2U);
+    view.merge_topics(answer(7, {"b"}));
+    EXPECT_TRUE(view.was_deleted("a"));
+    EXPECT_EQ(view.topics().size(), 1U);
+    view.merge_topics(answer(6, {"a", "b"}));  // late
+    EXPECT_EQ(view.topics().size(), 1U);
+    view.merge_topics(answer(8, {"a", "b"}));
+    EXPECT_EQ(view.topics().size(), 2U);
+}
+
 }  // namespace
 }  // namespace logstream::client::test

@@ -1,9 +1,11 @@
 // What a program owes its surroundings, each in a process of its own.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <spdlog/logger.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -251,6 +253,13 @@ TEST_F(LogFiles, GoOnWhereTheyCannotBeOpenedAnew) {
     logger.info("still here");
     EXPECT_EQ(content(folder_ + ".moved/log"), "still here\n");
     std::filesystem::remove_all(folder_ + ".moved");
+}
+
+TEST_F(LogFiles, AreNoPipes) {
+    ASSERT_EQ(::mkfifo(path_.c_str(), 0600), 0);
+    const auto file = LogFile::open(path_, 1 << 20, 3);
+    ASSERT_FALSE(file);
+    EXPECT_THAT(file.error().message, ::testing::HasSubstr("is not a regular file"));
 }
 
 TEST_F(LogFiles, AreRotatedAndTheOldestIsDropped) {

@@ -240,6 +240,10 @@ def check_flag_groups_reset(cluster):
     check_refused(cluster.start_ctl("groups", "reset", "again", "--to", "earliest", "--yes"), 20, "has members")
     member.kill()
     check_refused(cluster.start_ctl("groups", "reset", "nobody", "--to", "earliest"), 20, "there is no group 'nobody'")
+    for words in (["describe", "agian"], ["delete", "agian"], ["reset", "agian", "--to", "latest"]):
+        misspelt = cluster.start_ctl("groups", *words)
+        check_refused(misspelt, 20, "there is no group 'agian'.*; did you mean 'again'")
+        check_equal(misspelt.output(), b"", f"what groups {words[0]} prints")
     _wrong(cluster, "groups", "reset", "again", pattern="--to")
     _wrong(cluster, "groups", "reset", "again", "--to", "noon", pattern="earliest, latest, an offset")
 

@@ -1,6 +1,7 @@
 """What `logstreamctl` shows and changes of topics: topics, tail, top, and what it tells shells."""
 
 import json
+import os
 import subprocess
 import time
 
@@ -145,11 +146,25 @@ def check_flag_complete(cluster):
 def check_flag_top(cluster):
     topic = cluster.create_topic("topped")
     cluster.producer(topic, "--message", "x", "--count", 7).succeed(20)
-    shown = _on_a_terminal(cluster, "logstreamctl", "top", "--interval", 100, stdin=subprocess.PIPE)
+    small = os.path.join(cluster.run.folder, "small")
+    resize = f"(until test -e {small}; do sleep 0.05; done; stty rows 14) < $(tty) &"
+    afterwards = ["; echo code $?; read line && echo read $line"]
+    shown = _on_a_terminal(
+        cluster, "logstreamctl", "top", "--interval", 100, *afterwards, stdin=subprocess.PIPE, before=resize
+    )
     for word in [topic, "PARTITIONS", "leader", *(broker.name for broker in cluster.brokers)]:
         cluster.wait_until(lambda word=word: word.encode() in shown.output(), 20, f"{word} on the screen")
-    shown.popen.stdin.write(b"q")
-    shown.popen.stdin.flush()
-    check_equal(shown.wait(10), 0, "exit code of top after q")
+    check(b" more" not in shown.output(), "a tall screen leaves something out")
+    open(small, "w").close()
+    cluster.wait_until(lambda: b" more" in shown.output(), 20, "a small screen that says how much it leaves out")
+
+    def type_in(text):
+        shown.popen.stdin.write(text)
+        shown.popen.stdin.flush()
+
+    type_in(b"q")
+    cluster.wait_until(lambda: b"code 0" in shown.output(), 20, "exit code of top after q")
+    type_in(b"hello\n")  # the terminal is as it was
+    cluster.wait_until(lambda: b"read hello" in shown.output(), 20, "a shell reads from the terminal after top")
     _wrong(cluster, "top", "--interval", "99", pattern="--interval")
     check_refused(cluster.start_ctl("top"), 20, "top needs a terminal")
