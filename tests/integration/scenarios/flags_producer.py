@@ -272,11 +272,11 @@ def check_flag_timeout_and_failed(cluster):
         broker.kill()
 
 
-def _on_a_terminal(cluster, program, *words, stdin=None, before=""):
-    """A program on a terminal of its own, and what the shell does before; what the terminal shows is the output."""
+def _on_a_terminal(cluster, program, *words, stdin=None):
+    """A program on a terminal of its own; what that shows is the output."""
     brokers = ",".join(broker.address for broker in cluster.brokers)
     # Tall enough for all topics of this run.
-    command = " ".join(map(str, ["stty rows 200 cols 160;", before, "TERM=xterm", cluster.run.program(program), "--brokers", brokers, *words]))
+    command = " ".join(map(str, ["stty rows 200 cols 160; TERM=xterm", cluster.run.program(program), "--brokers", brokers, *words]))
     return cluster.run.start(cluster.client_place, ["script", "-qefc", command, "/dev/null"], stdin=stdin)
 
 
