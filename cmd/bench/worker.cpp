@@ -132,8 +132,9 @@ private:
             for (const auto& producer : producers_) producer->flush();
         }
         const bool idle = std::ranges::all_of(producers_, [](const auto& producer) { return producer->idle(); });
-        if (!idle && now - draining_since_ > kPatience) give_up(now);
-        if (idle || now - draining_since_ > kPatience) return session_.loop().stop();
+        const bool late = now - draining_since_ > kPatience;
+        if (late && !idle) give_up(now);
+        if (idle || late) return session_.loop().stop();
         session_.env().cancel_timer(timer_);
         timer_ = session_.env().set_timer(kPace, [this] { feed(); });
     }
@@ -147,7 +148,7 @@ private:
         if (!tally_.error)
             tally_.error = {protocol::ErrorCode::kTimeout,
                             fmt::format("{} not acknowledged within {:g} s after the end of the run",
-                                        open == 1 ? "1 record was" : fmt::format("{} records were", open),
+                                        runtime::count_of(open, "record was", "records were"),
                                         std::chrono::duration<double>(kPatience).count())};
     }
 

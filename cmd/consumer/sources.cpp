@@ -43,7 +43,6 @@ void Sources::start() {
     if (std::ranges::any_of(topics_, is_pattern)) session_.router().want_all_topics();
     for (const std::string& topic : topics_)
         if (!is_pattern(topic)) add(topic, how_.start);
-    excuse();
     if (several_) watch_silence();
 }
 

@@ -1,8 +1,8 @@
 // logstreamctl topics and ring: what there is, and who owns it.
 #include "cmd/logstreamctl/command.h"
 #include "cmd/logstreamctl/figures.h"
+#include "cmd/runtime/topic_hint.h"
 #include "internal/client/topic_name.h"
-#include "internal/config/nearest.h"
 #include "internal/config/value.h"
 
 namespace logstream::ctl {
@@ -33,11 +33,8 @@ std::string retention_size_text(std::int64_t retention_bytes) {
 // The topic, or that there is none, and which one may have been meant.
 Result<client::Topic> find_topic(const client::ClusterView& view, const std::string& name) {
     if (const client::Topic* topic = view.find_topic(name)) return *topic;
-    const auto topics = view.topics();
-    std::vector<std::string_view> names;
-    for (const client::Topic& topic : topics) names.push_back(topic.name);
     return protocol::fail(ErrorCode::kUnknownTopic, "there is no topic '{}'{}", name,
-                          config::did_you_mean(name, names));
+                          runtime::similar_topic(view, name));
 }
 
 json ring_of(const client::ClusterView& view, const client::Topic& topic) {

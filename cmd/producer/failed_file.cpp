@@ -5,11 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
-#include <filesystem>
-#include <optional>
-#include <system_error>
 #include <utility>
 
 namespace logstream::producer {
@@ -18,12 +14,6 @@ namespace {
 
 std::unexpected<protocol::Error> cannot_write(const std::string& path, int errno_value) {
     return protocol::fail(protocol::ErrorCode::kConfig, "can't write {}: {}", path, std::strerror(errno_value));
-}
-
-mode_t usual_mode() {
-    const mode_t masked = umask(0);
-    umask(masked);
-    return 0666 & ~masked;
 }
 
 }  // namespace
@@ -47,29 +37,16 @@ protocol::Result<std::unique_ptr<FailedFile>> FailedFile::open(const std::string
         fcntl(fd, F_SETFL, O_APPEND);  // only opening must not wait
         std::FILE* const file = fdopen(fd, "a");
         if (file == nullptr) return cannot_write(path, errno);
-        return std::unique_ptr<FailedFile>(new FailedFile(path, file, ""));
+        return std::unique_ptr<FailedFile>(new FailedFile(path, file));
     }
     if (exists && access(path.c_str(), W_OK) != 0) return cannot_write(path, errno);
-    // A link stays one: what it leads to is replaced.
-    std::error_code unresolved;
-    const auto resolved = std::filesystem::weakly_canonical(path, unresolved);
-    const std::string target = unresolved ? path : resolved.string();
-    std::string draft = target + ".XXXXXX";
-    const int fd = mkostemp(draft.data(), O_CLOEXEC);
-    if (fd < 0) return cannot_write(path, errno);
-    std::FILE* const file = fdopen(fd, "w");
-    if (file == nullptr || fchmod(fd, exists ? there.st_mode & 07777 : usual_mode()) != 0) {
-        const int failed = errno;
-        file != nullptr ? std::fclose(file) : close(fd);
-        unlink(draft.c_str());
-        return cannot_write(path, failed);
-    }
-    return std::unique_ptr<FailedFile>(new FailedFile(target, file, std::move(draft)));
+    auto draft = process::DraftFile::open(path);
+    if (!draft) return std::unexpected(draft.error());
+    return std::unique_ptr<FailedFile>(new FailedFile(*std::move(draft)));
 }
 
 FailedFile::~FailedFile() {
-    if (file_ != nullptr) std::fclose(file_);
-    if (!draft_.empty()) unlink(draft_.c_str());
+    if (direct_ != nullptr) std::fclose(direct_);
 }
 
 protocol::Result<void> FailedFile::keep_earlier() const {
@@ -83,17 +60,17 @@ protocol::Result<void> FailedFile::keep_earlier() const {
 }
 
 protocol::Result<void> FailedFile::finish() {
-    std::FILE* const file = std::exchange(file_, nullptr);
+    if (draft_) {
+        if (auto complete = draft_->complete(); !complete) return complete;
+        if (auto kept = keep_earlier(); !kept) return kept;
+        return draft_->put_in_place();
+    }
+    std::FILE* const file = std::exchange(direct_, nullptr);
     const bool failed_before = std::ferror(file) != 0;
     errno = 0;
-    bool written = std::fflush(file) == 0 && !failed_before;
-    if (written && !draft_.empty()) written = fsync(fileno(file)) == 0;
+    const bool written = std::fflush(file) == 0 && !failed_before;
     const int failed = errno;
     if (std::fclose(file) != 0 || !written) return cannot_write(path_, failed != 0 ? failed : EIO);
-    if (draft_.empty()) return {};
-    if (auto kept = keep_earlier(); !kept) return kept;
-    if (std::rename(draft_.c_str(), path_.c_str()) != 0) return cannot_write(path_, errno);
-    draft_.clear();
     return {};
 }
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "internal/protocol/error.h"
+#include "internal/process/draft_file.h"
 
 namespace logstream::producer {
 
@@ -14,9 +14,8 @@ namespace logstream::producer {
 // may have several names.
 bool is_input(const std::string& path, const std::string& input);
 
-// What is written goes to a file beside `path`, which `finish` puts in its place: until then what stood there stands,
-// and a run that begins nothing leaves it. Records of an earlier run are kept as `path`~, or with a
-// number behind it where that exists. What is no regular file (a
+// A regular file is replaced as a whole, by `finish` (process::DraftFile): a run that begins nothing leaves what stood
+// there. Records of an earlier run are kept as `path`~, or with a number behind it where that exists. Anything else (a
 // terminal, a pipe) is written at once.
 class FailedFile {
 public:
@@ -25,18 +24,18 @@ public:
     FailedFile(const FailedFile&) = delete;
     FailedFile& operator=(const FailedFile&) = delete;
 
-    void write(std::string_view text) { std::fwrite(text.data(), 1, text.size(), file_); }
+    void write(std::string_view text) { std::fwrite(text.data(), 1, text.size(), draft_ ? draft_->stream() : direct_); }
     // Tells whether all that was written is in `path`, on disk.
     protocol::Result<void> finish();
 
 private:
     protocol::Result<void> keep_earlier() const;
-    FailedFile(std::string path, std::FILE* file, std::string draft)
-        : path_(std::move(path)), file_(file), draft_(std::move(draft)) {}
+    explicit FailedFile(std::unique_ptr<process::DraftFile> draft) : path_(draft->path()), draft_(std::move(draft)) {}
+    FailedFile(std::string path, std::FILE* direct) : path_(std::move(path)), direct_(direct) {}
 
     std::string path_;
-    std::FILE* file_;
-    std::string draft_;  // empty: `path_` itself is written
+    std::unique_ptr<process::DraftFile> draft_;  // nullptr: `path_` itself is written
+    std::FILE* direct_{};
 };
 
 }  // namespace logstream::producer

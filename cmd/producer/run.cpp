@@ -201,9 +201,9 @@ void Run::schedule_feed(protocol::Duration after) {
 void Run::feed() {
     if (phase_ != Phase::kFeeding) return;
     std::uint64_t allowed = allowance();
-    for (int turn = 0; allowed > 0 && producer_.has_room(); ++turn) {
+    const auto has_all = [this] { return options_.count && lines_ >= *options_.count; };
+    for (int turn = 0; allowed > 0 && producer_.has_room() && !has_all(); ++turn) {
         if (turn == kLinesPerTurn) return schedule_feed({});
-        if (options_.count && lines_ >= *options_.count) break;
         const LineSource::Next next = source_->next();
         if (next.state == LineSource::State::kWait) return;
         if (next.state == LineSource::State::kEnd) break;
@@ -221,7 +221,7 @@ void Run::feed() {
     }
     // Whatever the pace: behind the last line there is nothing to wait for.
     if (source_->ended()) check_all_skipped();
-    if (source_->ended() || (options_.count && lines_ >= *options_.count)) return end_of_input();
+    if (source_->ended() || has_all()) return end_of_input();
     // Without room the producer's progress goes on; with a pace its timer does, which is set here.
     if (producer_.has_room() && allowance() > 0) schedule_feed({});
 }
@@ -384,7 +384,7 @@ void Run::on_signal(int signal) {
     }
     if (const std::uint64_t open = sent_ - acknowledged_ - failed_sent_; open > 0)
         session_.say(fmt::format("{} not acknowledged yet: waiting; {} again to give up",
-                                 open == 1 ? "1 record is" : fmt::format("{} records are", open),
+                                 runtime::count_of(open, "record is", "records are"),
                                  signal == SIGINT ? "press Ctrl-C" : "send the signal"));
     if (phase_ != Phase::kFeeding) return;
     if (options_.rate || options_.message) return end_of_input();

@@ -10,6 +10,13 @@ namespace {
 constexpr protocol::Duration kAskFor = std::chrono::seconds(2);
 }
 
+std::string similar_topic(const client::ClusterView& view, std::string_view name) {
+    const auto topics = view.topics();
+    std::vector<std::string_view> names;
+    for (const client::Topic& topic : topics) names.push_back(topic.name);
+    return config::did_you_mean(name, names);
+}
+
 protocol::Error with_topic_hint(protocol::Error error, Session& session, const std::string& topic) {
     if (error.code != protocol::ErrorCode::kUnknownTopic || session.router().view().was_deleted(topic)) return error;
     // A session of its own: this one may have asked for some topics only, and is about to end.
@@ -19,10 +26,7 @@ protocol::Error with_topic_hint(protocol::Error error, Session& session, const s
     router.want_all_topics();
     router.start();
     (*asking)->loop().run_until([&router] { return router.settled() || router.failure(); }, kAskFor);
-    const auto topics = router.view().topics();
-    std::vector<std::string_view> names;
-    for (const client::Topic& each : topics) names.push_back(each.name);
-    error.message += config::did_you_mean(topic, names);
+    error.message += similar_topic(router.view(), topic);
     return error;
 }
 

@@ -4,6 +4,14 @@
 
 namespace logstream::client {
 
+namespace {
+
+protocol::Error deleted(const std::string& topic) {
+    return {protocol::ErrorCode::kUnknownTopic, fmt::format("topic '{}' was deleted", topic)};
+}
+
+}  // namespace
+
 env::Endpoint endpoint_of(const proto::Member& member, const env::Endpoint& told_by) {
     const protocol::IpAddress ip = protocol::ip_of(member);
     return {ip, static_cast<std::uint16_t>(member.port()), ip.is_link_local() ? told_by.scope : 0};
@@ -30,14 +38,6 @@ ClusterView::ClusterView(const proto::MetadataResponse& response, const env::End
     std::ranges::sort(members, {}, &Broker::id);
     ring_ = ring::HashRing(ids);
 }
-
-namespace {
-
-protocol::Error deleted(const std::string& topic) {
-    return {protocol::ErrorCode::kUnknownTopic, fmt::format("topic '{}' was deleted", topic)};
-}
-
-}  // namespace
 
 void ClusterView::merge_topics(const proto::MetadataResponse& response) {
     topics_as_of_ = std::max<std::int64_t>(topics_as_of_, response.topics_as_of());

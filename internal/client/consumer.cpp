@@ -60,8 +60,8 @@ void Consumer::on_view() {
     if (opened_ || !router_.view().known()) return;
     if (disposition(topic.error().code) == Disposition::kDefinite) return finish(std::unexpected(topic.error()));
     // All of a topic that does not exist yet is later than now.
-    if (topic.error().code == ErrorCode::kUnknownTopic && router_.reaches_quorum() &&
-        options_.start.kind == StartAt::Kind::kLatest && router_.view().is_missing(options_.topic))
+    if (options_.start.kind == StartAt::Kind::kLatest && router_.view().is_missing(options_.topic) &&
+        router_.reaches_quorum())
         options_.start = {StartAt::Kind::kEarliest};
     router_.refresh();  // somebody may be creating it
 }

@@ -9,13 +9,13 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 
 #include "internal/config/nearest.h"
 #include "internal/config/value.h"
 #include "internal/config/yaml_file.h"
+#include "internal/process/draft_file.h"
 
 namespace logstream::config {
 
@@ -92,10 +92,6 @@ Result<Contexts> read_contexts(const std::string& path) {
 
 namespace {
 
-std::unexpected<protocol::Error> cannot_write(const std::string& path, int errno_value) {
-    return protocol::fail(ErrorCode::kConfig, "cannot write {}: {}", path, std::strerror(errno_value));
-}
-
 std::string to_yaml(const Contexts& contexts) {
     YAML::Emitter out;
     out << YAML::BeginMap;
@@ -112,18 +108,11 @@ std::string to_yaml(const Contexts& contexts) {
 }
 
 Result<void> replace(const std::string& path, const std::string& text) {
-    std::string draft = path + ".XXXXXX";
-    const int fd = mkostemp(draft.data(), O_CLOEXEC);
-    if (fd < 0) return cannot_write(path, errno);
-    std::FILE* const file = fdopen(fd, "w");
-    int failed = 0;
-    if (std::fwrite(text.data(), 1, text.size(), file) != text.size() || std::fflush(file) != 0 || fsync(fd) != 0)
-        failed = errno;
-    if (std::fclose(file) != 0 && failed == 0) failed = errno;
-    if (failed == 0 && std::rename(draft.c_str(), path.c_str()) != 0) failed = errno;
-    if (failed == 0) return {};
-    unlink(draft.c_str());
-    return cannot_write(path, failed);
+    const auto draft = process::DraftFile::open(path);
+    if (!draft) return std::unexpected(draft.error());
+    std::fwrite(text.data(), 1, text.size(), (*draft)->stream());
+    if (auto complete = (*draft)->complete(); !complete) return complete;
+    return (*draft)->put_in_place();
 }
 
 }  // namespace
@@ -137,7 +126,7 @@ Result<void> change_contexts(const std::string& path, const std::function<Result
     const std::string folder = std::filesystem::path(target).parent_path();
     std::filesystem::create_directories(folder, unresolved);
     const int lock = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (lock < 0) return cannot_write(target, errno);
+    if (lock < 0) return protocol::fail(ErrorCode::kConfig, "can't write {}: {}", target, std::strerror(errno));
     flock(lock, LOCK_EX);  // where that cannot be had, the last one to write counts
     auto contexts = read_contexts(target);
     Result<void> changed = contexts ? edit(*contexts) : std::unexpected(contexts.error());

@@ -10,8 +10,6 @@ namespace logstream::node {
 using nlohmann::json;
 using protocol::hex;
 
-namespace {}
-
 std::string_view Node::role_of(NodeId member) const {
     if (serving_ && serving_->has(member)) return serving_->coordinator == member ? "leader" : "follower";
     return "learner";

@@ -139,6 +139,15 @@ protected:
         member.consumer->start();
         return member;
     }
+    // A member that has read 50 records of one partition.
+    Member join_and_read() {
+        open(3, 1);
+        Member member = join();
+        load(50, 1);
+        env.run_for(1s);
+        expect_each_once(50);
+        return member;
+    }
     void expect_each_once(std::size_t records) {
         EXPECT_EQ(seen.size(), records);
         for (const auto& [record, times] : seen) EXPECT_EQ(times, 1) << record.first << "/" << record.second;
@@ -245,11 +254,7 @@ TEST_F(ClientGroup, ATopicThatTookTheNameIsReadFromItsBeginning) {
 }
 
 TEST_F(ClientGroup, WhoTheGroupDoesNotHearReadsNoFurther) {
-    open(3, 1);
-    const Member member = join();
-    load(50, 1);
-    env.run_for(1s);
-    expect_each_once(50);
+    const Member member = join_and_read();
     group->silent = true;
     env.run_for(7s);
     load(100, 1);
@@ -260,10 +265,7 @@ TEST_F(ClientGroup, WhoTheGroupDoesNotHearReadsNoFurther) {
 }
 
 TEST_F(ClientGroup, ReadingGoesOnWhereOthersHaveCome) {
-    open(3, 1);
-    const Member member = join();
-    load(50, 1);
-    env.run_for(1s);
+    const Member member = join_and_read();
     group->silent = true;
     env.run_for(7s);
     load(100, 1);
@@ -279,11 +281,8 @@ TEST_F(ClientGroup, ReadingGoesOnWhereOthersHaveCome) {
 }
 
 TEST_F(ClientGroup, AResetThatCameWhileAMemberWasAwayHolds) {
-    open(3, 1);
-    const Member member = join();
-    load(50, 1);
-    env.run_for(2s);
-    expect_each_once(50);
+    const Member member = join_and_read();
+    env.run_for(1s);
     ASSERT_EQ(group->committed[0], 50);
     group->silent = true;
     env.run_for(7s);

@@ -80,6 +80,7 @@ TEST_F(ContextsTest, ALinkStaysOne) {
     std::filesystem::create_directories(dir_ + "/a/b");
     const std::string kept = dir_ + "/kept.yaml";
     std::ofstream(kept) << "contexts: {}";
+    std::filesystem::permissions(kept, std::filesystem::perms(0640));
     std::filesystem::create_symlink(kept, path_);
     ASSERT_TRUE(change_contexts(path_, [](Contexts& contexts) -> protocol::Result<void> {
         contexts.all["x"] = {{"near:1"}, std::nullopt};
@@ -87,6 +88,7 @@ TEST_F(ContextsTest, ALinkStaysOne) {
     }));
     EXPECT_TRUE(std::filesystem::is_symlink(path_));
     EXPECT_EQ(read_contexts(kept)->all.size(), 1U);
+    EXPECT_EQ(std::filesystem::status(kept).permissions(), std::filesystem::perms(0640));
 }
 
 TEST_F(ContextsTest, AFileThatIsWrongIsRefused) {

@@ -90,6 +90,11 @@ def _full_disk(run, cluster, broker):
     check_refused(process, 20, "standard output")
 
 
+def _compare_file(path, lines, what):
+    with open(path, "rb") as file:
+        compare_lines(file.read().split(b"\n")[:-1], lines, what)
+
+
 def _failed_file(run, cluster, broker):
     """Neither the file that is read nor one of an earlier run is lost."""
     lines = cluster.run.numbered_lines(50)
@@ -99,23 +104,19 @@ def _failed_file(run, cluster, broker):
         process = cluster.producer("retry", "--file", path, "--failed", failed)
         check_equal(process.wait(20), 2, f"exit code of --file {path} --failed {failed}")
     check_equal(cluster.producer("retry", "--failed", path, stdin=path).wait(20), 2, "exit code with the input's file")
-    with open(path, "rb") as file:
-        compare_lines(file.read().split(b"\n")[:-1], lines, "the file that was read")
+    _compare_file(path, lines, "the file that was read")
     earlier = run.write("earlier.failed", lines)
     check_refused(cluster.producer("a/b", "--message", "x", "--failed", earlier), 20, "a/b")
-    with open(earlier, "rb") as file:
-        compare_lines(file.read().split(b"\n")[:-1], lines, "what an earlier run had written")
+    _compare_file(earlier, lines, "what an earlier run had written")
     cluster.producer("retry", "--message", "x", "--failed", earlier).succeed(20)
     check_equal(os.path.getsize(earlier), 0, "bytes of --failed when all was acknowledged")
-    with open(earlier + "~", "rb") as file:
-        compare_lines(file.read().split(b"\n")[:-1], lines, "what an earlier run had written, set aside")
+    _compare_file(earlier + "~", lines, "what an earlier run had written, set aside")
     # Nor is anything that was set aside before: it may be the input by now.
     for number in (2, 3):
         shutil.copyfile(path, earlier)
         cluster.producer("retry", "--file", earlier + "~", "--failed", earlier).succeed(20)
         for name in ("~", f"~{number}"):
-            with open(earlier + name, "rb") as file:
-                compare_lines(file.read().split(b"\n")[:-1], lines, f"what was set aside as PATH{name}")
+            _compare_file(earlier + name, lines, f"what was set aside as PATH{name}")
     pipe = os.path.join(run.folder, "failed.pipe")
     os.mkfifo(pipe)
     check_refused(cluster.producer("retry", "--message", "x", "--failed", pipe), 20, "no program reads this pipe")
@@ -191,25 +192,28 @@ def _endless_line(run, cluster, broker):
     os.remove(path)
 
 
-def _interrupted_benchmark(run, cluster, broker):
+def _start_benchmark(cluster):
+    """It, and the topic that it has made."""
     bench = cluster._client("logstream-bench", ["--duration", 300, "--rate", 100], None, "all")
-    own = wait_until(
+    made = wait_until(
         lambda: [name for name in _topics(cluster) if name.startswith("bench-")], 20, "the benchmark makes its topic"
     )
+    return bench, made[0]
+
+
+def _interrupted_benchmark(run, cluster, broker):
+    bench, own = _start_benchmark(cluster)
     bench.send_signal(signal.SIGTERM)
     check_refused(bench, 20, "interrupted")
-    check(own[0] not in _topics(cluster), f"{own[0]} stays behind an interrupted benchmark")
+    check(own not in _topics(cluster), f"{own} stays behind an interrupted benchmark")
     # A broker that stands still holds up the clean-up, until the second signal.
-    bench = cluster._client("logstream-bench", ["--duration", 300, "--rate", 100], None, "all")
-    own = wait_until(
-        lambda: [name for name in _topics(cluster) if name.startswith("bench-")], 20, "the benchmark makes its topic"
-    )
+    bench, own = _start_benchmark(cluster)
     broker.process.send_signal(signal.SIGSTOP)
     bench.send_signal(signal.SIGTERM)
     wait_until(lambda: not bench.running or bench.send_signal(signal.SIGTERM), 20, "the second signal ends it")
     broker.process.send_signal(signal.SIGCONT)
-    check_refused(bench, 20, f"gave up cleaning up; logstreamctl topics delete {own[0]}")
-    cluster.ctl("topics", "delete", own[0])
+    check_refused(bench, 20, f"gave up cleaning up; logstreamctl topics delete {own}")
+    cluster.ctl("topics", "delete", own)
 
 
 def _deleted_under_a_benchmark(run, cluster, broker):
